@@ -1,0 +1,89 @@
+"""The candidates of ``grid.json``: estimators and parameters by scikit-learn's and catboost's own names."""
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.model_selection import ParameterGrid
+
+from ml.errors import MlError
+from ml.project import Project
+from ml.workspace import read_json
+
+MODULES = (
+    "sklearn.linear_model",
+    "sklearn.tree",
+    "sklearn.ensemble",
+    "sklearn.neighbors",
+    "sklearn.svm",
+    "sklearn.naive_bayes",
+    "sklearn.neural_network",
+    "sklearn.discriminant_analysis",
+    "sklearn.dummy",
+    "catboost",
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One estimator with one choice of parameters."""
+
+    estimator: str
+    parameters: dict[str, Any]
+
+    def __str__(self) -> str:
+        """Read like the constructor call."""
+        return f"{self.estimator}({', '.join(f'{key}={value!r}' for key, value in self.parameters.items())})"
+
+
+def read_grid(project: Project) -> list[Candidate]:
+    """Return every candidate of the project's ``grid.json``, in its order.
+
+    Raises ``MlError`` for a missing file, an estimator that does not exist or does not fit the task, a
+    parameter the estimator lacks, and a parameter that is not a list of values.
+    """
+    file = project.folder / "grid.json"
+    if not file.exists():
+        raise MlError(f"{file} is missing: it names the candidate estimators and their parameters")
+    candidates = []
+    for name, grid in read_json(file).items():
+        if not isinstance(grid, dict):
+            raise MlError(f"{file}: {name}: expected an object of parameters, got {grid!r:.60}")
+        allowed = inspect.signature(_estimator_class(name, str(file)).__init__).parameters
+        for parameter, values in grid.items():
+            if parameter not in allowed:
+                raise MlError(f"{file}: {name} has no parameter '{parameter}'")
+            if not isinstance(values, list) or not values:
+                raise MlError(f"{file}: {name}.{parameter}: expected a list of values, got {values!r:.60}")
+        candidates += [Candidate(name, parameters) for parameters in ParameterGrid(grid)]
+    if not candidates:
+        raise MlError(f"{file}: names no candidate")
+    return candidates
+
+
+def make_estimator(candidate: Candidate, seed: int) -> BaseEstimator:
+    """Return the unfitted estimator: seeded, on one thread (the search uses the cores), silent."""
+    found = _estimator_class(candidate.estimator, "grid.json")
+    settings: dict[str, Any] = {}
+    if "random_state" in inspect.signature(found.__init__).parameters:
+        settings["random_state"] = seed
+    if found.__module__.startswith("catboost"):
+        settings |= {"thread_count": 1, "verbose": False, "allow_writing_files": False}
+    return found(**(settings | candidate.parameters))
+
+
+def _estimator_class(name: str, file: str) -> Any:
+    for module in MODULES:
+        found = getattr(importlib.import_module(module), name, None)
+        if inspect.isclass(found) and _classifies(found):
+            return found
+    raise MlError(f"{file}: '{name}' is no classifier of scikit-learn or catboost")
+
+
+def _classifies(found: Any) -> bool:
+    try:
+        return is_classifier(found())
+    except (TypeError, AttributeError):
+        return False

@@ -1,0 +1,254 @@
+"""The commands: what they are called, what they take, and how an error is told. No logic, no heavy import."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from ml.errors import MlError
+from ml.locations import ROOT
+
+DESCRIPTION = "From tabular data to a model in production: the stages of the Jenkinsfile, runnable anywhere."
+STAGE_HELP = {
+    "lint": "check style, docstrings and dependencies",
+    "data": "fetch the tables, check the contract, split into train and test",
+    "train": "search the candidates, refit and sign the best",
+    "quality": "run the tests of the model; bless it or not (exit code 3)",
+    "deploy": "register the blessed model and bring it into a channel",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 (error), 2 (wrong usage) or 3 (a gate refused)."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        options.command(options)
+    except MlError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; earlier results are as they were", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        return _fail(
+            f"{place}{error.strerror or error}: check the path, its permissions and the free space", 1
+        )
+    except MemoryError:
+        return _fail("out of memory: use fewer rows or a machine with more memory", 1)
+    return 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _terminate(number: int, _: FrameType | None) -> None:
+    """End as an interruption does, so that files aside are removed and a pointer is moved back."""
+    raise SystemExit(128 + number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m ml", description=DESCRIPTION)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(
+        name: str, help_text: str, command: Callable[[argparse.Namespace], None]
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=help_text, description=help_text[0].upper() + help_text[1:] + "."
+        )
+        sub.set_defaults(command=command, name=name)
+        sub.add_argument(
+            "--project",
+            default=os.environ.get("PROJECT") or "titanic",
+            metavar="NAME",
+            help="a folder in ml/projects (default: $PROJECT, else titanic)",
+        )
+        sub.add_argument(
+            "--build",
+            type=Path,
+            default=ROOT / "build",
+            metavar="DIR",
+            help="where the stages write (default: build)",
+        )
+        return sub
+
+    for stage, help_text in STAGE_HELP.items():
+        sub = add(stage, help_text, _stage)
+        _add_force(sub)
+        if stage == "lint":
+            sub.add_argument(
+                "--check",
+                action="append",
+                choices=["flake8", "pydocstyle", "dependencies"],
+                default=[],
+                help="only this check; may be repeated",
+            )
+        if stage == "data":
+            _add_format(sub)
+        if stage in ("quality", "deploy"):
+            _add_channel(sub)
+        if stage == "deploy":
+            _add_port(sub)
+    sub = add("run", "run all stages in the Jenkinsfile's order", _run)
+    for option in (_add_force, _add_format, _add_channel, _add_port):
+        option(sub)
+    _add_channel(add("rollback", "return a channel to the version before", _rollback))
+    sub = add("serve", "answer requests with a channel's model", _serve)
+    _add_channel(sub)
+    _add_port(sub)
+    sub.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    sub.add_argument("--stop", action="store_true", help="stop the channel's service on this machine instead")
+    sub = add(
+        "predict", "score a file or standard input with a channel's model, without the service", _predict
+    )
+    _add_channel(sub)
+    sub.add_argument(
+        "--input",
+        metavar="FILE",
+        help="csv, json or parquet; - for CSV or JSON on standard input "
+        "(default: the unlabelled rows of the build)",
+    )
+    sub.add_argument("--first", type=_count, metavar="N", help="only the first N rows")
+    sub = add("show", "show versions and channels, or the lineage of one version", _show)
+    sub.add_argument("version", type=_count, nargs="?", help="a version's number")
+    add("projects", "list the projects", _projects)
+    return parser
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    forced = os.environ.get("FORCE", "").lower() in ("1", "true", "yes")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        default=forced,
+        help="run even if nothing changed (default: $FORCE, else no)",
+    )
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=["parquet", "csv"],
+        default="parquet",
+        help="csv: write CSV files beside the Parquet ones",
+    )
+
+
+def _add_channel(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--channel",
+        default=os.environ.get("CHANNEL") or "production",
+        metavar="NAME",
+        help="a channel of project.toml (default: $CHANNEL, else production)",
+    )
+
+
+def _add_port(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=os.environ.get("PORT") or None,
+        metavar="N",
+        help="the port of a service that is started (default: $PORT, else the channel's in project.toml)",
+    )
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError("must be 1 to 65535")
+    return number
+
+
+def _stage(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.run import run_stage
+
+    given = vars(options)
+    extra = {key: given[key] for key in ("force", "port") if key in given}
+    run_stage(
+        options.name,
+        find_project(options.project),
+        options.build,
+        given.get("channel", ""),
+        checks=tuple(given.get("check", ())),
+        csv=given.get("format") == "csv",
+        **extra,
+    )
+
+
+def _run(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.run import run_all
+
+    run_all(
+        find_project(options.project),
+        options.build,
+        options.channel,
+        force=options.force,
+        csv=options.format == "csv",
+        port=options.port,
+    )
+
+
+def _rollback(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.stages.deploy import roll_back
+
+    left, now = roll_back(find_project(options.project), options.channel)
+    print(f"{options.channel}: back from version {left} to version {now}")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.serving import service
+
+    project = find_project(options.project)
+    port = options.port or project.port(options.channel)
+    if not options.stop:
+        service.serve(project.name, options.channel, options.host, port)
+    elif service.stop(project.name, options.channel):
+        print(f"stopped the service of {project.name}, channel {options.channel}")
+    else:
+        print(f"no service of {project.name}, channel {options.channel}, runs here")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from ml.predict import predict_table
+    from ml.project import find_project
+
+    predict_table(find_project(options.project), options.build, options.channel, options.input, options.first)
+
+
+def _show(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.show import show_registry, show_version
+
+    project = find_project(options.project)
+    if options.version is None:
+        show_registry(project.name)
+    else:
+        show_version(project.name, options.version)
+
+
+def _projects(options: argparse.Namespace) -> None:
+    from ml.project import find_project, project_names
+
+    for name in project_names():
+        print(f"{name:<16} {find_project(name).title}")

@@ -1,0 +1,54 @@
+"""What people see: lines in a log, a bar on a terminal. Results go to stdout, all else to stderr."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+LOG_EVERY_SECONDS = 5.0
+
+messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+results = Console(highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else 120)
+
+
+class Advance(Protocol):
+    """What ``progress`` hands out: call it once for each finished piece of work."""
+
+    def __call__(self, note: str) -> None:
+        """Count one more piece as done and show the note beside the count."""
+
+
+def say(line: str) -> None:
+    """Print one line about the work under way."""
+    messages.print(line, markup=False)
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Advance]:
+    """Show that ``total`` pieces of work go on: a bar on a terminal, a line every few seconds in a log."""
+    if messages.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+        )
+        with Progress(*columns, console=messages, transient=True) as bar:
+            task = bar.add_task(title, total=total, note="")
+            yield lambda note: bar.update(task, advance=1, note=note)
+        return
+    done, last = 0, time.monotonic()
+
+    def advance(note: str) -> None:
+        nonlocal done, last
+        done += 1
+        if done == total or time.monotonic() - last >= LOG_EVERY_SECONDS:
+            last = time.monotonic()
+            say(f"{title}: {done}/{total}  {note}")
+
+    yield advance

@@ -1,0 +1,163 @@
+"""The data contract of a project: loading it, checking tables against it, and what it says of a request."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Optional
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from pandas.api import types
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from ml.errors import MlError
+from ml.project import load_module
+
+INT64 = np.iinfo(np.int64)
+
+
+def load_contract(folder: Path) -> pa.DataFrameSchema:
+    """Return the schema of the one ``DataFrameModel`` in ``folder/contract.py``, or raise ``MlError``."""
+    file = folder / "contract.py"
+    if not file.exists():
+        raise MlError(
+            f"{file} is missing: it must hold the project's data contract, one pandera.DataFrameModel"
+        )
+    module = load_module(file)
+    models = [
+        item
+        for item in vars(module).values()
+        if isinstance(item, type)
+        and issubclass(item, pa.DataFrameModel)
+        and item.__module__ == module.__name__
+    ]
+    if len(models) != 1:
+        raise MlError(f"{file}: must define one pandera.DataFrameModel, found {len(models)}")
+    try:
+        return models[0].to_schema()
+    except Exception as error:
+        raise MlError(f"{file}: not a usable contract: {error}") from error
+
+
+def check(table: pd.DataFrame, contract: pa.DataFrameSchema, what: str) -> pd.DataFrame:
+    """Return ``table`` in the contract's order and types, or raise ``MlError`` with the first deviation.
+
+    Only lossless changes of type are made: whole numbers to float, and a column without any value to the
+    type the contract gives it. ``what`` names the table in the message.
+    """
+    table = table.copy()
+    for name, column in contract.columns.items():
+        if name in table and column.dtype is not None:
+            wanted = column.dtype.type
+            whole_numbers = types.is_float_dtype(wanted) and types.is_integer_dtype(table[name])
+            if whole_numbers or (not types.is_integer_dtype(wanted) and table[name].isna().all()):
+                table[name] = table[name].astype(wanted)
+    problems = _problems(table, contract)
+    if problems:
+        more = f"; and {len(problems) - 1} more problems" if len(problems) > 1 else ""
+        raise MlError(f"{what}: breaks the contract: {problems[0]}{more}")
+    return table[[name for name in contract.columns if name in table]]
+
+
+def request_model(contract: pa.DataFrameSchema) -> type[BaseModel]:
+    """Return the pydantic model of one row of a request, with the contract's types, ranges and descriptions.
+
+    A nullable column may be left out. What pydantic cannot express (uniqueness, a project's own checks) is
+    left to ``check``, which every request passes as well.
+    """
+    fields: dict[str, Any] = {}
+    for name, column in contract.columns.items():
+        kind, limits = _kind_and_limits(column)
+        if column.nullable:
+            fields[name] = (Optional[kind], Field(default=None, **limits))
+        else:
+            fields[name] = (kind, Field(**limits))
+    settings = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
+    return create_model("Row", __config__=settings, **fields)
+
+
+def rows_to_table(rows: Sequence[BaseModel], contract: pa.DataFrameSchema) -> pd.DataFrame:
+    """Return the rows of a request, in the contract's types, checked against the contract."""
+    table = pd.DataFrame(
+        {name: [getattr(row, name) for row in rows] for name in contract.columns}, dtype=object
+    )
+    for name, column in contract.columns.items():
+        if column.dtype is not None:
+            table[name] = table[name].astype(column.dtype.type)
+    return check(table, contract, "request")
+
+
+def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
+    wanted = column.dtype.type if column.dtype is not None else object
+    kind: Any = str
+    limits: dict[str, Any] = {"description": column.description} if column.description else {}
+    if types.is_bool_dtype(wanted):
+        kind = bool
+    elif types.is_integer_dtype(wanted):
+        kind = int
+        limits |= {"ge": int(INT64.min), "le": int(INT64.max)}
+    elif types.is_float_dtype(wanted):
+        kind = float
+    for one in column.checks:
+        given = one.statistics or {}
+        if one.name == "isin":
+            return Literal[tuple(given["allowed_values"])], {
+                k: v for k, v in limits.items() if k == "description"
+            }
+        if one.name == "greater_than_or_equal_to":
+            limits["ge"] = given["min_value"]
+        elif one.name == "less_than_or_equal_to":
+            limits["le"] = given["max_value"]
+        elif one.name == "str_matches":
+            limits["pattern"] = given["pattern"]
+        elif one.name == "str_length":
+            limits |= {
+                key: given[value]
+                for key, value in (("min_length", "min_value"), ("max_length", "max_value"))
+                if given.get(value) is not None
+            }
+    return kind, limits
+
+
+def _problems(table: pd.DataFrame, contract: pa.DataFrameSchema) -> list[str]:
+    if table.empty:
+        return ["the table has no rows"]
+    infinite = [name for name in table if types.is_float_dtype(table[name]) and np.isinf(table[name]).any()]
+    if infinite:
+        return [f"column '{name}' has infinite values" for name in infinite]
+    try:
+        contract.validate(table, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        return _sentences(error.failure_cases, table, contract)
+    except Exception as error:
+        # A project's own check may stumble over values of a wrong type before pandera reports them.
+        return [f"a check of the contract failed with {type(error).__name__}: {error}"]
+    return []
+
+
+def _sentences(failures: pd.DataFrame, table: pd.DataFrame, contract: pa.DataFrameSchema) -> list[str]:
+    ranked: list[tuple[int, str]] = []
+    for (column, check_name), cases in failures.groupby(["column", "check"], sort=False, dropna=False):
+        case, row = cases["failure_case"].iloc[0], cases["index"].iloc[0]
+        check_name = str(check_name)
+        if check_name == "column_in_dataframe":
+            ranked.append((0, f"column '{case}' is missing"))
+        elif check_name == "column_in_schema":
+            ranked.append((1, f"column '{case}' is not in the contract"))
+        elif check_name == "not_nullable":
+            ranked.append(
+                (2, f"column '{column}' has {len(cases)} missing values, the first in row {_row(table, row)}")
+            )
+        elif check_name.startswith("dtype("):
+            wanted = contract.columns[column].dtype
+            ranked.append((3, f"column '{column}' holds {case} values where the contract says {wanted}"))
+        else:
+            rule = "values must be unique" if check_name == "field_uniqueness" else check_name
+            where = f"row {_row(table, row)}: {case!r:.60}" if row is not None else f"{case!r:.60}"
+            ranked.append((4, f"column '{column}', {rule}: {len(cases)} values, the first in {where}"))
+    return [sentence for _, sentence in sorted(ranked, key=lambda item: item[0])]
+
+
+def _row(table: pd.DataFrame, label: Any) -> int:
+    """Count rows from 1, as people do."""
+    return int(table.index.get_indexer([label])[0]) + 1

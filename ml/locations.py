@@ -1,0 +1,33 @@
+"""Where things live on this machine; every default can be moved by an environment variable."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK_FILE = ROOT / "requirements.txt"
+
+
+def home() -> Path:
+    """Return the folder for what outlives a build: keys, registry, service state (``ML_HOME``)."""
+    return Path(os.environ.get("ML_HOME") or ROOT / ".ml").absolute()
+
+
+def registry() -> Path:
+    """Return where versions and channels are kept (``ML_REGISTRY``)."""
+    return Path(os.environ.get("ML_REGISTRY") or home() / "registry").absolute()
+
+
+def signing_key() -> Path:
+    """Return the file of the private Ed25519 key (``ML_SIGNING_KEY``)."""
+    return Path(os.environ.get("ML_SIGNING_KEY") or home() / "keys" / "signing.pem").absolute()
+
+
+def verify_key() -> Path:
+    """Return the file of the public Ed25519 key (``ML_VERIFY_KEY``)."""
+    return Path(os.environ.get("ML_VERIFY_KEY") or home() / "keys" / "verify.pem").absolute()
+
+
+def project_folders() -> list[Path]:
+    """Return the folders that hold projects: the built-in one, then those of ``ML_PROJECTS``."""
+    extra = os.environ.get("ML_PROJECTS", "")
+    return [ROOT / "ml" / "projects", *(Path(part).absolute() for part in extra.split(os.pathsep) if part)]

@@ -1,0 +1,147 @@
+"""The model: one scikit-learn pipeline that takes raw rows, and the signed folder it travels in."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+
+from ml import signing
+from ml.contracts import load_contract
+from ml.errors import MlError
+from ml.project import Project, load_module, load_project
+
+RECORD = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified model with its project's files, its golden predictions and its manifest."""
+
+    project: Project
+    pipeline: Pipeline
+    request_contract: pa.DataFrameSchema
+    golden: dict[str, Any]
+    manifest: dict[str, Any]
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of ``model.pkl``."""
+        return str(self.manifest["outputs"]["model.pkl"])
+
+    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return id, ``prediction`` and ``probability_<class>`` of each row, in the order of the rows."""
+        return predict(self.pipeline, self.project, rows)
+
+    def replay_golden(self) -> float:
+        """Predict the golden rows again; return the largest difference from what the training process got.
+
+        A changed class counts as infinite.
+        """
+        rows = pd.DataFrame(self.golden["rows"]).astype(self._types())
+        now, then = self.predict(rows), pd.DataFrame(self.golden["predictions"])
+        if list(now) != list(then) or list(now["prediction"]) != list(then["prediction"]):
+            return float("inf")
+        numbers = [name for name in now if str(name).startswith("probability_")]
+        return float(np.abs(now[numbers] - then[numbers]).to_numpy().max(initial=0.0))
+
+    def _types(self) -> dict[str, Any]:
+        return {
+            name: column.dtype.type for name, column in self.request_contract.columns.items() if column.dtype
+        }
+
+
+def build_pipeline(project: Project, estimator: BaseEstimator) -> Pipeline:
+    """Return the unfitted pipeline: feature functions, filled gaps, scaling, one-hot columns, the estimator.
+
+    Gaps are filled with the mean (numbers) or most frequent value (categories) of the rows it is fitted on
+    (R2).
+    """
+    steps: list[tuple[str, Any]] = [
+        (name, FunctionTransformer(function)) for name, function in feature_functions(project)
+    ]
+    numbers = make_pipeline(SimpleImputer(strategy="mean"), StandardScaler())
+    categories = make_pipeline(
+        SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    )
+    columns = ColumnTransformer(
+        [
+            ("numeric", numbers, project.features.numeric),
+            ("categorical", categories, project.features.categorical),
+        ]
+    )
+    return Pipeline([*steps, ("columns", columns), ("estimator", estimator)])
+
+
+def feature_table(project: Project, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the feature columns of raw rows, before gaps are filled; a missing one raises ``MlError``."""
+    for name, function in feature_functions(project):
+        try:
+            rows = function(rows)
+        except Exception as error:
+            raise MlError(
+                f"{project.folder / 'features.py'}: {name} fails on the data: {type(error).__name__}: {error}"
+            ) from error
+    missing = [name for name in project.features.columns if name not in rows]
+    if missing:
+        raise MlError(
+            f"{project.folder / 'project.toml'}: features: no column '{missing[0]}' in the data, "
+            "and no function of features.py makes it"
+        )
+    return rows[project.features.columns]
+
+
+def feature_functions(project: Project) -> list[tuple[str, Any]]:
+    """Return the functions of ``features.py`` that the project names, in its order."""
+    file = project.folder / "features.py"
+    if not project.features.functions:
+        return []
+    if not file.exists():
+        raise MlError(f"{file} is missing, and project.toml names functions of it")
+    module = load_module(file)
+    for name in project.features.functions:
+        if not callable(getattr(module, name, None)):
+            raise MlError(f"{file}: has no function '{name}', which project.toml names")
+    return [(name, getattr(module, name)) for name in project.features.functions]
+
+
+def golden_predictions(
+    pipeline: Pipeline, project: Project, rows: pd.DataFrame, count: int = 20
+) -> dict[str, Any]:
+    """Return ``count`` rows spread over the table, with this process's predictions, for JSON."""
+    chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+    return {"rows": records(chosen), "predictions": records(predict(pipeline, project, chosen))}
+
+
+def predict(pipeline: Pipeline, project: Project, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return id, ``prediction`` and ``probability_<class>`` of each row, in the order of the rows."""
+    answers = pd.DataFrame({project.id: rows[project.id].to_numpy()})
+    answers["prediction"] = pipeline.predict(rows)
+    if hasattr(pipeline, "predict_proba"):
+        for label, column in zip(pipeline.classes_, pipeline.predict_proba(rows).T, strict=True):
+            answers[f"probability_{label}"] = column
+    return answers
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as JSON objects: Python's own types, ``None`` for a missing value, floats unrounded."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Load a model folder after verifying its signature; anything unsigned or altered raises ``MlError``."""
+    manifest = signing.verify(folder / RECORD)
+    project = load_project(folder / "project", manifest["project"])
+    feature_functions(project)  # the pickle refers to this module
+    pipeline = signing.unpickle(folder, "model.pkl", manifest)
+    golden = json.loads(signing.read_covered(folder, "golden.json", manifest))
+    contract = load_contract(project.folder).remove_columns([project.target])
+    return Bundle(project, pipeline, contract, golden, manifest)

@@ -1,0 +1,209 @@
+"""What a user declares in ``project.toml``, as typed, frozen and validated settings."""
+
+import hashlib
+import importlib.util
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+
+from ml import locations
+from ml.errors import MlError
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Settings(BaseModel):
+    """A group of settings: unknown keys and wrong types are refused, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CsvSource(Settings):
+    """Tables in CSV files; paths are relative to the project's folder or absolute."""
+
+    kind: Literal["csv"] = "csv"
+    labelled: str
+    unlabelled: str | None = None
+    sha256: dict[Literal["labelled", "unlabelled"], Sha256] = {}
+
+
+class CatboostSource(Settings):
+    """A data set that ``catboost.datasets`` downloads, and the snapshot to use when it cannot be reached."""
+
+    kind: Literal["catboost"]
+    dataset: Literal["titanic"]
+    timeout_seconds: float = Field(default=10, gt=0, le=60)
+    snapshot: CsvSource
+
+    @model_validator(mode="after")
+    def _check(self) -> "CatboostSource":
+        tables = {"labelled"} | ({"unlabelled"} if self.snapshot.unlabelled else set())
+        if set(self.snapshot.sha256) != tables:
+            raise ValueError("snapshot.sha256 must name the sha256 of each snapshot table")
+        return self
+
+
+class Split(Settings):
+    """How the labelled rows are divided."""
+
+    test_share: float = Field(gt=0, lt=1)
+
+
+class Features(Settings):
+    """The columns the estimator sees, and the functions of ``features.py`` that make some of them."""
+
+    functions: list[str] = []
+    numeric: list[str] = []
+    categorical: list[str] = []
+
+    @property
+    def columns(self) -> list[str]:
+        """All feature columns, numeric ones first."""
+        return [*self.numeric, *self.categorical]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Features":
+        if not self.columns:
+            raise ValueError("name at least one column in numeric or categorical")
+        twice = sorted({column for column in self.columns if self.columns.count(column) > 1})
+        if twice:
+            raise ValueError(f"column named twice: {', '.join(twice)}")
+        return self
+
+
+class Training(Settings):
+    """How candidates are compared: the scikit-learn scorer and the number of cross-validation folds."""
+
+    metric: str
+    folds: int = Field(default=5, ge=2, le=50)
+
+
+class Gates(Settings):
+    """What a candidate must satisfy to be blessed; a gate whose setting is left out is not run."""
+
+    floors: dict[str, float] = Field(min_length=1)
+    max_gap: float | None = None
+    max_seconds_per_row: float | None = Field(default=None, gt=0)
+    max_seconds_per_request: float | None = Field(default=None, gt=0)
+    max_model_bytes: int | None = Field(default=None, gt=0)
+    champion_tolerance: float | None = Field(default=None, ge=0)
+
+
+class Project(Settings):
+    """One user's model: everything ``project.toml`` says, and the folder it came from."""
+
+    title: str
+    task: Literal["classification"]
+    target: str
+    id: str
+    seed: int = Field(default=42, ge=0, le=2**32 - 1)
+    source: Annotated[CatboostSource | CsvSource, Field(discriminator="kind")]
+    split: Split
+    features: Features
+    training: Training
+    gates: Gates
+    channels: dict[str, Port] = Field(min_length=1)
+
+    _folder: Path = PrivateAttr()
+    _name: str = PrivateAttr()
+
+    @property
+    def folder(self) -> Path:
+        """The folder with ``project.toml``, ``contract.py``, ``features.py`` and ``grid.json``."""
+        return self._folder
+
+    @property
+    def name(self) -> str:
+        """The project's name: that of its folder under ``ml/projects``."""
+        return self._name
+
+    @property
+    def declarations(self) -> list[Path]:
+        """The files that define the project; its data is not among them."""
+        files = ("project.toml", "contract.py", "features.py", "grid.json")
+        return [self.folder / file for file in files if (self.folder / file).exists()]
+
+    def port(self, channel: str) -> int:
+        """Return the port of a channel's service; an undeclared channel raises ``MlError``."""
+        if channel not in self.channels:
+            known = ", ".join(self.channels)
+            raise MlError(
+                f"unknown channel '{channel}': project '{self.name}' declares {known} in project.toml"
+            )
+        return self.channels[channel]
+
+    @model_validator(mode="after")
+    def _check(self) -> "Project":
+        for role, column in (("target", self.target), ("id", self.id)):
+            if column in self.features.columns:
+                raise ValueError(f"the {role} '{column}' must not be a feature")
+        return self
+
+
+def project_names() -> list[str]:
+    """Return the names of all projects, sorted."""
+    return sorted(
+        {file.parent.name for folder in locations.project_folders() for file in folder.glob("*/project.toml")}
+    )
+
+
+def find_project(name: str) -> Project:
+    """Load the project called ``name``; an unknown name raises ``MlError`` that lists the known ones."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        for folder in locations.project_folders():
+            if (folder / name / "project.toml").exists():
+                return load_project(folder / name, name)
+    known = ", ".join(project_names())
+    raise MlError(f"unknown project '{name}': it is none of {known}; a project is a folder in ml/projects")
+
+
+def load_project(folder: Path, name: str) -> Project:
+    """Read ``folder/project.toml``; a syntax error, unknown key or wrong type raises ``MlError``."""
+    file = folder / "project.toml"
+    try:
+        project = Project.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MlError(f"{file}: not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise MlError(f"{file}: {describe(error)}") from error
+    project._folder, project._name = folder, name
+    return project
+
+
+def load_module(file: Path) -> ModuleType:
+    """Import a project's Python file under a name made from its content.
+
+    A pickled pipeline refers to its feature functions by that name, so a model always runs the code it was
+    trained with, even beside another version of the same project in one process. A file that is missing or
+    does not import raises ``MlError``.
+    """
+    code = file.read_bytes()
+    name = f"ml_project_{file.stem}_{hashlib.sha256(code).hexdigest()[:16]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, file)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            exec(compile(code, str(file), "exec"), module.__dict__)
+        except BaseException as error:
+            del sys.modules[name]
+            if not isinstance(error, Exception):
+                raise
+            line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
+            raise MlError(f"{file}: does not import: {line}{type(error).__name__}: {error}") from error
+    return sys.modules[name]
+
+
+def describe(error: ValidationError) -> str:
+    """Return the first problem that pydantic found, on one line, with the place it stands at."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{place}: {first['msg']}{more}" if place else f"{first['msg']}{more}"

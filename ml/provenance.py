@@ -1,0 +1,31 @@
+"""What a build was made by: commit, Jenkins build, interpreter, lock file (R12)."""
+
+import os
+import platform
+import subprocess
+from typing import Any
+
+from ml import locations
+from ml.workspace import digest
+
+
+def provenance() -> dict[str, Any]:
+    """Return where this process comes from; ``None`` stands for what there is not, e.g. no Jenkins build."""
+    changes = _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_clean": None if changes is None else not changes,
+        "build_number": os.environ.get("BUILD_NUMBER"),
+        "build_url": os.environ.get("BUILD_URL"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "lock_sha256": digest(locations.LOCK_FILE),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    command = ["git", "-C", str(locations.ROOT), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

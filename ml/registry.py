@@ -1,0 +1,141 @@
+"""Immutable, signed versions of blessed models, and the channels that point to them.
+
+``<registry>/<project>/versions/<n>/`` holds ``model/``, ``data/``, ``quality/`` as the stages left them and
+a signed ``version.json``; ``<registry>/<project>/channels/<channel>.json`` holds a pointer and its history.
+"""
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ml import locations, signing
+from ml.errors import MlError
+from ml.workspace import digests, now, read_json, write_json
+
+Action = Literal["deploy", "rollback", "revert"]
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A pointer to a version, and every move it made."""
+
+    name: str
+    version: int | None
+    history: list[dict[str, Any]]
+
+    @property
+    def previous(self) -> int | None:
+        """The version that a rollback returns to: deploys stack up, a rollback or revert takes one off."""
+        stack: list[int] = []
+        for move in self.history:
+            if move["action"] == "deploy":
+                stack.append(move["version"])
+            elif stack:
+                stack.pop()
+        return stack[-2] if len(stack) > 1 else None
+
+    def withdrawn(self, version: int) -> bool:
+        """Tell whether a person rolled this version back and nobody deployed it since."""
+        for move in reversed(self.history):
+            if move["action"] == "deploy" and move["version"] == version:
+                return False
+            if move["action"] == "rollback" and move["from"] == version:
+                return True
+        return False
+
+
+class Registry:
+    """The versions and channels of one project."""
+
+    def __init__(self, project: str, root: Path | None = None) -> None:
+        """Refer to the registry below ``root`` (default: ``ML_REGISTRY``); nothing is created yet."""
+        self.project = project
+        self.root = (root or locations.registry()) / project
+
+    def versions(self) -> list[int]:
+        """Return the numbers of all versions, oldest first."""
+        return sorted(
+            int(folder.name) for folder in (self.root / "versions").glob("*") if folder.name.isdigit()
+        )
+
+    def folder(self, version: int) -> Path:
+        """Return the folder of a version; an unknown number raises ``MlError``."""
+        folder = self.root / "versions" / str(version)
+        if not folder.is_dir():
+            known = ", ".join(map(str, self.versions())) or "none"
+            raise MlError(f"no version {version} of {self.project} in {self.root.parent}: there are {known}")
+        return folder
+
+    def read(self, version: int) -> dict[str, Any]:
+        """Return the verified ``version.json``; an altered version raises ``MlError``."""
+        return signing.verify(self.folder(version) / "version.json")
+
+    def find(self, identity: dict[str, Any]) -> int | None:
+        """Return the newest version with these hashes of model, data and lock file, if there is one."""
+        for version in reversed(self.versions()):
+            if read_json(self.folder(version) / "version.json").get("identity") == identity:
+                return version
+        return None
+
+    def register(self, folders: dict[str, Path], identity: dict[str, Any], lineage: dict[str, Any]) -> int:
+        """Copy the stages' folders in as a new signed version and return its number.
+
+        The version appears whole, by one rename, under the first number that nobody else took meanwhile.
+        """
+        versions = self.root / "versions"
+        versions.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=versions) as aside_name:
+            aside = Path(aside_name) / "version"
+            for name, folder in folders.items():
+                shutil.copytree(folder, aside / name, ignore=shutil.ignore_patterns("*.parquet", "*.csv"))
+            content = {"project": self.project, "identity": identity, "registered": now(), **lineage}
+            content["outputs"] = digests(aside)
+            while True:
+                version = max(self.versions(), default=0) + 1
+                write_json(aside / "version.json", {"version": version, **content})
+                signing.sign(aside / "version.json")
+                try:
+                    aside.rename(versions / str(version))
+                except OSError:
+                    if (versions / str(version)).exists():
+                        continue
+                    raise
+                return version
+
+    def channel(self, name: str) -> Channel:
+        """Return a channel; one that was never deployed to points to no version."""
+        file = self._channel_file(name)
+        if not file.exists():
+            return Channel(name, None, [])
+        content = read_json(file)
+        if not isinstance(content.get("history"), list) or not isinstance(content.get("version"), int | None):
+            raise MlError(f"{file} is not a channel pointer: restore it, or remove it and deploy again")
+        return Channel(name, content["version"], content["history"])
+
+    def move(self, name: str, version: int | None, action: Action) -> Channel:
+        """Point a channel to a version and add the move to its history."""
+        channel = self.channel(name)
+        entry = {"version": version, "from": channel.version, "action": action, "at": now()}
+        moved = Channel(name, version, [*channel.history, entry])
+        write_json(self._channel_file(name), {"version": version, "history": moved.history})
+        return moved
+
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a channel: a second deploy or rollback waits until the first is done."""
+        (self.root / "channels").mkdir(parents=True, exist_ok=True)
+        with open(self.root / "channels" / f".{name}.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def channels(self) -> list[Channel]:
+        """Return every channel that was ever deployed to."""
+        return [self.channel(file.stem) for file in sorted((self.root / "channels").glob("*.json"))]
+
+    def _channel_file(self, name: str) -> Path:
+        return self.root / "channels" / f"{name}.json"

@@ -1,0 +1,1 @@
+"""The service that answers, and how it is started, asked and stopped."""

@@ -1,0 +1,187 @@
+"""The FastAPI application: ``POST /predict``, ``GET /health``, ``/model``, ``/metrics``, ``/docs``."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pandas as pd
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from pydantic import ValidationError
+
+from ml.contracts import rows_to_table
+from ml.errors import MlError
+from ml.model import records
+from ml.registry import Registry
+from ml.serving.batching import Batcher
+from ml.serving.follower import Follower, Served
+from ml.workspace import code_digest
+
+MOST_BODY_BYTES = 4 * 1024 * 1024
+MOST_ERRORS_TOLD = 20
+FOLLOW_SECONDS = 0.25
+
+
+def create_app(project: str, channel: str, registry: Registry | None = None) -> FastAPI:
+    """Return the application that serves what a channel points to, and follows when the pointer moves."""
+    follower = Follower(registry or Registry(project), channel)
+    batcher = Batcher()
+    metrics = _Metrics()
+    code = code_digest()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(follower.follow)
+        tasks = [asyncio.create_task(_follow_forever(follower)), asyncio.create_task(batcher.run())]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    app = FastAPI(title=f"{project}: {channel}", version="1", lifespan=lifespan)
+
+    @app.middleware("http")
+    async def count(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        with metrics.seconds.time():
+            response = await answer(request)
+        metrics.requests.labels(request.method, _known_path(request), str(response.status_code)).inc()
+        return response
+
+    @app.post("/predict", summary="Predict for one row or a list of rows")
+    async def predict(request: Request) -> Response:
+        served = follower.served
+        if served is None:
+            return _refuse(503, f"channel '{channel}' serves no model yet: deploy one")
+        body = await _read_body(request)
+        if body is None:
+            return _refuse(
+                413, f"the request is larger than {MOST_BODY_BYTES} bytes: send fewer rows at once"
+            )
+        try:
+            table = await asyncio.to_thread(_read_rows, served, body)
+        except ValidationError as error:
+            return JSONResponse({"detail": _tell(error)}, status_code=422)
+        except MlError as error:
+            return _refuse(422, str(error))
+        scored = await batcher.score(served.bundle.predict, table)
+        metrics.rows.inc(len(scored))
+        return JSONResponse(
+            {
+                "project": project,
+                "channel": channel,
+                "version": served.version,
+                "predictions": records(scored),
+            }
+        )
+
+    @app.get("/health", summary="Is a model loaded, and which?")
+    async def health() -> Response:
+        served = follower.served
+        state = {
+            "status": "ok" if served else "no model",
+            "project": project,
+            "channel": channel,
+            "pid": os.getpid(),
+            "code": code,
+            "version": served.version if served else None,
+            "refused": {str(version): reason for version, reason in follower.refused.items()},
+        }
+        return JSONResponse(state, status_code=200 if served else 503)
+
+    @app.get("/model", summary="The lineage of the model that answers")
+    async def model() -> Response:
+        served = follower.served
+        if served is None:
+            return _refuse(503, f"channel '{channel}' serves no model yet: deploy one")
+        lineage = await asyncio.to_thread(follower.registry.read, served.version)
+        return JSONResponse({key: value for key, value in lineage.items() if key != "outputs"})
+
+    @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
+    async def show_metrics() -> Response:
+        metrics.version.set(follower.served.version if follower.served else 0)
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    def openapi() -> dict[str, Any]:
+        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        if follower.served:
+            _describe_requests(schema, follower.served)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+class _Metrics:
+    """What Prometheus is told; a registry of its own lets several applications live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "ml_requests", "Requests answered", ["method", "path", "status"], registry=self.registry
+        )
+        self.seconds = Histogram("ml_request_seconds", "Time to answer a request", registry=self.registry)
+        self.rows = Counter("ml_predicted_rows", "Rows predicted", registry=self.registry)
+        self.version = Gauge("ml_model_version", "Version that answers, 0 for none", registry=self.registry)
+
+
+async def _follow_forever(follower: Follower) -> None:
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        await asyncio.to_thread(follower.follow)
+
+
+async def _read_body(request: Request) -> bytes | None:
+    """Return the body, or nothing as soon as it proves too large; no more than the limit is ever held."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > MOST_BODY_BYTES:
+        return None
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BODY_BYTES:
+            return None
+    return bytes(body)
+
+
+def _read_rows(served: Served, body: bytes) -> pd.DataFrame:
+    adapter = served.rows if body.lstrip().startswith(b"[") else served.row
+    given = adapter.validate_json(body)
+    return rows_to_table(given if isinstance(given, list) else [given], served.bundle.request_contract)
+
+
+def _tell(error: ValidationError) -> list[dict[str, Any]]:
+    told = error.errors(include_url=False, include_context=False, include_input=False)[:MOST_ERRORS_TOLD]
+    return [{"place": [str(part) for part in one["loc"]], "problem": one["msg"]} for one in told]
+
+
+def _refuse(status: int, reason: str) -> Response:
+    return JSONResponse({"detail": reason}, status_code=status)
+
+
+def _known_path(request: Request) -> str:
+    """Return the path if it is ours: a label must not grow with what strangers type."""
+    return (
+        request.url.path
+        if request.url.path in ("/predict", "/health", "/model", "/metrics", "/docs")
+        else "other"
+    )
+
+
+def _describe_requests(schema: dict[str, Any], served: Served) -> None:
+    many = served.rows.json_schema(ref_template="#/components/schemas/{model}")
+    schema.setdefault("components", {}).setdefault("schemas", {}).update(many.pop("$defs"))
+    schema["paths"]["/predict"]["post"]["requestBody"] = {
+        "required": True,
+        "content": {"application/json": {"schema": {"oneOf": [many["items"], many]}}},
+    }

@@ -1,0 +1,63 @@
+"""Following a channel: the version it points to is loaded beside the old one, proved, and swapped in."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from ml.console import say
+from ml.contracts import request_model
+from ml.errors import MlError
+from ml.model import Bundle, load_bundle
+from ml.registry import Registry
+
+# Another processor may round the last bits otherwise; a real difference is larger by far.
+GOLDEN_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Served:
+    """A version in memory, ready to answer."""
+
+    version: int
+    bundle: Bundle
+    row: TypeAdapter[Any]
+    rows: TypeAdapter[Any]
+
+
+class Follower:
+    """Holds the version that answers; ``follow`` is called again and again."""
+
+    def __init__(self, registry: Registry, channel: str) -> None:
+        """Follow one channel of a registry; nothing is loaded yet."""
+        self.registry, self.channel = registry, channel
+        self.served: Served | None = None
+        self.refused: dict[int, str] = {}
+
+    def follow(self) -> None:
+        """Serve what the channel points to; if that cannot be served, note why and keep the old one."""
+        try:
+            version = self.registry.channel(self.channel).version
+        except (MlError, OSError) as error:
+            say(f"serve: cannot read the channel, nothing changes: {error}")
+            return
+        if version is None or version in self.refused or (self.served and self.served.version == version):
+            if self.served and version == self.served.version:
+                self.refused.clear()
+            return
+        try:
+            self.served = self._load(version)
+            self.refused.clear()
+            say(f"serve: {self.registry.project} version {version} answers")
+        except (MlError, OSError) as error:
+            self.refused[version] = str(error)
+            say(f"serve: version {version} is refused: {error}")
+
+    def _load(self, version: int) -> Served:
+        self.registry.read(version)
+        bundle = load_bundle(self.registry.folder(version) / "model")
+        if (difference := bundle.replay_golden()) > GOLDEN_TOLERANCE:
+            raise MlError(f"its golden predictions come out otherwise here (by {difference:g})")
+        row = request_model(bundle.request_contract)
+        many = Annotated[list[row], Field(min_length=1)]  # type: ignore[valid-type]
+        return Served(version, bundle, TypeAdapter(row), TypeAdapter(many))

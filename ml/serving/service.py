@@ -1,0 +1,196 @@
+"""The service as a process: run it, start it in the background, ask it, stop it.
+
+While it runs, a service holds a lock on ``<ML_HOME>/services/<project>-<channel>.lock``; the process id in
+the file beside it can therefore be trusted, whatever became of an earlier process.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from ml import locations
+from ml.console import say
+from ml.errors import MlError
+from ml.workspace import read_json, write_json
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+POLL_SECONDS = 0.1
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service: where it listens and which process it is."""
+
+    url: str
+    pid: int
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the JSON that ``path`` answers; no answer, or none in JSON, raises ``MlError``."""
+        return self._ask("GET", path)
+
+    def predict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the answer of ``POST /predict``; an error status raises ``MlError``."""
+        return self._ask("POST", "/predict", rows)
+
+    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        try:
+            response = httpx.request(method, self.url + path, json=body, timeout=10, trust_env=False)
+            answer: dict[str, Any] = response.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise MlError(f"the service at {self.url} does not answer {path}: {error}") from error
+        if method == "POST" and response.status_code != 200:
+            raise MlError(f"the service at {self.url} answers {path} with {response.status_code}: {answer}")
+        return answer
+
+
+def serve(project: str, channel: str, host: str, port: int) -> None:
+    """Serve a channel until interrupted; a port or channel that is taken raises ``MlError``."""
+    import uvicorn
+
+    from ml.serving.app import create_app
+
+    state = _state_file(project, channel)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    with open(state.with_suffix(".lock"), "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MlError(
+                f"channel '{channel}' of {project} is already served: stop it with `serve --stop`"
+            ) from error
+        with _bind(host, port) as listener:
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            server = uvicorn.Server(uvicorn.Config(create_app(project, channel), log_level="warning"))
+            write_json(state, {"pid": os.getpid(), "url": url})
+            say(f"serve: {project}, channel {channel}, at {url} (documentation: {url}/docs)")
+            try:
+                server.run(sockets=[listener])
+            finally:
+                state.unlink(missing_ok=True)
+
+
+def find(project: str, channel: str) -> Service | None:
+    """Return the running service of a channel on this machine, if there is one."""
+    state = _state_file(project, channel)
+    if not _locked(state.with_suffix(".lock")):
+        return None
+    try:
+        content = read_json(state)
+    except FileNotFoundError:  # it holds the lock, but does not listen yet
+        return None
+    return Service(content["url"], content["pid"])
+
+
+def start(project: str, channel: str, port: int) -> Service:
+    """Start a service in the background and return it once it answers, or raise ``MlError``."""
+    log_file = _state_file(project, channel).with_suffix(".log")
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    _bind("127.0.0.1", port).close()
+    command = [
+        sys.executable,
+        "-m",
+        "ml",
+        "serve",
+        "--project",
+        project,
+        "--channel",
+        channel,
+        "--port",
+        str(port),
+    ]
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(locations.ROOT), os.environ.get("PYTHONPATH")])),
+        "JENKINS_NODE_COOKIE": "dontKillMe",  # or Jenkins ends it with the build that started it
+    }
+    with open(log_file, "w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def answering() -> Service | None:
+        if process.poll() is not None:
+            lines = log_file.read_text(encoding="utf-8").strip().splitlines() or ["it said nothing"]
+            raise MlError(f"the service did not start: {lines[-1]} (log: {log_file})")
+        service = find(project, channel)
+        try:
+            return service if service and service.get("/health") else None
+        except MlError:
+            return None
+
+    service = _wait_for(answering, START_SECONDS)
+    if service is None:
+        process.terminate()
+        raise MlError(f"the service did not answer within {START_SECONDS:g} s (log: {log_file})")
+    return service
+
+
+def stop(project: str, channel: str) -> bool:
+    """Stop the service of a channel and wait for its end; return whether there was one."""
+    service = find(project, channel)
+    if service is None:
+        return False
+    os.kill(service.pid, signal.SIGTERM)
+    lock = _state_file(project, channel).with_suffix(".lock")
+    if not _wait_for(lambda: not _locked(lock) or None, STOP_SECONDS):
+        os.kill(service.pid, signal.SIGKILL)
+    return True
+
+
+def wait_for_version(service: Service, version: int, seconds: float = 30.0) -> None:
+    """Wait until the service reports a version; a refusal or silence raises ``MlError``."""
+
+    def reached() -> bool | None:
+        health = service.get("/health")
+        if reason := health["refused"].get(str(version)):
+            raise MlError(f"the service refuses version {version}: {reason}")
+        return health["version"] == version or None
+
+    if not _wait_for(reached, seconds):
+        raise MlError(f"the service at {service.url} did not take version {version} within {seconds:g} s")
+
+
+def _wait_for(probe: Callable[[], Found | None], seconds: float) -> Found | None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (found := probe()) is not None:
+            return found
+        time.sleep(POLL_SECONDS)
+    return None
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise MlError(
+            f"port {port} on {host} cannot be used ({error.strerror}): end the program that holds it, or "
+            "choose another with --port (make: PORT=...)"
+        ) from error
+
+
+def _locked(lock: Path) -> bool:
+    if not lock.exists():
+        return False
+    with open(lock, encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _state_file(project: str, channel: str) -> Path:
+    return locations.home() / "services" / f"{project}-{channel}.json"

@@ -1,0 +1,72 @@
+"""What is in the registry, for people."""
+
+import json
+
+from rich.table import Column, Table
+
+from ml.console import results
+from ml.registry import Registry
+from ml.workspace import read_json
+
+
+def show_registry(project: str) -> None:
+    """Print every version and where each channel points."""
+    registry = Registry(project)
+    table = Table("version", "registered", "model", "sha256", "commit", "build", "channels", title=project)
+    pointers = {channel.name: channel.version for channel in registry.channels()}
+    for version in registry.versions():
+        content = registry.read(version)
+        model = read_json(registry.folder(version) / "model" / "manifest.json")
+        table.add_row(
+            str(version),
+            content["registered"],
+            model["estimator"],
+            content["identity"]["model_sha256"][:12],
+            (content["provenance"]["git_commit"] or "none")[:12],
+            content["provenance"]["build_number"] or "by hand",
+            ", ".join(name for name, pointed in pointers.items() if pointed == version),
+        )
+    results.print(table)
+
+
+def show_version(project: str, version: int) -> None:
+    """Print the lineage of a version: data, code, parameters, environment, build, verdict, channels."""
+    registry = Registry(project)
+    content = registry.read(version)
+    folder = registry.folder(version)
+    model, verdict = (
+        read_json(folder / "model" / "manifest.json"),
+        read_json(folder / "quality" / "verdict.json"),
+    )
+    data = read_json(folder / "data" / "manifest.json")
+    trained = model["provenance"]
+    lines = {
+        "version": version,
+        "registered": content["registered"],
+        "folder": folder,
+        "model sha256": content["identity"]["model_sha256"],
+        "data source": data["source"],
+        "rows": json.dumps(data["rows_out"]),
+        "train data sha256": content["identity"]["data_sha256"],
+        "git commit": f"{trained['git_commit']}{'' if trained['git_clean'] else ' with uncommitted changes'}",
+        "estimator": model["estimator"],
+        "parameters": json.dumps(model["parameters"]),
+        "seeds": json.dumps(model["seeds"]),
+        "environment": f"Python {trained['python']}, {trained['platform']}",
+        "requirements.txt sha256": trained["lock_sha256"],
+        "build": trained["build_url"] or trained["build_number"] or "by hand",
+        "verdict": "blessed" if verdict["blessed"] else "not blessed",
+    }
+    table = Table(Column(), Column(overflow="fold"), show_header=False, title=f"{project} version {version}")
+    for key, value in lines.items():
+        table.add_row(key, str(value))
+    for gate in verdict["gates"]:
+        table.add_row(f"gate {gate['gate']}", f"{gate['outcome']}: {gate['message']}")
+    for channel in registry.channels():
+        for move in channel.history:
+            if version in (move["version"], move["from"]):
+                table.add_row(
+                    f"channel {channel.name}",
+                    f"{move['at']} {move['action']} {move['from']} -> {move['version']}",
+                )
+    results.print(table)

@@ -1,0 +1,29 @@
+"""Tables in CSV files."""
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from ml.contracts import load_contract
+from ml.errors import MlError
+from ml.project import CsvSource, Project
+from ml.sources.tables import Tables, read_table
+from ml.workspace import digest
+
+
+def fetch(project: Project, source: CsvSource) -> Tables:
+    """Read the files, after checking the sha256 of those for which the project gives one."""
+    labelled = _read(project, source, "labelled", source.labelled)
+    unlabelled = _read(project, source, "unlabelled", source.unlabelled) if source.unlabelled else None
+    return Tables(labelled, unlabelled, f"files: {source.labelled}")
+
+
+def _read(
+    project: Project, source: CsvSource, role: Literal["labelled", "unlabelled"], path: str
+) -> pd.DataFrame:
+    file: Path = project.folder / path
+    expected = source.sha256.get(role)
+    if expected and file.exists() and digest(file) != expected:
+        raise MlError(f"{file} was changed: its sha256 is {digest(file)}, project.toml says {expected}")
+    return read_table(pd.read_csv, file, load_contract(project.folder))

@@ -1,0 +1,143 @@
+"""The lint stage: style, docstrings and dependencies, each a check of its own with its own JUnit report."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from ml import locations
+from ml.console import say
+from ml.errors import MlError
+from ml.project import Project
+from ml.workspace import StageResult, Workspace, digest
+
+
+def check_code(
+    project: Project, workspace: Workspace, checks: Sequence[str] = (), *, force: bool = False
+) -> list[StageResult]:
+    """Run the checks side by side (all of them by default), each into ``lint/<check>/junit.xml``.
+
+    Raises ``MlError`` that names the first finding and the number of all.
+    """
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(lambda check: _run(check, project, workspace, force), checks or CHECKS))
+    findings = [finding for result in results for finding in result.record["findings"]]
+    for finding in findings:
+        say(f"lint: {finding}")
+    if findings:
+        raise MlError(f"lint: {len(findings)} findings, the first is {findings[0]}")
+    return results
+
+
+def _run(check: str, project: Project, workspace: Workspace, force: bool) -> StageResult:
+    inputs = {
+        "sources": {
+            str(file): digest(file) for folder in _folders(project) for file in sorted(folder.rglob("*.py"))
+        },
+        "settings": {
+            name: digest(locations.ROOT / name) for name in (".flake8", "pyproject.toml", "requirements.txt")
+        },
+        "installed": _installed(),
+    }
+
+    def work(folder: Path) -> dict[str, Any]:
+        findings = CHECKS[check](project)
+        _write_junit(folder / "junit.xml", check, findings)
+        return {"findings": findings}
+
+    return workspace.run(f"lint/{check}", inputs, work, force=force)
+
+
+def _flake8(project: Project) -> list[str]:
+    return _tool("flake8", "--config", str(locations.ROOT / ".flake8"), *map(str, _folders(project)))
+
+
+def _pydocstyle(project: Project) -> list[str]:
+    folders = [str(folder) for folder in _folders(project) if folder != locations.ROOT / "tests"]
+    lines = _tool("pydocstyle", f"--config={locations.ROOT / 'pyproject.toml'}", *folders)
+    places, problems = lines[::2], lines[1::2]
+    return [
+        f"{place.split(' ')[0]} {problem.strip()}" for place, problem in zip(places, problems, strict=True)
+    ]
+
+
+def _dependencies(_: Project) -> list[str]:
+    """Compare what is installed with the lock file, and ask pip for contradictions (R11)."""
+    findings = []
+    installed = _installed()
+    for number, line in enumerate(locations.LOCK_FILE.read_text(encoding="utf-8").splitlines(), start=1):
+        place = f"{locations.LOCK_FILE.name}:{number}:"
+        if not (text := line.split("#")[0].strip()):
+            continue
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            findings.append(f"{place} '{text}' is no requirement that pins a version")
+            continue
+        if wanted.marker and not wanted.marker.evaluate():
+            continue
+        pins = [pin.version for pin in wanted.specifier if pin.operator == "=="]
+        present = installed.get(_canonical(wanted.name))
+        if len(pins) != 1:
+            findings.append(f"{place} {wanted.name} is not pinned to one version")
+        elif present != pins[0]:
+            findings.append(f"{place} {wanted.name} {pins[0]} is locked, installed is {present or 'none'}")
+    return findings + _tool("pip", "check", "--disable-pip-version-check")
+
+
+CHECKS: dict[str, Callable[[Project], list[str]]] = {
+    "flake8": _flake8,
+    "pydocstyle": _pydocstyle,
+    "dependencies": _dependencies,
+}
+
+
+def _folders(project: Project) -> list[Path]:
+    folders = [locations.ROOT / "ml", locations.ROOT / "tests"]
+    return folders if project.folder.is_relative_to(locations.ROOT / "ml") else [*folders, project.folder]
+
+
+def _tool(module: str, *arguments: str) -> list[str]:
+    """Return the lines a tool prints, with paths from the repository; its failure raises ``MlError``."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=locations.ROOT, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1) or (done.returncode == 1 and not done.stdout.strip()):
+        last = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        raise MlError(f"{module} could not run: {last[-1]}")
+    return (
+        [line.replace(f"{locations.ROOT}/", "") for line in done.stdout.splitlines()]
+        if done.returncode
+        else []
+    )
+
+
+def _installed() -> dict[str, str]:
+    return {
+        _canonical(found.metadata["Name"]): found.version
+        for found in importlib.metadata.distributions()
+        if found.metadata["Name"]
+    }
+
+
+def _canonical(name: str) -> str:
+    """Spell a package name as PEP 503 does."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _write_junit(file: Path, check: str, findings: list[str]) -> None:
+    suite = ElementTree.Element("testsuite", name=f"lint.{check}")
+    suite.attrib |= {"tests": str(max(1, len(findings))), "failures": str(len(findings)), "errors": "0"}
+    for finding in findings or [""]:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=f"lint.{check}", name=finding or "no findings"
+        )
+        if finding:
+            ElementTree.SubElement(case, "failure", message=finding).text = finding
+    ElementTree.ElementTree(suite).write(file, encoding="utf-8", xml_declaration=True)

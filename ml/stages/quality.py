@@ -1,0 +1,126 @@
+"""The quality stage: run the tests of the model, and bless it or not."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+from ml import locations, signing
+from ml.console import say
+from ml.errors import GateRefused, MlError
+from ml.project import Project
+from ml.registry import Registry
+from ml.workspace import StageResult, Workspace, code_digest, digest, digests
+
+TESTS = locations.ROOT / "tests" / "quality"
+
+
+def judge_model(project: Project, workspace: Workspace, channel: str, *, force: bool = False) -> StageResult:
+    """Write ``junit.xml``, ``verdict.json`` and the report; a model not blessed raises ``GateRefused``.
+
+    Every gate is a test in ``tests/quality``, run by pytest in a process of its own. Raises ``MlError`` if an
+    earlier stage's output is missing or altered, or if pytest itself cannot run.
+    """
+    data, model = workspace.record("data"), workspace.record("train")
+    signing.verify(workspace.folder("train") / "manifest.json")
+    champion = _champion(project, workspace, channel, model["outputs"]["model.pkl"])
+    inputs = {
+        "test.parquet": data["outputs"]["test.parquet"],
+        "model": digest(workspace.folder("train") / "manifest.json"),
+        "champion": champion,
+        "channel": channel,
+        "settings": project.model_dump(mode="json", include={"gates", "training", "target", "seed"}),
+        "tests": {name: sha for name, sha in digests(TESTS).items() if name.endswith(".py")},
+        "code": code_digest(),
+    }
+
+    def work(folder: Path) -> dict[str, Any]:
+        from ml.report import write_report
+
+        junit = folder / "junit.xml"
+        _run_tests(project, workspace, champion, junit)
+        gates = read_gates(junit)
+        verdict = {
+            "blessed": bool(gates) and not any(gate["outcome"] == "refused" for gate in gates),
+            "model_sha256": model["outputs"]["model.pkl"],
+            "champion": champion,
+            "gates": gates,
+        }
+        for gate in gates:
+            say(f"quality: {gate['outcome']:>8}  {gate['gate']}  {gate['message']}")
+        write_report(folder, project, workspace, verdict)
+        return verdict
+
+    result = workspace.run("quality", inputs, work, force=force)
+    refused = [gate for gate in result.record["gates"] if gate["outcome"] == "refused"]
+    if not result.record["blessed"]:
+        reasons = "; ".join(f"{gate['gate']}: {gate['message']}" for gate in refused) or "no gate was run"
+        raise GateRefused(
+            f"the model is not blessed: {reasons} (report: {workspace.folder('quality') / 'report.html'})"
+        )
+    return result
+
+
+def _champion(project: Project, workspace: Workspace, channel: str, candidate_sha256: str) -> int | None:
+    """Return the version to compare with; a candidate that was deployed since is not judged against itself."""
+    registry = Registry(project.name)
+    champion = registry.channel(channel).version
+    if champion is None or registry.read(champion)["identity"]["model_sha256"] != candidate_sha256:
+        return champion
+    kept = workspace.kept("quality")
+    return kept["inputs"]["champion"] if kept and kept["model_sha256"] == candidate_sha256 else None
+
+
+def read_gates(junit: Path) -> list[dict[str, Any]]:
+    """Return each gate of a JUnit file: name, outcome (passed, refused, not run), figures and message."""
+    gates = []
+    for case in ElementTree.parse(junit).getroot().iter("testcase"):
+        figures = {entry.attrib["name"]: entry.attrib["value"] for entry in case.iter("property")}
+        failure = next((child for child in case if child.tag in ("failure", "error")), None)
+        skipped = case.find("skipped")
+        outcome = "refused" if failure is not None else "not run" if skipped is not None else "passed"
+        said = failure if failure is not None else skipped
+        numbers = {
+            key: float(figures[key]) for key in ("value", "threshold", "low", "high") if key in figures
+        }
+        message = figures.get("message") or (said.attrib.get("message", "") if said is not None else "")
+        gates.append(
+            {
+                "gate": figures.get("gate", case.attrib["name"].removeprefix("test_")),
+                "outcome": outcome,
+                "message": " ".join(message.split())[:500],
+                "value": numbers.get("value"),
+                "threshold": numbers.get("threshold"),
+                "interval": [numbers["low"], numbers["high"]] if "low" in numbers else None,
+            }
+        )
+    return gates
+
+
+def _run_tests(project: Project, workspace: Workspace, champion: int | None, junit: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(TESTS),
+        "-c",
+        str(locations.ROOT / "pyproject.toml"),
+        "--rootdir",
+        str(locations.ROOT),
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--tb=short",
+        f"--junitxml={junit}",
+        "--project",
+        project.name,
+        "--build",
+        str(workspace.root.parent),
+        *(["--champion", str(champion)] if champion is not None else []),
+    ]
+    done = subprocess.run(command, cwd=locations.ROOT, capture_output=True, text=True, check=False)
+    (junit.parent / "pytest.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode not in (0, 1) or not junit.exists():
+        last = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        raise MlError(f"the tests of the model could not run (pytest exit {done.returncode}): {last[-1]}")

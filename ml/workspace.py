@@ -1,0 +1,223 @@
+"""The files that pass between stages: ``build/<project>/<folder>`` and the record each stage leaves there.
+
+A stage works in a folder aside and swaps it in whole when it is done, so a stage that fails, is interrupted
+or is killed leaves the earlier result as it was. The record (``manifest.json``, ``verdict.json``, …) names
+the sha256 of every input and output: equal inputs and intact outputs mean there is nothing to do.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ml import locations, signing
+from ml.console import say
+from ml.errors import MlError
+from ml.project import Project
+
+RECORDS = {
+    "data": "data/manifest.json",
+    "train": "model/manifest.json",
+    "quality": "quality/verdict.json",
+    "deploy": "deploy/deployment.json",
+}
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage did: ``done`` or ``unchanged``, how long it took, and its record."""
+
+    stage: str
+    outcome: str
+    seconds: float
+    record: dict[str, Any]
+
+
+class Workspace:
+    """The build folder of one project."""
+
+    def __init__(self, build: Path, project: str) -> None:
+        """Refer to ``build/<project>``; nothing is created before a stage runs."""
+        self.root = build.absolute() / project
+        self.project = project
+
+    def folder(self, stage: str) -> Path:
+        """Return the folder that a stage writes."""
+        return self.root / _record_path(stage).parent
+
+    def run(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        work: Callable[[Path], dict[str, Any]],
+        *,
+        force: bool = False,
+        signed: bool = False,
+    ) -> StageResult:
+        """Run ``work`` unless its inputs are unchanged, and swap its folder in whole.
+
+        ``work`` gets an empty folder to write to and returns what to add to the record. With ``signed``, the
+        record, and through it every file, is signed. A second process at the same stage raises ``MlError``.
+        """
+        start = time.monotonic()
+        folder, record_file = self.folder(stage), self.root / _record_path(stage)
+        with self._lock(stage):
+            if not force and (kept := self.kept(stage, signed=signed)) and kept["inputs"] == dict(inputs):
+                say(f"{stage}: nothing to do, the inputs are those of the last run (--force runs it anyway)")
+                return StageResult(stage, "unchanged", time.monotonic() - start, kept)
+            aside = folder.with_name(f".{folder.name}.partial")
+            shutil.rmtree(aside, ignore_errors=True)
+            aside.mkdir(parents=True)
+            try:
+                details = work(aside)
+                record = {
+                    "stage": stage,
+                    "project": self.project,
+                    "inputs": dict(inputs),
+                    "outputs": digests(aside),
+                    "finished": now(),
+                    "seconds": round(time.monotonic() - start, 3),
+                    **details,
+                }
+                write_json(aside / record_file.name, record)
+                if signed:
+                    signing.sign(aside / record_file.name)
+                _swap(aside, folder)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+        return StageResult(stage, "done", time.monotonic() - start, record)
+
+    def record(self, stage: str) -> dict[str, Any]:
+        """Return the record of a finished stage; ``MlError`` if it is missing or its files were altered."""
+        file = self.root / _record_path(stage)
+        again = f"run `python -m ml {stage} --project {self.project}`"
+        if not file.exists():
+            raise MlError(f"{file} is missing: {again} first")
+        record = read_json(file)
+        for name, expected in _outputs(record).items():
+            if not (file.parent / name).is_file() or digest(file.parent / name) != expected:
+                raise MlError(
+                    f"{file.parent / name} is missing or was altered since {stage} wrote it: {again} again"
+                )
+        return record
+
+    def kept(self, stage: str, *, signed: bool = False) -> dict[str, Any] | None:
+        """Return the record of the last run if it and all its files are intact (and, if asked, signed)."""
+        try:
+            record = self.record(stage)
+            if signed:
+                signing.verify(self.root / _record_path(stage))
+        except (OSError, MlError):
+            return None
+        return record if "inputs" in record else None
+
+    @contextmanager
+    def _lock(self, stage: str) -> Iterator[None]:
+        name = stage.replace("/", "-")
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / f".{name}.lock", "w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise MlError(
+                    f"another {stage} is running in {self.root}: wait for it, or use another --build DIR"
+                ) from error
+            yield
+
+
+def _record_path(stage: str) -> Path:
+    return Path(RECORDS.get(stage, f"{stage}/manifest.json"))
+
+
+def _outputs(record: dict[str, Any]) -> dict[str, str]:
+    outputs = record.get("outputs")
+    return outputs if isinstance(outputs, dict) else {}
+
+
+def _swap(aside: Path, folder: Path) -> None:
+    for file in aside.rglob("*"):
+        _fsync(file)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        aside.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        raise
+    _fsync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def now() -> str:
+    """Return the present time, UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def digest(file: Path) -> str:
+    """Return the sha256 of a file's content, in hex."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the sha256 of each file below ``folder``, by relative path."""
+    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    return {name: digest(folder / name) for name in files}
+
+
+def code_digest() -> str:
+    """Return one sha256 over the ``ml`` package (without the projects) and the lock file."""
+    files = [file for file in (locations.ROOT / "ml").rglob("*.py") if "projects" not in file.parts]
+    listing = "\n".join(
+        f"{file.relative_to(locations.ROOT)} {digest(file)}" for file in sorted([*files, locations.LOCK_FILE])
+    )
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def declaration_digests(project: Project) -> dict[str, str]:
+    """Return the sha256 of each file that defines the project."""
+    return {file.name: digest(file) for file in project.declarations}
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object so that the file appears whole or not at all."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with open(aside, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object; content that is none raises ``MlError``."""
+    try:
+        content = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise MlError(f"{file}: not valid JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise MlError(f"{file}: not a JSON object")
+    return content
