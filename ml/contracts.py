@@ -14,6 +14,16 @@ from ml.errors import MlError
 from ml.project import load_module
 
 INT64 = np.iinfo(np.int64)
+# pandera's check and its statistic, and what pydantic calls the same limit
+LIMITS = (
+    ("greater_than_or_equal_to", "min_value", "ge"),
+    ("greater_than", "min_value", "gt"),
+    ("less_than_or_equal_to", "max_value", "le"),
+    ("less_than", "max_value", "lt"),
+    ("str_matches", "pattern", "pattern"),
+    ("str_length", "min_value", "min_length"),
+    ("str_length", "max_value", "max_length"),
+)
 
 
 def load_contract(folder: Path) -> pa.DataFrameSchema:
@@ -87,36 +97,31 @@ def rows_to_table(rows: Sequence[BaseModel], contract: pa.DataFrameSchema) -> pd
     return check(table, contract, "request")
 
 
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as JSON objects: Python's own types, ``None`` for a missing value, floats unrounded."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
 def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
     wanted = column.dtype.type if column.dtype is not None else object
+    about = {"description": column.description} if column.description else {}
+    if example := (column.metadata or {}).get("example"):
+        about["examples"] = [example]
+    rules = {one.name: one.statistics or {} for one in column.checks}
+    if "isin" in rules and not types.is_float_dtype(wanted):
+        return Literal[tuple(rules["isin"]["allowed_values"])], about
+    limits: dict[str, Any] = {}
     kind: Any = str
-    limits: dict[str, Any] = {"description": column.description} if column.description else {}
     if types.is_bool_dtype(wanted):
         kind = bool
     elif types.is_integer_dtype(wanted):
-        kind = int
-        limits |= {"ge": int(INT64.min), "le": int(INT64.max)}
+        kind, limits = int, {"ge": int(INT64.min), "le": int(INT64.max)}
     elif types.is_float_dtype(wanted):
         kind = float
-    for one in column.checks:
-        given = one.statistics or {}
-        if one.name == "isin":
-            return Literal[tuple(given["allowed_values"])], {
-                k: v for k, v in limits.items() if k == "description"
-            }
-        if one.name == "greater_than_or_equal_to":
-            limits["ge"] = given["min_value"]
-        elif one.name == "less_than_or_equal_to":
-            limits["le"] = given["max_value"]
-        elif one.name == "str_matches":
-            limits["pattern"] = given["pattern"]
-        elif one.name == "str_length":
-            limits |= {
-                key: given[value]
-                for key, value in (("min_length", "min_value"), ("max_length", "max_value"))
-                if given.get(value) is not None
-            }
-    return kind, limits
+    for rule, statistic, limit in LIMITS:
+        if rules.get(rule, {}).get(statistic) is not None:
+            limits[limit] = rules[rule][statistic]
+    return kind, about | limits
 
 
 def _problems(table: pd.DataFrame, contract: pa.DataFrameSchema) -> list[str]:

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from ml import signing
-from ml.contracts import load_contract
+from ml.contracts import load_contract, records
 from ml.errors import MlError
 from ml.project import Project, load_module, load_project
 
@@ -129,11 +129,6 @@ def predict(pipeline: Pipeline, project: Project, rows: pd.DataFrame) -> pd.Data
         for label, column in zip(pipeline.classes_, pipeline.predict_proba(rows).T, strict=True):
             answers[f"probability_{label}"] = column
     return answers
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as JSON objects: Python's own types, ``None`` for a missing value, floats unrounded."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def load_bundle(folder: Path) -> Bundle:

@@ -1,6 +1,6 @@
 """Immutable, signed versions of blessed models, and the channels that point to them.
 
-``<registry>/<project>/versions/<n>/`` holds ``model/``, ``data/``, ``quality/`` as the stages left them and
+``<registry>/<project>/versions/<n>/`` holds ``model/`` and ``quality/`` as the stages left them and
 a signed ``version.json``; ``<registry>/<project>/channels/<channel>.json`` holds a pointer and its history.
 """
 
@@ -92,7 +92,7 @@ class Registry:
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=versions) as aside_name:
             aside = Path(aside_name) / "version"
             for name, folder in folders.items():
-                shutil.copytree(folder, aside / name, ignore=shutil.ignore_patterns("*.parquet", "*.csv"))
+                shutil.copytree(folder, aside / name)
             content = {"project": self.project, "identity": identity, "registered": now(), **lineage}
             content["outputs"] = digests(aside)
             while True:

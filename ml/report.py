@@ -114,7 +114,7 @@ def _trials(trials: list[dict[str, Any]], metric: str) -> Any:
             mine["mean"], heights, xerr=mine["spread"], fmt="o", markersize=4, color=COLOUR, ecolor="#cbd5e0"
         )
     axes.set_yticks(range(len(order)), [name.removesuffix("Classifier") for name in order])
-    axes.set_xlabel(f"{metric}, mean and standard deviation over the folds")
+    axes.set_xlabel(f"{metric}: mean and deviation over the folds")
     return figure
 
 

@@ -66,7 +66,9 @@ def run_all(
         try:
             done = run_stage(stage, project, build, channel, force=force, csv=csv, port=port)
         except MlError as error:
-            _print_stages([*rows, (stage, time.monotonic() - start, "refused" if error.exit_code == 3 else "failed")])
+            _print_stages(
+                [*rows, (stage, time.monotonic() - start, "refused" if error.exit_code == 3 else "failed")]
+            )
             raise
         outcome = "unchanged" if all(one.outcome == "unchanged" for one in done) else "done"
         last[stage] = done[-1].record
@@ -90,7 +92,7 @@ def _print_model(project: Project, workspace: Workspace, last: dict[str, dict[st
 
     import pandas as pd
 
-    from ml.model import records
+    from ml.contracts import records
 
     model, deployment = last["train"], last["deploy"]
     metric = project.training.metric

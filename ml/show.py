@@ -38,7 +38,7 @@ def show_version(project: str, version: int) -> None:
         read_json(folder / "model" / "manifest.json"),
         read_json(folder / "quality" / "verdict.json"),
     )
-    data = read_json(folder / "data" / "manifest.json")
+    data = read_json(folder / "model" / "data-manifest.json")
     trained = model["provenance"]
     lines = {
         "version": version,

@@ -33,11 +33,10 @@ RECORDS = {
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage did: ``done`` or ``unchanged``, how long it took, and its record."""
+    """What a stage did, ``done`` or ``unchanged``, and its record."""
 
     stage: str
     outcome: str
-    seconds: float
     record: dict[str, Any]
 
 
@@ -72,7 +71,7 @@ class Workspace:
         with self._lock(stage):
             if not force and (kept := self.kept(stage, signed=signed)) and kept["inputs"] == dict(inputs):
                 say(f"{stage}: nothing to do, the inputs are those of the last run (--force runs it anyway)")
-                return StageResult(stage, "unchanged", time.monotonic() - start, kept)
+                return StageResult(stage, "unchanged", kept)
             aside = folder.with_name(f".{folder.name}.partial")
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
@@ -93,7 +92,7 @@ class Workspace:
                 _swap(aside, folder)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
-        return StageResult(stage, "done", time.monotonic() - start, record)
+        return StageResult(stage, "done", record)
 
     def record(self, stage: str) -> dict[str, Any]:
         """Return the record of a finished stage; ``MlError`` if it is missing or its files were altered."""

@@ -1,1 +1,5 @@
 """The service that answers, and how it is started, asked and stopped."""
+
+# How far a probability may be from the golden one: another processor may round the last bits otherwise,
+# and a real difference is larger by far.
+GOLDEN_TOLERANCE = 1e-9

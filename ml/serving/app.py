@@ -10,6 +10,7 @@ import pandas as pd
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -18,11 +19,10 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from ml.contracts import rows_to_table
+from ml.contracts import records, rows_to_table
 from ml.errors import MlError
-from ml.model import records
 from ml.registry import Registry
 from ml.serving.batching import Batcher
 from ml.serving.follower import Follower, Served
@@ -31,6 +31,21 @@ from ml.workspace import code_digest
 MOST_BODY_BYTES = 4 * 1024 * 1024
 MOST_ERRORS_TOLD = 20
 FOLLOW_SECONDS = 0.25
+
+
+class Answer(BaseModel):
+    """What ``POST /predict`` answers: id, class and class probabilities of each row, and who says so."""
+
+    project: str
+    channel: str
+    version: int
+    predictions: list[dict[str, Any]]
+
+
+class Problem(BaseModel):
+    """Why a request was refused; for rows that break the contract, each place and what is wrong there."""
+
+    detail: str | list[dict[str, Any]]
 
 
 def create_app(project: str, channel: str, registry: Registry | None = None) -> FastAPI:
@@ -49,7 +64,7 @@ def create_app(project: str, channel: str, registry: Registry | None = None) -> 
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    app = FastAPI(title=f"{project}: {channel}", version="1", lifespan=lifespan)
+    app = FastAPIOffline(title=f"{project}: {channel}", version="1", lifespan=lifespan)
 
     @app.middleware("http")
     async def count(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -58,7 +73,11 @@ def create_app(project: str, channel: str, registry: Registry | None = None) -> 
         metrics.requests.labels(request.method, _known_path(request), str(response.status_code)).inc()
         return response
 
-    @app.post("/predict", summary="Predict for one row or a list of rows")
+    problems: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (413, 422, 503)}
+
+    @app.post(
+        "/predict", summary="Predict for one row or a list of rows", response_model=Answer, responses=problems
+    )
     async def predict(request: Request) -> Response:
         served = follower.served
         if served is None:

@@ -10,9 +10,7 @@ from ml.contracts import request_model
 from ml.errors import MlError
 from ml.model import Bundle, load_bundle
 from ml.registry import Registry
-
-# Another processor may round the last bits otherwise; a real difference is larger by far.
-GOLDEN_TOLERANCE = 1e-9
+from ml.serving import GOLDEN_TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -176,8 +176,8 @@ def _bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise MlError(
-            f"port {port} on {host} cannot be used ({error.strerror}): end the program that holds it, or "
-            "choose another with --port (make: PORT=...)"
+            f"port {port} on {host} cannot be used ({os.strerror(error.errno or 0)}): "
+            "end the program that holds it, or choose another with --port (make: PORT=...)"
         ) from error
 
 

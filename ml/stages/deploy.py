@@ -9,8 +9,8 @@ from ml.errors import GateRefused, MlError
 from ml.project import Project
 from ml.provenance import provenance
 from ml.registry import Channel, Registry
+from ml.serving import GOLDEN_TOLERANCE
 from ml.serving import service as services
-from ml.serving.follower import GOLDEN_TOLERANCE
 from ml.workspace import StageResult, Workspace, code_digest, read_json
 
 
@@ -23,7 +23,7 @@ def deploy_model(
     forced), and ``MlError`` if the deployment failed.
     """
     default_port = project.port(channel)
-    verdict, model, data = (workspace.record(stage) for stage in ("quality", "train", "data"))
+    verdict, model = workspace.record("quality"), workspace.record("train")
     if verdict.get("blessed") is not True:
         raise GateRefused(
             "the candidate is not blessed: see the verdict of the quality stage; nothing was deployed"
@@ -35,7 +35,7 @@ def deploy_model(
     registry = Registry(project.name)
     identity = {
         "model_sha256": model["outputs"]["model.pkl"],
-        "data_sha256": data["outputs"]["train.parquet"],
+        "data_sha256": model["data_sha256"]["train.parquet"],
         "lock_sha256": model["provenance"]["lock_sha256"],
     }
 
@@ -44,13 +44,9 @@ def deploy_model(
             version = registry.find(identity)
             if version is None:
                 version = registry.register(
-                    {
-                        "model": workspace.folder("train"),
-                        "data": workspace.folder("data"),
-                        "quality": workspace.folder("quality"),
-                    },
+                    {"model": workspace.folder("train"), "quality": workspace.folder("quality")},
                     identity,
-                    {"source": data["source"], "provenance": provenance()},
+                    {"provenance": provenance()},
                 )
                 say(f"deploy: registered version {version}")
             before = registry.channel(channel)

@@ -32,7 +32,7 @@ def check_code(
     for finding in findings:
         say(f"lint: {finding}")
     if findings:
-        raise MlError(f"lint: {len(findings)} findings, the first is {findings[0]}")
+        raise MlError(f"lint found {len(findings)} thing(s) to mend, first {findings[0]}")
     return results
 
 

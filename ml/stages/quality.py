@@ -63,7 +63,7 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
 
 
 def _champion(project: Project, workspace: Workspace, channel: str, candidate_sha256: str) -> int | None:
-    """Return the version to compare with; a candidate that was deployed since is not judged against itself."""
+    """Return the version to compare with: a candidate deployed since is not judged against itself."""
     registry = Registry(project.name)
     champion = registry.channel(channel).version
     if champion is None or registry.read(champion)["identity"]["model_sha256"] != candidate_sha256:
@@ -87,7 +87,7 @@ def read_gates(junit: Path) -> list[dict[str, Any]]:
         message = figures.get("message") or (said.attrib.get("message", "") if said is not None else "")
         gates.append(
             {
-                "gate": figures.get("gate", case.attrib["name"].removeprefix("test_")),
+                "gate": figures.get("gate", case.attrib["name"].removeprefix("test_").replace("_", " ")),
                 "outcome": outcome,
                 "message": " ".join(message.split())[:500],
                 "value": numbers.get("value"),

@@ -1,24 +1,12 @@
 """The train stage: search the candidates with cross-validation, refit the best, sign it."""
 
-import json
 import pickle
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from joblib import Parallel, delayed
-from sklearn.model_selection import StratifiedKFold, cross_validate
-from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
-
-from ml.candidates import Candidate, make_estimator, read_grid
-from ml.console import progress, say
-from ml.errors import MlError
-from ml.metrics import scorer
-from ml.model import build_pipeline, feature_table, golden_predictions
+from ml.console import say
 from ml.project import Project
 from ml.provenance import provenance
 from ml.workspace import StageResult, Workspace, code_digest, declaration_digests, write_json
@@ -30,10 +18,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
     Raises ``MlError`` for a grid that cannot be read, a feature that is constant or a duplicate, and a
     candidate that cannot be fitted.
     """
-    candidates = read_grid(project)
     metrics = sorted({project.training.metric, *project.gates.floors})
-    for metric in metrics:
-        scorer(metric)
     data = workspace.record("data")
     declared = declaration_digests(project)
     inputs = {
@@ -47,17 +32,29 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
     }
 
     def work(folder: Path) -> dict[str, Any]:
+        # Imported only when there is work: an unchanged stage answers at once.
+        import pandas as pd
+
+        from ml.candidates import read_grid
+        from ml.metrics import scorer
+        from ml.model import feature_table, golden_predictions
+        from ml.search import check_features, fit, search
+
+        candidates = read_grid(project)
+        for metric in metrics:
+            scorer(metric)
         started = time.monotonic()
         rows = pd.read_parquet(workspace.folder("data") / "train.parquet")
         target = rows.pop(project.target)
         check_features(feature_table(project, rows))
-        trials = _search(project, candidates, rows, target, metrics, folder / "trials.jsonl")
+        trials = search(project, candidates, rows, target, metrics, folder / "trials.jsonl")
         best = max(trials, key=lambda number: trials[number]["scores"][project.training.metric]["mean"])
         searched = time.monotonic()
         chosen = candidates[best]
         pipeline = fit(project, chosen, rows, target)
         (folder / "model.pkl").write_bytes(pickle.dumps(pipeline, protocol=5))
         write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
+        shutil.copy(workspace.folder("data") / "manifest.json", folder / "data-manifest.json")
         (folder / "project").mkdir()
         for file in project.declarations:
             shutil.copy(file, folder / "project" / file.name)
@@ -82,103 +79,3 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         }
 
     return workspace.run("train", inputs, work, force=force, signed=True)
-
-
-def check_features(features: pd.DataFrame) -> None:
-    """Raise ``MlError`` if a feature has one value only (R1) or tells the same as another.
-
-    Two features tell the same if the values of one can be renamed into those of the other.
-    """
-    seen: dict[bytes, str] = {}
-    for name in features:
-        codes, values = pd.factorize(features[name])
-        if len(values) < 2:
-            value = "no value at all" if len(values) == 0 else f"the one value {values[0]!r}"
-            raise MlError(
-                f"feature '{name}' is constant in the training data ({value}): mend the function or source "
-                "that makes it, or take it out of [features] in project.toml"
-            )
-        if (twin := seen.setdefault(codes.tobytes(), str(name))) != name:
-            raise MlError(
-                f"features '{twin}' and '{name}' are duplicates in the training data: take one out of "
-                "[features] in project.toml"
-            )
-
-
-def fit(project: Project, candidate: Candidate, rows: pd.DataFrame, target: pd.Series) -> Pipeline:
-    """Return the fitted pipeline; equal inputs give a pipeline that pickles to equal bytes."""
-    pipeline = build_pipeline(project, make_estimator(candidate, project.seed))
-    with threadpool_limits(1):
-        pipeline.fit(rows, target)
-    _forget_the_clock(pipeline[-1])
-    return pipeline
-
-
-def _forget_the_clock(estimator: Any) -> None:
-    """Take out of a CatBoost model what differs between two equal fits: an id and the time of day."""
-    if hasattr(estimator, "get_metadata"):
-        metadata = estimator.get_metadata()
-        for key in ("model_guid", "train_finish_time"):
-            if key in metadata.keys():
-                metadata[key] = ""
-
-
-def _search(
-    project: Project,
-    candidates: list[Candidate],
-    rows: pd.DataFrame,
-    target: pd.Series,
-    metrics: list[str],
-    file: Path,
-) -> dict[int, dict[str, Any]]:
-    """Cross-validate every candidate over all cores; return the trials by candidate number, in grid order."""
-    tasks = (
-        delayed(_trial)(number, candidate, project, rows, target, metrics)
-        for number, candidate in enumerate(candidates)
-    )
-    trials: dict[int, dict[str, Any]] = {}
-    with open(file, "w", encoding="utf-8") as log, progress("train: trials", len(candidates)) as advance:
-        finished: Iterator[tuple[int, dict[str, Any]]] = Parallel(n_jobs=-1, return_as="generator_unordered")(
-            tasks
-        )
-        for number, trial in finished:
-            trials[number] = trial
-            log.write(json.dumps(trial) + "\n")
-            log.flush()
-            mean = trial["scores"][project.training.metric]["mean"]
-            advance(f"{trial['estimator']} {project.training.metric} {mean:.4f}")
-    return dict(sorted(trials.items()))
-
-
-def _trial(
-    number: int,
-    candidate: Candidate,
-    project: Project,
-    rows: pd.DataFrame,
-    target: pd.Series,
-    metrics: list[str],
-) -> tuple[int, dict[str, Any]]:
-    start = time.monotonic()
-    folds = StratifiedKFold(project.training.folds, shuffle=True, random_state=project.seed)
-    pipeline = build_pipeline(project, make_estimator(candidate, project.seed))
-    try:
-        with threadpool_limits(1):
-            scores = cross_validate(pipeline, rows, target, cv=folds, scoring=metrics, error_score="raise")
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise MlError(f"grid.json: {candidate} cannot be fitted: {reason}") from error
-    summary = {
-        metric: {
-            "mean": float(scores[f"test_{metric}"].mean()),
-            "standard_deviation": float(scores[f"test_{metric}"].std()),
-            "folds": [float(score) for score in scores[f"test_{metric}"]],
-        }
-        for metric in metrics
-    }
-    seconds = round(time.monotonic() - start, 3)
-    return number, {
-        "estimator": candidate.estimator,
-        "parameters": candidate.parameters,
-        "scores": summary,
-        "seconds": seconds,
-    }

@@ -1,0 +1,119 @@
+"""The search: candidates compared by cross-validation over all cores, and the fit of the chosen one."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.model_selection import StratifiedKFold, cross_validate
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from ml.candidates import Candidate, make_estimator
+from ml.console import progress
+from ml.errors import MlError
+from ml.model import build_pipeline
+from ml.project import Project
+
+
+def check_features(features: pd.DataFrame) -> None:
+    """Raise ``MlError`` if a feature has one value only (R1) or tells the same as another.
+
+    Two features tell the same if the values of one can be renamed into those of the other.
+    """
+    seen: dict[bytes, str] = {}
+    for name in features:
+        codes, values = pd.factorize(features[name])
+        if len(values) < 2:
+            value = "no value at all" if len(values) == 0 else f"the one value {values[0]!r}"
+            raise MlError(
+                f"feature '{name}' is constant in the training data ({value}): mend the function or source "
+                "that makes it, or take it out of [features] in project.toml"
+            )
+        if (twin := seen.setdefault(codes.tobytes(), str(name))) != name:
+            raise MlError(
+                f"features '{twin}' and '{name}' are duplicates in the training data: take one out of "
+                "[features] in project.toml"
+            )
+
+
+def search(
+    project: Project,
+    candidates: list[Candidate],
+    rows: pd.DataFrame,
+    target: pd.Series,
+    metrics: list[str],
+    file: Path,
+) -> dict[int, dict[str, Any]]:
+    """Cross-validate every candidate over all cores; return the trials by candidate number, in grid order."""
+    tasks = (
+        delayed(_trial)(number, candidate, project, rows, target, metrics)
+        for number, candidate in enumerate(candidates)
+    )
+    trials: dict[int, dict[str, Any]] = {}
+    with open(file, "w", encoding="utf-8") as log, progress("train: trials", len(candidates)) as advance:
+        finished: Iterator[tuple[int, dict[str, Any]]] = Parallel(n_jobs=-1, return_as="generator_unordered")(
+            tasks
+        )
+        for number, trial in finished:
+            trials[number] = trial
+            log.write(json.dumps(trial) + "\n")
+            log.flush()
+            mean = trial["scores"][project.training.metric]["mean"]
+            advance(f"{trial['estimator']} {project.training.metric} {mean:.4f}")
+    return dict(sorted(trials.items()))
+
+
+def fit(project: Project, candidate: Candidate, rows: pd.DataFrame, target: pd.Series) -> Pipeline:
+    """Return the fitted pipeline; equal inputs give a pipeline that pickles to equal bytes."""
+    pipeline = build_pipeline(project, make_estimator(candidate, project.seed))
+    with threadpool_limits(1):
+        pipeline.fit(rows, target)
+    _forget_the_clock(pipeline[-1])
+    return pipeline
+
+
+def _trial(
+    number: int,
+    candidate: Candidate,
+    project: Project,
+    rows: pd.DataFrame,
+    target: pd.Series,
+    metrics: list[str],
+) -> tuple[int, dict[str, Any]]:
+    start = time.monotonic()
+    folds = StratifiedKFold(project.training.folds, shuffle=True, random_state=project.seed)
+    pipeline = build_pipeline(project, make_estimator(candidate, project.seed))
+    try:
+        with threadpool_limits(1):
+            scores = cross_validate(pipeline, rows, target, cv=folds, scoring=metrics, error_score="raise")
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MlError(f"grid.json: {candidate} cannot be fitted: {reason}") from error
+    summary = {
+        metric: {
+            "mean": float(scores[f"test_{metric}"].mean()),
+            "standard_deviation": float(scores[f"test_{metric}"].std()),
+            "folds": [float(score) for score in scores[f"test_{metric}"]],
+        }
+        for metric in metrics
+    }
+    seconds = round(time.monotonic() - start, 3)
+    return number, {
+        "estimator": candidate.estimator,
+        "parameters": candidate.parameters,
+        "scores": summary,
+        "seconds": seconds,
+    }
+
+
+def _forget_the_clock(estimator: Any) -> None:
+    """Take out of a CatBoost model what differs between two equal fits: an id and the time of day."""
+    if hasattr(estimator, "get_metadata"):
+        metadata = estimator.get_metadata()
+        for key in ("model_guid", "train_finish_time"):
+            if key in metadata.keys():
+                metadata[key] = ""
