@@ -108,8 +108,10 @@ def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
     if example := (column.metadata or {}).get("example"):
         about["examples"] = [example]
     rules = {one.name: one.statistics or {} for one in column.checks}
-    if "isin" in rules and not types.is_float_dtype(wanted):
+    if "isin" in rules and types.is_string_dtype(wanted):
         return Literal[tuple(rules["isin"]["allowed_values"])], about
+    if "isin" in rules:  # a Literal of numbers would take true for 1: only documented here, and left to `check`
+        about["json_schema_extra"] = {"enum": list(rules["isin"]["allowed_values"])}
     limits: dict[str, Any] = {}
     kind: Any = str
     if types.is_bool_dtype(wanted):
@@ -154,8 +156,16 @@ def _sentences(failures: pd.DataFrame, table: pd.DataFrame, contract: pa.DataFra
                 (2, f"column '{column}' has {len(cases)} missing values, the first in row {_row(table, row)}")
             )
         elif check_name.startswith("dtype("):
-            wanted = contract.columns[column].dtype
-            ranked.append((3, f"column '{column}' holds {case} values where the contract says {wanted}"))
+            found, wanted = table[column], contract.columns[column].dtype
+            no_number = found[pd.to_numeric(found, errors="coerce").isna() & found.notna()]
+            example = (
+                f" ({no_number.iloc[0]!r:.60} in row {_row(table, no_number.index[0])})"
+                if len(no_number)
+                else ""
+            )
+            ranked.append(
+                (3, f"column '{column}' holds {found.dtype} values{example}, the contract says {wanted}")
+            )
         else:
             rule = "values must be unique" if check_name == "field_uniqueness" else check_name
             where = f"row {_row(table, row)}: {case!r:.60}" if row is not None else f"{case!r:.60}"

@@ -122,7 +122,9 @@ class Registry:
         channel = self.channel(name)
         entry = {"version": version, "from": channel.version, "action": action, "at": now()}
         moved = Channel(name, version, [*channel.history, entry])
-        write_json(self._channel_file(name), {"version": version, "history": moved.history})
+        file = self._channel_file(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, {"version": version, "history": moved.history})
         return moved
 
     @contextmanager

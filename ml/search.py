@@ -28,7 +28,7 @@ def check_features(features: pd.DataFrame) -> None:
     for name in features:
         codes, values = pd.factorize(features[name])
         if len(values) < 2:
-            value = "no value at all" if len(values) == 0 else f"the one value {values[0]!r}"
+            value = "no value at all" if len(values) == 0 else f"the one value {values[0]}"
             raise MlError(
                 f"feature '{name}' is constant in the training data ({value}): mend the function or source "
                 "that makes it, or take it out of [features] in project.toml"

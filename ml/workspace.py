@@ -96,6 +96,7 @@ class Workspace:
 
     def record(self, stage: str) -> dict[str, Any]:
         """Return the record of a finished stage; ``MlError`` if it is missing or its files were altered."""
+        self._recover(stage)
         file = self.root / _record_path(stage)
         again = f"run `python -m ml {stage} --project {self.project}`"
         if not file.exists():
@@ -117,6 +118,13 @@ class Workspace:
         except (OSError, MlError):
             return None
         return record if "inputs" in record else None
+
+    def _recover(self, stage: str) -> None:
+        """Bring back the earlier folder if a run was killed between the two renames of its swap."""
+        folder = self.folder(stage)
+        old = folder.with_name(f".{folder.name}.old")
+        if old.exists() and not folder.exists():
+            old.rename(folder)
 
     @contextmanager
     def _lock(self, stage: str) -> Iterator[None]:

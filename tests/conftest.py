@@ -1,0 +1,149 @@
+"""What the tests share: an isolated home, projects made from the Titanic, and one small finished build."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ml import locations
+from ml.cli import main
+
+SMALL_GRID = {
+    "LogisticRegression": {"C": [1.0], "max_iter": [1000]},
+    "DecisionTreeClassifier": {"max_depth": [3]},
+}
+VARIABLES = (
+    "ML_HOME",
+    "ML_REGISTRY",
+    "ML_SIGNING_KEY",
+    "ML_VERIFY_KEY",
+    "ML_PROJECTS",
+    "PROJECT",
+    "CHANNEL",
+    "FORCE",
+    "PORT",
+    "BUILD_NUMBER",
+    "BUILD_URL",
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder with everything a user has: projects, home (keys, registry) and build folder."""
+
+    root: Path
+
+    @property
+    def project(self) -> Path:
+        """The folder of the project ``small``."""
+        return self.root / "projects" / "small"
+
+    @property
+    def build(self) -> Path:
+        """The build folder of the project ``small``."""
+        return self.root / "build" / "small"
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Change one place in a file of the project; a place that is not there fails the test."""
+        text = (self.project / file).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{file} holds {text.count(old)} times {old!r}"
+        (self.project / file).write_text(text.replace(old, new), encoding="utf-8")
+
+    def grid(self, content: object) -> None:
+        """Write the project's ``grid.json``."""
+        (self.project / "grid.json").write_text(json.dumps(content), encoding="utf-8")
+
+    def ml(self, command: str, *arguments: str) -> int:
+        """Run a command for the project in this process and return its exit code."""
+        return main([command, "--project", "small", "--build", str(self.root / "build"), *arguments])
+
+    def settle(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Point the environment here, and nowhere else."""
+        for variable in VARIABLES:
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("ML_HOME", str(self.root / "home"))
+        monkeypatch.setenv("ML_PROJECTS", str(self.root / "projects"))
+
+
+def make_site(root: Path) -> Site:
+    """Make a site whose project is the Titanic, read from CSV files, with a grid of two candidates."""
+    site = Site(root)
+    shutil.copytree(locations.ROOT / "ml" / "projects" / "titanic", site.project)
+    shutil.rmtree(site.project / "__pycache__", ignore_errors=True)
+    settings = (site.project / "project.toml").read_text(encoding="utf-8")
+    source = '[source]\nkind = "csv"\nlabelled = "data/train.csv"\nunlabelled = "data/test.csv"\n\n'
+    changed, count = re.subn(r"(?s)^\[source\].*?(?=^\[split\])", source, settings, flags=re.MULTILINE)
+    assert count == 1
+    (site.project / "project.toml").write_text(changed, encoding="utf-8")
+    site.grid(SMALL_GRID)
+    return site
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Return a site where nothing was run yet."""
+    made = make_site(tmp_path)
+    made.settle(monkeypatch)
+    return made
+
+
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    site = make_site(tmp_path_factory.mktemp("finished"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        site.settle(monkeypatch)
+        for stage in ("data", "train", "quality"):
+            assert site.ml(stage) == 0
+    return site
+
+
+@pytest.fixture
+def built(_finished: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """Return a site where a model was built and blessed, but not deployed; a copy of its own for each test."""
+    shutil.copytree(_finished.root, tmp_path / "site")
+    site = Site(tmp_path / "site")
+    site.settle(monkeypatch)
+    return site
+
+
+@pytest.fixture
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def error_of(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return the one error line that was printed; a traceback or a second error fails the test."""
+
+    def error() -> str:
+        said = capsys.readouterr().err
+        lines = [line for line in said.splitlines() if line.startswith("error: ")]
+        assert "Traceback" not in said
+        assert len(lines) == 1 and said.rstrip().endswith(lines[0]), said
+        return lines[0]
+
+    return error
+
+
+@pytest.fixture
+def stopped_services(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Stop whatever service the test started."""
+    from ml.serving import service
+
+    yield
+    for channel in ("production", "staging"):
+        service.stop("small", channel)
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment for a command in a process of its own."""
+    return os.environ | {"PYTHONPATH": str(locations.ROOT)}

@@ -1,0 +1,61 @@
+"""grid.json: estimators and parameters by their own names."""
+
+import pytest
+
+from ml.candidates import Candidate, make_estimator, read_grid
+from ml.errors import MlError
+from ml.project import find_project
+from tests.conftest import Site
+
+
+def test_the_titanic_grid_names_the_asked_estimators() -> None:
+    names = {candidate.estimator for candidate in read_grid(find_project("titanic"))}
+    assert names >= {
+        "LogisticRegression",
+        "DecisionTreeClassifier",
+        "RandomForestClassifier",
+        "GradientBoostingClassifier",
+        "HistGradientBoostingClassifier",
+        "CatBoostClassifier",
+    }
+
+
+def test_a_grid_is_every_combination(site: Site) -> None:
+    site.grid({"DecisionTreeClassifier": {"max_depth": [1, 2], "min_samples_leaf": [1, 5]}})
+    assert len(read_grid(find_project("small"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("grid", "problem"),
+    [
+        ({"NoSuchClassifier": {}}, "'NoSuchClassifier' is no classifier of scikit-learn or catboost"),
+        ({"LinearRegression": {}}, "'LinearRegression' is no classifier"),
+        ({"os": {}}, "'os' is no classifier"),
+        ({"LogisticRegression": {"depth": [1]}}, "LogisticRegression has no parameter 'depth'"),
+        ({"CatBoostClassifier": {"max_deph": [1]}}, "CatBoostClassifier has no parameter 'max_deph'"),
+        ({"LogisticRegression": {"C": 1}}, "LogisticRegression.C: expected a list of values, got 1"),
+        ({"LogisticRegression": {"C": []}}, "LogisticRegression.C: expected a list of values"),
+        ({"LogisticRegression": [1]}, "LogisticRegression: expected an object of parameters"),
+        ({}, "names no candidate"),
+        ([], "not a JSON object"),
+    ],
+)
+def test_what_is_wrong_in_a_grid_is_named(site: Site, grid: object, problem: str) -> None:
+    site.grid(grid)
+    with pytest.raises(MlError) as caught:
+        read_grid(find_project("small"))
+    assert problem in str(caught.value) and "grid.json" in str(caught.value)
+
+
+def test_a_missing_grid_is_named(site: Site) -> None:
+    (site.project / "grid.json").unlink()
+    with pytest.raises(MlError, match=r"grid.json is missing"):
+        read_grid(find_project("small"))
+
+
+@pytest.mark.parametrize("name", ["RandomForestClassifier", "CatBoostClassifier", "LogisticRegression"])
+def test_estimators_are_seeded_and_use_one_thread(name: str) -> None:
+    parameters = make_estimator(Candidate(name, {}), seed=7).get_params()
+    assert parameters["random_state"] == 7
+    assert parameters.get("n_jobs") in (None, 1)
+    assert parameters.get("thread_count", 1) == 1

@@ -1,0 +1,76 @@
+"""The commands exist, explain themselves, and answer at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ml.cli import main
+from tests.conftest import environment
+
+COMMANDS = (
+    "lint",
+    "data",
+    "train",
+    "quality",
+    "deploy",
+    "rollback",
+    "serve",
+    "predict",
+    "run",
+    "show",
+    "projects",
+)
+HEAVY = ("pandas", "numpy", "sklearn", "catboost", "pandera", "fastapi", "matplotlib", "rich", "pydantic")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "--project" in said and "--build" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["data", "--fast"],
+        ["serve", "--port", "0"],
+        ["predict", "--first", "x"],
+        ["lint", "--check", "x"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: python -m ml" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom ml.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "[]"
+    assert all(command in done.stdout for command in COMMANDS)
+
+
+def test_jenkins_parameters_are_the_defaults(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PROJECT", "nowhere; touch /tmp/x")
+    assert main(["show"]) == 1
+    assert "unknown project 'nowhere; touch /tmp/x'" in capsys.readouterr().err
+
+
+def test_projects_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["projects"]) == 0
+    assert "titanic" in capsys.readouterr().out

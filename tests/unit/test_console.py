@@ -1,0 +1,15 @@
+"""Progress in a log is plain lines; there is always a last one."""
+
+import pytest
+
+from ml import console
+
+
+def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "LOG_EVERY_SECONDS", 3600.0)
+    with console.progress("work", 3) as advance:
+        for number in range(3):
+            advance(f"piece {number} [bold]")
+    assert capsys.readouterr().err.splitlines() == ["work: 3/3  piece 2 [bold]"]

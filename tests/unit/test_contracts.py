@@ -1,0 +1,145 @@
+"""The contract: one class that tables and requests obey."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from ml.contracts import check, load_contract, records, request_model, rows_to_table
+from ml.errors import MlError
+from ml.project import find_project
+from tests.conftest import Site
+
+PASSENGER = {
+    "PassengerId": 892,
+    "Pclass": 3,
+    "Name": "Kelly, Mr. James",
+    "Sex": "male",
+    "Age": 34.5,
+    "SibSp": 0,
+    "Parch": 0,
+    "Ticket": "330911",
+    "Fare": 7.8292,
+    "Cabin": None,
+    "Embarked": "Q",
+}
+
+
+@pytest.fixture
+def contract() -> pa.DataFrameSchema:
+    return load_contract(find_project("titanic").folder).remove_columns(["Survived"])
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    rows = [PASSENGER | {"PassengerId": number} for number in (1, 2, 3)]
+    return pd.DataFrame(rows).astype({"Cabin": "str"})
+
+
+def test_a_good_table_passes_in_the_order_of_the_contract(
+    table: pd.DataFrame, contract: pa.DataFrameSchema
+) -> None:
+    checked = check(table[reversed(table.columns)], contract, "table")
+    assert list(checked) == list(contract.columns)
+
+
+def test_whole_numbers_are_taken_where_fractions_are_allowed(
+    table: pd.DataFrame, contract: pa.DataFrameSchema
+) -> None:
+    table["Age"] = [1, 2, 3]
+    assert check(table, contract, "table")["Age"].dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "problem"),
+    [
+        ("Pclass", [1.5, 2.0, 3.0], "'Pclass' holds float64 values, the contract says int64"),
+        ("Age", ["old", "1", "2"], "'Age' holds str values ('old' in row 1), the contract says float64"),
+        ("Age", [1.0, np.inf, 2.0], "'Age' has infinite values"),
+        ("Age", [1.0, 1e300, 2.0], "'Age', less_than_or_equal_to(120): 1 values, the first in row 2"),
+        ("Sex", ["male", None, None], "'Sex' has 2 missing values, the first in row 2"),
+        ("PassengerId", [1, 1, 2], "'PassengerId', values must be unique: 2 values, the first in row 1"),
+        ("PassengerId", [10**30, 1, 2], "'PassengerId' holds object values, the contract says int64"),
+        ("Name", ["Kelly", "Kelly, Mr. J", "Kelly, Mr. K"], "'Name', str_matches"),
+    ],
+)
+def test_a_deviation_is_named(
+    table: pd.DataFrame, contract: pa.DataFrameSchema, column: str, values: list[object], problem: str
+) -> None:
+    table[column] = values
+    with pytest.raises(MlError) as caught:
+        check(table, contract, "table")
+    assert problem in str(caught.value)
+
+
+def test_missing_unknown_and_absent_rows_are_named(table: pd.DataFrame, contract: pa.DataFrameSchema) -> None:
+    with pytest.raises(MlError, match="column 'Sex' is missing"):
+        check(table.drop(columns="Sex"), contract, "table")
+    with pytest.raises(MlError, match="column 'Sexe' is not in the contract"):
+        check(table.assign(Sexe="male"), contract, "table")
+    with pytest.raises(MlError, match="no rows"):
+        check(table.head(0), contract, "table")
+
+
+def test_a_request_becomes_the_table_it_came_from(contract: pa.DataFrameSchema) -> None:
+    row = request_model(contract)
+    parsed = TypeAdapter(list[row]).validate_json(json.dumps([PASSENGER]))  # type: ignore[valid-type]
+    assert records(rows_to_table(parsed, contract)) == [PASSENGER]
+
+
+def test_nullable_columns_may_be_left_out_of_a_request(contract: pa.DataFrameSchema) -> None:
+    given = {
+        key: value for key, value in PASSENGER.items() if key not in ("Age", "Fare", "Cabin", "Embarked")
+    }
+    table = rows_to_table([request_model(contract).model_validate(given)], contract)
+    assert table["Age"].isna().all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"Sex": "unknown"},
+        {"Pclass": "3"},
+        {"Pclass": True},
+        {"Pclass": 3.5},
+        {"Age": "22"},
+        {"Age": -1},
+        {"Age": float("nan")},
+        {"PassengerId": 10**30},
+        {"PassengerId": 0},
+        {"Name": "Kelly"},
+        {"Name": None},
+        {"Name": "Kelly, Mr. " + "x" * 300},
+        {"Extra": 1},
+    ],
+)
+def test_a_request_that_is_no_passenger_is_refused(
+    contract: pa.DataFrameSchema, change: dict[str, object]
+) -> None:
+    with pytest.raises(ValidationError):
+        request_model(contract).model_validate(PASSENGER | change)
+
+
+def test_what_pydantic_cannot_say_is_left_to_the_contract(contract: pa.DataFrameSchema) -> None:
+    row = request_model(contract).model_validate(PASSENGER)
+    with pytest.raises(MlError, match="values must be unique"):
+        rows_to_table([row, row], contract)
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [("", "must define one pandera.DataFrameModel, found 0"), ("import nothing_here", "ModuleNotFoundError")],
+)
+def test_a_file_without_a_contract_is_named(site: Site, code: str, problem: str) -> None:
+    (site.project / "contract.py").write_text(code)
+    with pytest.raises(MlError, match=problem):
+        load_contract(site.project)
+
+
+def test_a_missing_contract_is_named(site: Site) -> None:
+    (site.project / "contract.py").unlink()
+    with pytest.raises(MlError, match=r"contract.py is missing"):
+        load_contract(site.project)

@@ -1,0 +1,76 @@
+"""The pipeline takes raw rows and keeps what it learnt from the training rows."""
+
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from ml.errors import MlError
+from ml.model import build_pipeline, feature_functions, feature_table, load_bundle
+from ml.project import find_project
+from tests.conftest import Site
+
+
+@pytest.fixture
+def passengers() -> pd.DataFrame:
+    return pd.read_csv(find_project("titanic").folder / "data" / "train.csv")
+
+
+def test_titles_come_from_names(passengers: pd.DataFrame) -> None:
+    table = feature_table(find_project("titanic"), passengers)
+    titles = dict(zip(passengers["Name"], table["Title"], strict=True))
+    assert titles["Braund, Mr. Owen Harris"] == "Mr"
+    assert titles["Sagesser, Mlle. Emma"] == "Miss"
+    assert titles["Rothes, the Countess. of (Lucy Noel Martha Dyer-Edwards)"] == "Rare"
+    assert set(table["Title"]) == {"Mr", "Mrs", "Miss", "Master", "Rare"}
+
+
+def test_missing_ages_are_filled_from_the_training_rows(passengers: pd.DataFrame) -> None:
+    project = find_project("titanic")
+    train, later = passengers.head(600), passengers.tail(200).assign(Age=80.0)
+    pipeline = build_pipeline(project, LogisticRegression(max_iter=1000)).fit(train, train["Survived"])
+    pipeline.predict(later)
+    filled = dict(
+        zip(
+            project.features.numeric,
+            pipeline["columns"].named_transformers_["numeric"][0].statistics_,
+            strict=True,
+        )
+    )
+    assert filled["Age"] == pytest.approx(train["Age"].mean())
+
+
+def test_a_feature_that_nobody_makes_is_named(site: Site, passengers: pd.DataFrame) -> None:
+    site.edit("project.toml", '"Embarked", "Title"]', '"Embarked", "Titel"]')
+    with pytest.raises(MlError, match="no column 'Titel' in the data"):
+        feature_table(find_project("small"), passengers)
+
+
+def test_a_function_that_is_not_there_is_named(site: Site) -> None:
+    site.edit("project.toml", '"title", "family_size"', '"titel"')
+    with pytest.raises(MlError, match=r"features.py: has no function 'titel'"):
+        feature_functions(find_project("small"))
+
+
+def test_a_function_that_fails_is_named(site: Site, passengers: pd.DataFrame) -> None:
+    site.edit("features.py", 'passengers["SibSp"]', 'passengers["Sibling"]')
+    with pytest.raises(MlError, match=r"features.py: family_size fails on the data: KeyError"):
+        feature_table(find_project("small"), passengers)
+
+
+def test_a_loaded_model_repeats_its_golden_predictions_to_the_last_bit(built: Site) -> None:
+    bundle = load_bundle(built.build / "model")
+    assert len(bundle.golden["rows"]) == 20
+    assert bundle.replay_golden() == 0
+
+
+def test_a_model_keeps_the_code_it_was_trained_with(built: Site) -> None:
+    built.edit("features.py", 'COMMON = ["Mr", ', 'COMMON = ["None", ')
+    assert load_bundle(built.build / "model").replay_golden() == 0
+
+
+def test_golden_predictions_that_differ_are_noticed(built: Site) -> None:
+    bundle = load_bundle(built.build / "model")
+    bundle.golden["predictions"][3]["probability_1"] += 1e-6
+    assert bundle.replay_golden() == pytest.approx(1e-6)
+    bundle.golden["predictions"][3]["prediction"] ^= 1
+    assert bundle.replay_golden() == float("inf")

@@ -1,0 +1,93 @@
+"""Versions are immutable and signed; channels are pointers with a history."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from ml.errors import MlError
+from ml.registry import Registry
+from tests.conftest import Site
+
+
+@pytest.fixture
+def registry(site: Site) -> Registry:
+    return Registry("p")
+
+
+def register(registry: Registry, folder: Path, name: str = "a") -> int:
+    folder.mkdir(exist_ok=True)
+    (folder / "model.pkl").write_text(name)
+    return registry.register({"model": folder}, {"model_sha256": name}, {"note": name})
+
+
+def register_in_a_process(folder: Path) -> int:
+    return register(Registry("p"), folder)
+
+
+def test_versions_count_up_and_are_found_by_what_they_hold(registry: Registry, tmp_path: Path) -> None:
+    assert [register(registry, tmp_path / "m", name) for name in "ab"] == [1, 2]
+    assert registry.find({"model_sha256": "a"}) == 1
+    assert registry.find({"model_sha256": "c"}) is None
+    assert registry.read(2)["note"] == "b"
+
+
+def test_an_altered_version_is_refused(registry: Registry, tmp_path: Path) -> None:
+    version = register(registry, tmp_path / "m")
+    (registry.folder(version) / "model" / "model.pkl").write_text("evil")
+    with pytest.raises(MlError, match=r"model.pkl is not what was signed"):
+        registry.read(version)
+
+
+def test_an_unknown_version_is_refused(registry: Registry) -> None:
+    with pytest.raises(MlError, match="no version 7 of p .* there are none"):
+        registry.folder(7)
+
+
+def test_builds_registering_at_once_get_different_numbers(registry: Registry, tmp_path: Path) -> None:
+    register(registry, tmp_path / "first")
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        numbers = pool.map(
+            register_in_a_process, [tmp_path / f"m{number}" for number in range(12)], chunksize=1
+        )
+    assert sorted(numbers) == list(range(2, 14))
+    assert all(registry.read(number) for number in numbers)
+    assert sorted(path.name for path in (registry.root / "versions").iterdir()) == sorted(
+        str(number) for number in range(1, 14)
+    )
+
+
+def test_rolling_back_walks_down_the_deployed_versions(registry: Registry) -> None:
+    for version in (1, 2, 3):
+        registry.move("production", version, "deploy")
+    assert registry.channel("production").previous == 2
+    registry.move("production", 2, "rollback")
+    assert registry.channel("production").previous == 1
+    registry.move("production", 4, "deploy")
+    assert registry.channel("production").previous == 2
+    registry.move("production", 2, "revert")
+    assert registry.channel("production").previous == 1
+
+
+def test_what_a_person_rolled_back_counts_as_withdrawn_until_it_is_deployed_again(registry: Registry) -> None:
+    for version in (1, 2):
+        registry.move("production", version, "deploy")
+    registry.move("production", 1, "rollback")
+    assert registry.channel("production").withdrawn(2)
+    assert not registry.channel("production").withdrawn(1)
+    registry.move("production", 2, "deploy")
+    assert not registry.channel("production").withdrawn(2)
+
+
+def test_a_deployment_that_failed_by_itself_may_be_tried_again(registry: Registry) -> None:
+    registry.move("production", 1, "deploy")
+    registry.move("production", None, "revert")
+    assert not registry.channel("production").withdrawn(1)
+    assert registry.channel("production").previous is None
+
+
+def test_a_channel_file_that_is_none_is_named(registry: Registry) -> None:
+    registry.move("production", 1, "deploy")
+    (registry.root / "channels" / "production.json").write_text('{"version": "latest"}')
+    with pytest.raises(MlError, match=r"production.json is not a channel pointer"):
+        registry.channel("production")

@@ -1,0 +1,78 @@
+"""Features are checked, and equal inputs give equal bytes."""
+
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from ml.errors import MlError
+from ml.project import find_project
+from ml.search import check_features
+from tests.conftest import Site, environment
+
+FIT = """
+import hashlib, pickle, sys
+import pandas as pd
+from ml.candidates import Candidate
+from ml.project import find_project
+from ml.search import fit
+project = find_project("titanic")
+rows = pd.read_csv(project.folder / "data" / "train.csv").head(300)
+target = rows.pop("Survived")
+for name in sys.argv[1:]:
+    parameters = {"iterations": 20} if name == "CatBoostClassifier" else {}
+    print(name, hashlib.sha256(pickle.dumps(fit(project, Candidate(name, parameters), rows, target))).hexdigest())
+"""
+ESTIMATORS = (
+    "LogisticRegression",
+    "DecisionTreeClassifier",
+    "RandomForestClassifier",
+    "GradientBoostingClassifier",
+    "HistGradientBoostingClassifier",
+    "CatBoostClassifier",
+)
+
+
+def test_the_features_of_the_titanic_pass() -> None:
+    project = find_project("titanic")
+    from ml.model import feature_table
+
+    check_features(feature_table(project, pd.read_csv(project.folder / "data" / "train.csv")))
+
+
+def test_a_constant_feature_is_named() -> None:
+    with pytest.raises(MlError, match=r"feature 'Sex' is constant in the training data \(the one value 0\)"):
+        check_features(pd.DataFrame({"Sex": [0, 0, 0], "Age": [1, 2, 3]}))
+    with pytest.raises(MlError, match="feature 'Age' is constant .*no value at all"):
+        check_features(pd.DataFrame({"Sex": [0, 1, 0], "Age": [None, None, None]}))
+
+
+def test_a_relabelled_copy_is_a_duplicate() -> None:
+    with pytest.raises(MlError, match="features 'Sex' and 'Gender' are duplicates"):
+        check_features(pd.DataFrame({"Sex": ["m", "f", None, "m"], "Gender": [1.0, 0.0, None, 1.0]}))
+
+
+def test_the_course_s_always_zero_sex_does_not_pass(built: Site, error_of: object) -> None:
+    built.edit(
+        "features.py", "SPELLINGS = {", "SEX = lambda x: 0 if 'male' else 1  # noqa: E731\nSPELLINGS = {"
+    )
+    built.edit(
+        "features.py",
+        'SibSp"] + passengers["Parch"] + 1)',
+        'SibSp"] + passengers["Parch"] + 1, Sex=passengers["Sex"].map(SEX))',
+    )
+    assert built.ml("train") == 1
+    assert "feature 'Sex' is constant" in error_of()  # type: ignore[operator]
+
+
+@pytest.mark.slow
+def test_every_estimator_pickles_to_the_same_bytes_in_another_process() -> None:
+    def fit_all(seed: str) -> str:
+        variables = environment() | {"PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", FIT, *ESTIMATORS]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+
+    first, second = fit_all("1"), fit_all("2")
+    assert len(first.splitlines()) == len(ESTIMATORS)
+    assert first == second

@@ -1,0 +1,105 @@
+"""The build folder: whole results or none, skipped when nothing changed, one process at a time."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.errors import MlError
+from ml.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path, "p")
+
+
+def write(content: str) -> Any:
+    def work(folder: Path) -> dict[str, Any]:
+        (folder / "file.txt").write_text(content)
+        return {"note": content}
+
+    return work
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+
+
+def test_a_stage_leaves_its_files_and_a_record(workspace: Workspace) -> None:
+    result = workspace.run("data", {"a": 1}, write("x"))
+    assert result.outcome == "done"
+    assert workspace.record("data")["note"] == "x"
+    assert list(workspace.record("data")["outputs"]) == ["file.txt"]
+
+
+def test_unchanged_inputs_are_skipped_unless_forced(workspace: Workspace) -> None:
+    workspace.run("data", {"a": 1}, write("x"))
+    assert workspace.run("data", {"a": 1}, write("y")).outcome == "unchanged"
+    assert workspace.record("data")["note"] == "x"
+    assert workspace.run("data", {"a": 2}, write("y")).outcome == "done"
+    assert workspace.run("data", {"a": 2}, write("z"), force=True).outcome == "done"
+
+
+def test_an_altered_output_is_made_again(workspace: Workspace) -> None:
+    workspace.run("data", {"a": 1}, write("x"))
+    (workspace.folder("data") / "file.txt").write_text("tampered")
+    with pytest.raises(MlError, match=r"file.txt is missing or was altered .* run `python -m ml data"):
+        workspace.record("data")
+    assert workspace.run("data", {"a": 1}, write("x")).outcome == "done"
+
+
+@pytest.mark.parametrize("error", [MlError("no"), KeyboardInterrupt(), SystemExit(143), OSError(28, "full")])
+def test_a_failure_leaves_the_earlier_result_and_nothing_else(
+    workspace: Workspace, error: BaseException
+) -> None:
+    workspace.run("data", {"a": 1}, write("x"))
+
+    def fail(folder: Path) -> dict[str, Any]:
+        (folder / "half").write_text("written")
+        raise error
+
+    with pytest.raises(type(error)):
+        workspace.run("data", {"a": 2}, fail)
+    assert workspace.record("data")["note"] == "x"
+    assert names(workspace.root) == ["data"]
+
+
+def test_what_a_killed_run_left_is_cleared_away(workspace: Workspace) -> None:
+    (workspace.root / ".data.partial").mkdir(parents=True)
+    (workspace.root / ".data.partial" / "half").write_text("written")
+    workspace.run("data", {"a": 1}, write("x"))
+    assert names(workspace.root) == ["data"]
+    assert list(workspace.record("data")["outputs"]) == ["file.txt"]
+
+
+def test_a_run_killed_while_swapping_left_the_earlier_result(workspace: Workspace) -> None:
+    workspace.run("data", {"a": 1}, write("x"))
+    workspace.folder("data").rename(workspace.root / ".data.old")
+    assert workspace.record("data")["note"] == "x"
+
+
+def test_two_runs_of_one_stage_do_not_mix(workspace: Workspace) -> None:
+    def work(folder: Path) -> dict[str, Any]:
+        with pytest.raises(MlError, match="another data is running"):
+            Workspace(workspace.root.parent, "p").run("data", {"a": 2}, write("y"))
+        return write("x")(folder)
+
+    workspace.run("data", {"a": 1}, work)
+    assert workspace.record("data")["note"] == "x"
+
+
+def test_a_missing_stage_is_named_with_the_way_out(workspace: Workspace) -> None:
+    with pytest.raises(
+        MlError, match=r"manifest.json is missing: run `python -m ml train --project p` first"
+    ):
+        workspace.record("train")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff"])
+def test_a_broken_record_is_named(workspace: Workspace, content: bytes) -> None:
+    workspace.run("data", {"a": 1}, write("x"))
+    (workspace.folder("data") / "manifest.json").write_bytes(content)
+    with pytest.raises(MlError, match="manifest.json: not "):
+        workspace.record("data")
+    assert workspace.run("data", {"a": 1}, write("x")).outcome == "done"
