@@ -110,7 +110,9 @@ def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
     rules = {one.name: one.statistics or {} for one in column.checks}
     if "isin" in rules and types.is_string_dtype(wanted):
         return Literal[tuple(rules["isin"]["allowed_values"])], about
-    if "isin" in rules:  # a Literal of numbers would take true for 1: only documented here, and left to `check`
+    if (
+        "isin" in rules
+    ):  # a Literal of numbers would take true for 1: only documented here, and left to `check`
         about["json_schema_extra"] = {"enum": list(rules["isin"]["allowed_values"])}
     limits: dict[str, Any] = {}
     kind: Any = str

@@ -104,7 +104,7 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture
 def built(_finished: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """Return a site where a model was built and blessed, but not deployed; a copy of its own for each test."""
+    """Return a site where a model was built and blessed, but not deployed; each test gets a copy."""
     shutil.copytree(_finished.root, tmp_path / "site")
     site = Site(tmp_path / "site")
     site.settle(monkeypatch)
@@ -135,13 +135,12 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
 
 
 @pytest.fixture
-def stopped_services(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Stop whatever service the test started."""
+def served(built: Site) -> Iterator[Site]:
+    """Return a built site, and stop whatever service the test starts there."""
     from ml.serving import service
 
-    yield
-    for channel in ("production", "staging"):
-        service.stop("small", channel)
+    yield built
+    service.stop("small", "production")
 
 
 def environment() -> dict[str, str]:

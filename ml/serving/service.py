@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 
 from ml import locations
 from ml.console import say
@@ -47,9 +47,9 @@ class Service:
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         try:
-            response = httpx.request(method, self.url + path, json=body, timeout=10, trust_env=False)
+            response = httpx2.request(method, self.url + path, json=body, timeout=10, trust_env=False)
             answer: dict[str, Any] = response.json()
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise MlError(f"the service at {self.url} does not answer {path}: {error}") from error
         if method == "POST" and response.status_code != 200:
             raise MlError(f"the service at {self.url} answers {path} with {response.status_code}: {answer}")

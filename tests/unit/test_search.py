@@ -22,7 +22,8 @@ rows = pd.read_csv(project.folder / "data" / "train.csv").head(300)
 target = rows.pop("Survived")
 for name in sys.argv[1:]:
     parameters = {"iterations": 20} if name == "CatBoostClassifier" else {}
-    print(name, hashlib.sha256(pickle.dumps(fit(project, Candidate(name, parameters), rows, target))).hexdigest())
+    pickled = pickle.dumps(fit(project, Candidate(name, parameters), rows, target))
+    print(name, hashlib.sha256(pickled).hexdigest())
 """
 ESTIMATORS = (
     "LogisticRegression",

@@ -1,0 +1,142 @@
+"""Bringing a version into a channel, and taking it out again, against the real service."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ml.registry import Registry
+from ml.serving import service
+from tests.conftest import Site
+from tests.unit.serving.test_app import resign
+from tests.unit.test_contracts import PASSENGER
+
+pytestmark = pytest.mark.slow
+ErrorOf = Callable[[], str]
+
+
+def build_another_model(site: Site) -> None:
+    site.grid({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}})
+    site.edit("project.toml", "champion_tolerance = 0.0 ", "champion_tolerance = 1.0 ")
+    assert site.ml("train") == 0
+    assert site.ml("quality") == 0
+
+
+def answering_version() -> int:
+    running = service.find("small", "production")
+    assert running is not None
+    version: int = running.predict([PASSENGER])["version"]
+    return version
+
+
+def test_a_version_is_deployed_replaced_rolled_back_and_stopped(
+    served: Site, free_port: int, error_of: ErrorOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    assert answering_version() == 1
+    build_another_model(served)
+    assert served.ml("deploy") == 0
+    assert answering_version() == 2
+    deployment = json.loads((served.build / "deploy" / "deployment.json").read_text())
+    assert (deployment["version"], deployment["previous_version"]) == (2, 1)
+
+    capsys.readouterr()
+    assert served.ml("rollback") == 0
+    assert capsys.readouterr().out == "production: back from version 2 to version 1\n"
+    assert answering_version() == 1
+    assert served.ml("rollback") == 1
+    assert "has no earlier version to return to" in error_of()
+
+    assert served.ml("deploy") == 3
+    assert "version 2 was taken back from production before: --force" in error_of()
+    assert answering_version() == 1
+    assert served.ml("deploy", "--force") == 0
+    assert answering_version() == 2
+
+    assert served.ml("serve", "--stop") == 0
+    assert service.find("small", "production") is None
+    assert served.ml("serve", "--stop") == 0
+
+
+def test_a_version_that_the_service_refuses_is_taken_back(
+    served: Site, free_port: int, error_of: ErrorOf
+) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    build_another_model(served)
+    golden = served.build / "model" / "golden.json"
+    content = json.loads(golden.read_text())
+    content["predictions"][0]["probability_1"] += 0.01
+    golden.write_text(json.dumps(content))
+    resign(served.build / "model")
+
+    assert served.ml("deploy") == 1
+    assert "deploying version 2 failed: the service refuses version 2" in (error := error_of())
+    assert "production has version 1" in error
+    assert Registry("small").channel("production").version == 1
+    assert answering_version() == 1
+    assert not (served.build / "deploy" / "deployment.json").read_text().count('"version": 2')
+
+
+def test_a_service_with_other_code_is_restarted(
+    served: Site, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    before = service.find("small", "production")
+    monkeypatch.setattr("ml.stages.deploy.code_digest", lambda: "another checkout")
+    assert served.ml("deploy") == 0
+    after = service.find("small", "production")
+    assert before and after and before.pid != after.pid and before.url == after.url
+
+
+def test_a_port_in_use_is_named_and_nothing_is_pointed_to(
+    served: Site, free_port: int, error_of: ErrorOf
+) -> None:
+    with socket.create_server(("127.0.0.1", free_port)):
+        assert served.ml("deploy", "--port", str(free_port)) == 1
+        assert f"port {free_port} on 127.0.0.1 cannot be used (Address already in use)" in error_of()
+        assert Registry("small").channel("production").version is None
+        assert served.ml("serve", "--port", str(free_port)) == 1
+        assert f"port {free_port} on 127.0.0.1 cannot be used" in error_of()
+
+
+@pytest.mark.parametrize("place", ["/dev/null/registry", "/proc/registry"])
+def test_a_registry_that_cannot_be_written_is_named(
+    served: Site, free_port: int, error_of: ErrorOf, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("ML_REGISTRY", place)
+    assert served.ml("deploy", "--port", str(free_port)) == 1
+    assert place in error_of()
+    assert service.find("small", "production") is None
+
+
+def test_a_verdict_about_another_model_does_not_count(served: Site, error_of: ErrorOf) -> None:
+    verdict = (served.build / "quality" / "verdict.json").read_text()
+    build_another_model(served)
+    (served.build / "quality" / "verdict.json").write_text(verdict)
+    assert served.ml("deploy") in (1, 3)
+    assert "run quality again" in error_of() or "was altered" in error_of()
+    assert Registry("small").versions() == []
+
+
+def test_predict_names_what_it_cannot_score(
+    served: Site, free_port: int, error_of: ErrorOf, tmp_path: Path
+) -> None:
+    assert served.ml("predict") == 1
+    assert "has no model yet" in error_of()
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    (tmp_path / "rows.json").write_text(json.dumps([PASSENGER | {"Sex": "x"}]))
+    (tmp_path / "rows.csv").write_text("PassengerId,Sex\n1,male\n")
+    (tmp_path / "rows.parquet").write_text("not parquet")
+    for name, problem in {
+        "rows.json": "0.Sex: Input should be 'female' or 'male'",
+        "rows.csv": "column 'Pclass' is missing",
+        "rows.parquet": "rows.parquet cannot be read as a table",
+        "none.csv": "none.csv is missing",
+        "none.json": "none.json: No such file",
+    }.items():
+        assert served.ml("predict", "--input", str(tmp_path / name)) == 1
+        assert problem in error_of()
+    assert served.ml("predict", "--input", "rows.xlsx") == 2
+    assert "rows.xlsx: cannot tell its format" in error_of()

@@ -1,0 +1,182 @@
+"""The service: what it answers, what it refuses, and how it follows its channel."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from ml.registry import Registry
+from ml.serving.app import MOST_BODY_BYTES, create_app
+from tests.conftest import Site
+from tests.unit.test_contracts import PASSENGER
+
+
+def register(site: Site, identity: str = "a") -> int:
+    return Registry("small").register(
+        {"model": site.build / "model", "quality": site.build / "quality"},
+        {"model_sha256": identity},
+        {"provenance": {"git_commit": None}},
+    )
+
+
+@pytest.fixture
+def client(built: Site) -> Iterator[TestClient]:
+    Registry("small").move("production", register(built), "deploy")
+    with TestClient(create_app("small", "production")) as client:
+        yield client
+
+
+def wait_for_health(client: TestClient, key: str, value: object) -> dict[str, object]:
+    for _ in range(100):
+        if (health := client.get("/health").json())[key] == value:
+            return health
+        time.sleep(0.05)
+    raise AssertionError(f"{key} did not become {value}: {health}")
+
+
+def test_one_passenger_and_a_list_are_answered_alike(client: TestClient) -> None:
+    one = client.post("/predict", json=PASSENGER).json()
+    many = client.post(
+        "/predict", json=[PASSENGER | {"PassengerId": number} for number in range(1, 900)]
+    ).json()
+    assert one["version"] == 1
+    assert one["predictions"][0]["PassengerId"] == 892
+    assert one["predictions"][0]["prediction"] in (0, 1)
+    assert len(many["predictions"]) == 899
+    for key in ("probability_0", "probability_1"):
+        assert many["predictions"][0][key] == pytest.approx(one["predictions"][0][key], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "problem"),
+    [
+        (PASSENGER | {"Sex": None}, ["Sex"], "Input should be 'female' or 'male'"),
+        ({key: PASSENGER[key] for key in PASSENGER if key != "Sex"}, ["Sex"], "Field required"),
+        (PASSENGER | {"Age": "22"}, ["Age"], "Input should be a valid number"),
+        (PASSENGER | {"Survived": 1}, ["Survived"], "Extra inputs are not permitted"),
+        (
+            [PASSENGER, PASSENGER | {"PassengerId": "2"}],
+            ["1", "PassengerId"],
+            "Input should be a valid integer",
+        ),
+        ([], [], "List should have at least 1 item after validation, not 0"),
+        ("Kelly", [], "Input should be an object"),
+    ],
+)
+def test_what_is_no_passenger_is_refused_with_its_place(
+    client: TestClient, body: object, place: list[str], problem: str
+) -> None:
+    response = client.post("/predict", json=body)
+    assert response.status_code == 422
+    assert {"place": place, "problem": problem} in response.json()["detail"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"Age": NaN}', b"null"])
+def test_what_is_no_json_is_refused(client: TestClient, body: bytes) -> None:
+    response = client.post("/predict", content=body)
+    assert response.status_code == 422
+    assert response.json()["detail"]
+
+
+def test_what_only_the_contract_knows_is_refused_in_a_sentence(client: TestClient) -> None:
+    response = client.post("/predict", json=[PASSENGER, PASSENGER])
+    assert response.status_code == 422
+    assert "'PassengerId', values must be unique" in response.json()["detail"]
+    assert client.post("/predict", json=PASSENGER | {"Pclass": 4}).status_code == 422
+
+
+def test_a_huge_request_is_refused_whether_it_says_so_or_not(client: TestClient) -> None:
+    huge = b" " * (100 * 1024 * 1024)
+    assert client.post("/predict", content=huge).status_code == 413
+    chunks = (b" " * 65536 for _ in range(MOST_BODY_BYTES // 65536 + 2))
+    assert client.post("/predict", content=chunks).status_code == 413
+    assert client.post("/predict", json=PASSENGER).status_code == 200
+
+
+def test_the_lineage_and_the_counters_are_shown(client: TestClient) -> None:
+    client.post("/predict", json=[PASSENGER, PASSENGER | {"PassengerId": 1}])
+    client.get("/a/path/that/is/not/ours")
+    assert client.get("/model").json()["version"] == 1
+    metrics = client.get("/metrics").text
+    assert "ml_predicted_rows_total 2.0" in metrics
+    assert 'ml_requests_total{method="POST",path="/predict",status="200"} 1.0' in metrics
+    assert 'path="other",status="404"' in metrics
+    assert "ml_model_version 1.0" in metrics
+
+
+def test_the_documentation_describes_a_row_by_the_contract(client: TestClient) -> None:
+    assert client.get("/docs").status_code == 200
+    schema = client.get("/openapi.json").json()
+    row = schema["components"]["schemas"]["Row"]
+    assert row["properties"]["Sex"]["enum"] == ["female", "male"]
+    assert row["properties"]["Age"]["anyOf"][0]["maximum"] == 120
+    assert "Survived" not in row["properties"] and "Age" not in row["required"]
+    assert row["additionalProperties"] is False
+    assert "requestBody" in schema["paths"]["/predict"]["post"]
+
+
+def test_the_service_follows_its_channel(client: TestClient, built: Site) -> None:
+    Registry("small").move("production", register(built, "b"), "deploy")
+    wait_for_health(client, "version", 2)
+    assert client.post("/predict", json=PASSENGER).json()["version"] == 2
+    Registry("small").move("production", 1, "rollback")
+    wait_for_health(client, "version", 1)
+
+
+@pytest.mark.parametrize("file", ["model/model.pkl", "version.json"])
+def test_an_altered_version_is_refused_and_the_old_one_keeps_answering(
+    client: TestClient, built: Site, file: str
+) -> None:
+    version = register(built, "b")
+    altered = Registry("small").folder(version) / file
+    altered.write_bytes(altered.read_bytes()[:-9] + b"tampered!")
+    Registry("small").move("production", version, "deploy")
+    for _ in range(100):
+        if refused := client.get("/health").json()["refused"]:
+            break
+        time.sleep(0.05)
+    assert "2" in refused
+    assert client.post("/predict", json=PASSENGER).json()["version"] == 1
+
+
+def test_a_broken_pointer_changes_nothing(client: TestClient) -> None:
+    pointer = Registry("small").root / "channels" / "production.json"
+    pointer.write_text("{")
+    time.sleep(0.6)
+    assert client.post("/predict", json=PASSENGER).json()["version"] == 1
+
+
+def test_without_a_model_the_service_says_so(site: Site) -> None:
+    with TestClient(create_app("small", "production")) as client:
+        for response in (
+            client.get("/health"),
+            client.get("/model"),
+            client.post("/predict", json=PASSENGER),
+        ):
+            assert response.status_code == 503
+        assert "serves no model yet" in response.json()["detail"]
+
+
+def test_a_model_whose_predictions_come_out_otherwise_is_refused(built: Site) -> None:
+    golden = built.build / "model" / "golden.json"
+    content = json.loads(golden.read_text())
+    content["predictions"][0]["probability_1"] += 0.01
+    golden.write_text(json.dumps(content))
+    resign(built.build / "model")
+    Registry("small").move("production", register(built), "deploy")
+    with TestClient(create_app("small", "production")) as client:
+        assert "golden predictions come out otherwise" in client.get("/health").json()["refused"]["1"]
+
+
+def resign(model: Path) -> None:
+    """Sign a model folder again after a test changed it."""
+    from ml import signing
+    from ml.workspace import digests, read_json, write_json
+
+    record = read_json(model / "manifest.json")
+    kept = {name: sha for name, sha in digests(model).items() if not name.startswith("manifest.json")}
+    write_json(model / "manifest.json", record | {"outputs": kept})
+    signing.sign(model / "manifest.json")

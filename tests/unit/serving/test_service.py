@@ -1,0 +1,27 @@
+"""The service as a process: found while it runs, and only then."""
+
+import json
+import os
+
+import pytest
+
+from ml import locations
+from ml.errors import MlError
+from ml.serving import service
+from tests.conftest import Site
+
+
+def test_a_process_that_is_gone_is_not_found_though_its_file_is_there(site: Site) -> None:
+    folder = locations.home() / "services"
+    folder.mkdir(parents=True)
+    (folder / "small-production.json").write_text(
+        json.dumps({"pid": os.getpid(), "url": "http://127.0.0.1:1"})
+    )
+    (folder / "small-production.lock").touch()
+    assert service.find("small", "production") is None
+    assert service.stop("small", "production") is False
+
+
+def test_a_service_that_does_not_answer_is_an_error(free_port: int) -> None:
+    with pytest.raises(MlError, match="does not answer /health"):
+        service.Service(f"http://127.0.0.1:{free_port}", 1).get("/health")

@@ -1,0 +1,142 @@
+"""The data stage: split, manifest, and tables that are not what the contract says."""
+
+import json
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+
+from ml.project import find_project
+from ml.stages.data import split, statistics
+from tests.conftest import Site
+
+ErrorOf = Callable[[], str]
+
+
+def change_table(site: Site, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    file = site.project / "data" / "train.csv"
+    change(pd.read_csv(file)).to_csv(file, index=False)
+
+
+def labelled() -> pd.DataFrame:
+    return pd.read_csv(find_project("titanic").folder / "data" / "train.csv")
+
+
+def test_the_split_is_stratified_complete_and_without_overlap() -> None:
+    train, test = split(labelled(), find_project("titanic"))
+    assert len(train) + len(test) == 891
+    assert set(train["PassengerId"]).isdisjoint(test["PassengerId"])
+    assert len(test) / 891 == pytest.approx(0.3, abs=0.002)
+    assert test["Survived"].mean() == pytest.approx(labelled()["Survived"].mean(), abs=0.002)
+
+
+def test_the_split_does_not_depend_on_the_order_of_rows() -> None:
+    project = find_project("titanic")
+    shuffled = labelled().sample(frac=1, random_state=1)
+    assert set(split(labelled(), project)[1]["PassengerId"]) == set(
+        split(shuffled, project)[1]["PassengerId"]
+    )
+
+
+def test_rows_keep_their_side_when_rows_are_added() -> None:
+    project = find_project("titanic")
+    yesterday = labelled().head(800)
+    before, after = split(yesterday, project)[1], split(labelled(), project)[1]
+    moved = set(before["PassengerId"]) ^ (set(after["PassengerId"]) & set(yesterday["PassengerId"]))
+    assert len(moved) <= 0.02 * len(yesterday)
+
+
+def test_another_seed_gives_another_split(site: Site) -> None:
+    site.edit("project.toml", "seed = 42 ", "seed = 43 ")
+    theirs, ours = split(labelled(), find_project("small"))[1], split(labelled(), find_project("titanic"))[1]
+    assert set(theirs["PassengerId"]) != set(ours["PassengerId"])
+
+
+def test_what_is_written_is_in_the_manifest(site: Site) -> None:
+    assert site.ml("data", "--format", "csv") == 0
+    folder = site.build / "data"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["rows_in"] == {"labelled": 891, "unlabelled": 418}
+    assert manifest["rows_out"] == {"train": 623, "test": 268, "unlabelled": 418}
+    assert manifest["contract"] == "holds"
+    assert set(manifest["outputs"]) == {
+        f"{name}.{kind}" for name in ("train", "test", "unlabelled") for kind in ("parquet", "csv")
+    }
+    train = pd.read_parquet(folder / "train.parquet")
+    pd.testing.assert_frame_equal(train, pd.read_csv(folder / "train.csv"), check_dtype=False)
+    assert train["Age"].isna().any(), "gaps are filled inside the pipeline, not here"
+    assert manifest["reference_statistics"]["Age"]["mean"] == pytest.approx(train["Age"].mean())
+
+
+def test_the_same_data_gives_the_same_bytes(site: Site) -> None:
+    site.ml("data")
+    first = json.loads((site.build / "data" / "manifest.json").read_text())["outputs"]
+    site.ml("data", "--force")
+    assert json.loads((site.build / "data" / "manifest.json").read_text())["outputs"] == first
+
+
+def test_statistics_tell_numbers_and_categories_apart() -> None:
+    found = statistics(pd.DataFrame({"n": [1.0, 2.0, None], "c": ["a", "b", "b"]}))
+    assert found["n"]["missing"] == 1 and found["n"]["mean"] == 1.5
+    assert found["c"]["shares"] == pytest.approx({"a": 1 / 3, "b": 2 / 3})
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda t: t.drop(columns="Age"), "column 'Age' is missing"),
+        (lambda t: t.rename(columns={"Sex": "Gender"}), "column 'Sex' is missing"),
+        (lambda t: t.assign(Pclass=t["Pclass"].map({1: "first", 2: "second", 3: "third"})), "'Pclass' holds"),
+        (lambda t: t.assign(Extra=1), "column 'Extra' is not in the contract"),
+        (lambda t: t.head(0), "the table has no rows"),
+        (lambda t: t[t["Survived"] == 0], "the target 'Survived' has one class only"),
+        (
+            lambda t: t.assign(Survived=t["Survived"].mask(t.index == 4)),
+            "column 'Survived' has 1 missing values",
+        ),
+        (lambda t: t.assign(Fare=1e308), "less_than_or_equal_to(1000)"),
+        (lambda t: pd.concat([t, t.head(1)]), "values must be unique"),
+        (lambda t: t.sort_values("Survived").head(553), "too few for 5 folds"),
+    ],
+)
+def test_a_bad_table_is_named_and_the_earlier_result_kept(
+    site: Site, error_of: ErrorOf, change: Callable[[pd.DataFrame], pd.DataFrame], problem: str
+) -> None:
+    assert site.ml("data") == 0
+    before = (site.build / "data" / "manifest.json").read_bytes()
+    change_table(site, change)
+    assert site.ml("data") == 1
+    assert problem in error_of()
+    assert (site.build / "data" / "manifest.json").read_bytes() == before
+    assert not list(site.build.glob(".*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "train.csv is empty"),
+        (b"\xff\xfe\x00", "train.csv cannot be read as a table"),
+        (b'a,b\n1,2\n3,4,5\n"', "train.csv cannot be read as a table"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named(
+    site: Site, error_of: ErrorOf, content: bytes, problem: str
+) -> None:
+    (site.project / "data" / "train.csv").write_bytes(content)
+    assert site.ml("data") == 1
+    assert problem in error_of()
+
+
+def test_a_missing_or_unreadable_file_is_named(site: Site, error_of: ErrorOf) -> None:
+    (site.project / "data" / "train.csv").unlink()
+    assert site.ml("data") == 1
+    assert "train.csv is missing: check the path" in error_of()
+    (site.project / "data" / "train.csv").mkdir()
+    assert site.ml("data") == 1
+    assert "train.csv: Is a directory" in error_of()
+
+
+def test_a_target_that_the_contract_lacks_is_named(site: Site, error_of: ErrorOf) -> None:
+    site.edit("project.toml", 'target = "Survived"', 'target = "Drowned"')
+    assert site.ml("data") == 1
+    assert "has no column 'Drowned', the target of project.toml" in error_of()

@@ -1,0 +1,100 @@
+"""The train stage: what it leaves, what it refuses, and what an interruption leaves alone."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import Site, environment
+
+ErrorOf = Callable[[], str]
+
+
+def test_every_trial_and_the_lineage_are_kept(built: Site) -> None:
+    model = built.build / "model"
+    trials = [json.loads(line) for line in (model / "trials.jsonl").read_text().splitlines()]
+    manifest = json.loads((model / "manifest.json").read_text())
+    assert {trial["estimator"] for trial in trials} == {"LogisticRegression", "DecisionTreeClassifier"}
+    assert all(set(trial["scores"]) == {"accuracy", "f1"} for trial in trials)
+    assert all(len(trial["scores"]["accuracy"]["folds"]) == 5 for trial in trials)
+    best = max(trials, key=lambda trial: trial["scores"]["accuracy"]["mean"])
+    assert manifest["estimator"] == best["estimator"] and manifest["parameters"] == best["parameters"]
+    assert manifest["cross_validation"] == best["scores"]
+    assert len(manifest["provenance"]["lock_sha256"]) == 64
+    assert {"project/contract.py", "project/features.py", "data-manifest.json"} <= set(manifest["outputs"])
+
+
+def test_the_build_number_of_jenkins_is_kept(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUILD_NUMBER", "17")
+    assert built.ml("train", "--force") == 0
+    manifest = json.loads((built.build / "model" / "manifest.json").read_text())
+    assert manifest["provenance"]["build_number"] == "17"
+
+
+def test_a_rebuild_gives_the_same_bytes(built: Site) -> None:
+    before = (built.build / "model" / "model.pkl").read_bytes()
+    assert built.ml("train", "--force") == 0
+    assert (built.build / "model" / "model.pkl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("grid", "problem"),
+    [
+        ({"LogisticRegression": {"C": [-1.0]}}, "LogisticRegression(C=-1.0) cannot be fitted"),
+        ({"LogisticRegression": {"C": ["x"]}}, "cannot be fitted"),
+        ({"CatBoostClassifier": {"depth": [99]}}, "CatBoostClassifier(depth=99) cannot be fitted"),
+        ({"LogisticRegression": {"depth": [1]}}, "has no parameter 'depth'"),
+    ],
+)
+def test_a_candidate_that_cannot_be_fitted_is_named(
+    built: Site, error_of: ErrorOf, grid: object, problem: str
+) -> None:
+    before = (built.build / "model" / "manifest.json").read_bytes()
+    built.grid(grid)
+    assert built.ml("train") == 1
+    assert problem in error_of()
+    assert (built.build / "model" / "manifest.json").read_bytes() == before
+
+
+def test_an_unknown_metric_is_named(built: Site, error_of: ErrorOf) -> None:
+    built.edit("project.toml", 'metric = "accuracy"', 'metric = "acuracy"')
+    assert built.ml("train") == 1
+    assert "unknown metric 'acuracy'" in error_of()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_training_leaves_the_earlier_model(
+    built: Site, number: signal.Signals, code: int
+) -> None:
+    before = (built.build / "model" / "manifest.json").read_bytes()
+    built.grid({"DecisionTreeClassifier": {"max_depth": [1], "min_samples_leaf": list(range(1, 2000))}})
+    command = [
+        sys.executable,
+        "-m",
+        "ml",
+        "train",
+        "--project",
+        "small",
+        "--build",
+        str(built.root / "build"),
+    ]
+    process = subprocess.Popen(
+        command, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    log = built.build / ".model.partial" / "trials.jsonl"
+    deadline = time.monotonic() + 60
+    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert log.read_text(), "trials are written as they end"
+    os.killpg(process.pid, number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+    assert (built.build / "model" / "manifest.json").read_bytes() == before
+    assert not list(built.build.glob(".*.partial"))
