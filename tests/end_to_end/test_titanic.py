@@ -70,7 +70,7 @@ def test_the_run_ends_with_what_a_newcomer_wants_to_know(
 ) -> None:
     said = first_run.stdout
     for stage in ("lint", "data", "train", "quality", "deploy"):
-        assert re.search(rf"│ {stage} +│ +\d+\.\d │ \w+", said)
+        assert re.search(rf"│ {stage} +│ +\d+\.\d +│ \w+", said)
         assert f"=== {stage}" in first_run.stderr
     for line in (f"http://127.0.0.1:{shell.port}/docs", "report.html", "test accuracy", "sha256", "curl -s"):
         assert line in said
