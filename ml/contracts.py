@@ -69,11 +69,19 @@ def check(table: pd.DataFrame, contract: pa.DataFrameSchema, what: str) -> pd.Da
     return table[[name for name in contract.columns if name in table]]
 
 
+def request_contract(contract: pa.DataFrameSchema, target: str) -> pa.DataFrameSchema:
+    """Return the contract of rows to predict for: without the target, and the same row may come twice."""
+    asked = contract.remove_columns([target])
+    asked = asked.update_columns({name: {"unique": False} for name in asked.columns})
+    asked.unique = None
+    return asked
+
+
 def request_model(contract: pa.DataFrameSchema) -> type[BaseModel]:
     """Return the pydantic model of one row of a request, with the contract's types, ranges and descriptions.
 
-    A nullable column may be left out. What pydantic cannot express (uniqueness, a project's own checks) is
-    left to ``check``, which every request passes as well.
+    A nullable column may be left out. What pydantic cannot express (a project's own checks) is left to
+    ``check``, which every request passes as well.
     """
     fields: dict[str, Any] = {}
     for name, column in contract.columns.items():
@@ -148,6 +156,7 @@ def _sentences(failures: pd.DataFrame, table: pd.DataFrame, contract: pa.DataFra
     ranked: list[tuple[int, str]] = []
     for (column, check_name), cases in failures.groupby(["column", "check"], sort=False, dropna=False):
         case, row = cases["failure_case"].iloc[0], cases["index"].iloc[0]
+        case = case.item() if hasattr(case, "item") else case
         check_name = str(check_name)
         if check_name == "column_in_dataframe":
             ranked.append((0, f"column '{case}' is missing"))

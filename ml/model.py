@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from ml import signing
-from ml.contracts import load_contract, records
+from ml.contracts import load_contract, records, request_contract
 from ml.errors import MlError
 from ml.project import Project, load_module, load_project
 
@@ -124,9 +124,10 @@ def golden_predictions(
 def predict(pipeline: Pipeline, project: Project, rows: pd.DataFrame) -> pd.DataFrame:
     """Return id, ``prediction`` and ``probability_<class>`` of each row, in the order of the rows."""
     answers = pd.DataFrame({project.id: rows[project.id].to_numpy()})
-    answers["prediction"] = pipeline.predict(rows)
-    if hasattr(pipeline, "predict_proba"):
-        for label, column in zip(pipeline.classes_, pipeline.predict_proba(rows).T, strict=True):
+    features, estimator = pipeline[:-1].transform(rows), pipeline[-1]
+    answers["prediction"] = estimator.predict(features)
+    if hasattr(estimator, "predict_proba"):
+        for label, column in zip(estimator.classes_, estimator.predict_proba(features).T, strict=True):
             answers[f"probability_{label}"] = column
     return answers
 
@@ -138,5 +139,5 @@ def load_bundle(folder: Path) -> Bundle:
     feature_functions(project)  # the pickle refers to this module
     pipeline = signing.unpickle(folder, "model.pkl", manifest)
     golden = json.loads(signing.read_covered(folder, "golden.json", manifest))
-    contract = load_contract(project.folder).remove_columns([project.target])
+    contract = request_contract(load_contract(project.folder), project.target)
     return Bundle(project, pipeline, contract, golden, manifest)

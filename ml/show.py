@@ -12,7 +12,16 @@ from ml.workspace import read_json
 def show_registry(project: str) -> None:
     """Print every version and where each channel points."""
     registry = Registry(project)
-    table = Table("version", "registered", "model", "sha256", "commit", "build", "channels", title=project)
+    table = Table(
+        "version",
+        "registered",
+        Column("model", overflow="fold"),
+        "sha256",
+        "commit",
+        "build",
+        "channels",
+        title=project,
+    )
     pointers = {channel.name: channel.version for channel in registry.channels()}
     for version in registry.versions():
         content = registry.read(version)
@@ -47,6 +56,7 @@ def show_version(project: str, version: int) -> None:
         "model sha256": content["identity"]["model_sha256"],
         "data source": data["source"],
         "rows": json.dumps(data["rows_out"]),
+        "source table sha256": data["inputs"]["tables"]["labelled"],
         "train data sha256": content["identity"]["data_sha256"],
         "git commit": f"{trained['git_commit']}{'' if trained['git_clean'] else ' with uncommitted changes'}",
         "estimator": model["estimator"],

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pandas as pd
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
@@ -21,7 +20,6 @@ from prometheus_client import (
 )
 from pydantic import BaseModel, ValidationError
 
-from ml.contracts import records, rows_to_table
 from ml.errors import MlError
 from ml.registry import Registry
 from ml.serving.batching import Batcher
@@ -88,19 +86,19 @@ def create_app(project: str, channel: str, registry: Registry | None = None) -> 
                 413, f"the request is larger than {MOST_BODY_BYTES} bytes: send fewer rows at once"
             )
         try:
-            table = await asyncio.to_thread(_read_rows, served, body)
+            rows = await asyncio.to_thread(_parse_rows, served, body)
+            predictions = await batcher.score(served.answer, rows)
         except ValidationError as error:
             return JSONResponse({"detail": _tell(error)}, status_code=422)
         except MlError as error:
             return _refuse(422, str(error))
-        scored = await batcher.score(served.bundle.predict, table)
-        metrics.rows.inc(len(scored))
+        metrics.rows.inc(len(predictions))
         return JSONResponse(
             {
                 "project": project,
                 "channel": channel,
                 "version": served.version,
-                "predictions": records(scored),
+                "predictions": predictions,
             }
         )
 
@@ -173,10 +171,10 @@ async def _read_body(request: Request) -> bytes | None:
     return bytes(body)
 
 
-def _read_rows(served: Served, body: bytes) -> pd.DataFrame:
+def _parse_rows(served: Served, body: bytes) -> list[BaseModel]:
     adapter = served.rows if body.lstrip().startswith(b"[") else served.row
     given = adapter.validate_json(body)
-    return rows_to_table(given if isinstance(given, list) else [given], served.bundle.request_contract)
+    return given if isinstance(given, list) else [given]
 
 
 def _tell(error: ValidationError) -> list[dict[str, Any]]:

@@ -3,24 +3,28 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
 from ml.console import say
-from ml.contracts import request_model
+from ml.contracts import records, request_model, rows_to_table
 from ml.errors import MlError
 from ml.model import Bundle, load_bundle
 from ml.registry import Registry
 from ml.serving import GOLDEN_TOLERANCE
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Served:
-    """A version in memory, ready to answer."""
+    """A version in memory, ready to answer; the adapters read one row or a list of them from JSON."""
 
     version: int
     bundle: Bundle
     row: TypeAdapter[Any]
     rows: TypeAdapter[Any]
+
+    def answer(self, rows: list[BaseModel]) -> list[dict[str, Any]]:
+        """Return id, prediction and probabilities of each row, or raise ``MlError`` for a broken contract."""
+        return records(self.bundle.predict(rows_to_table(rows, self.bundle.request_contract)))
 
 
 class Follower:

@@ -172,9 +172,16 @@ def _wait_for(probe: Callable[[], Found | None], seconds: float) -> Found | None
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's delay (some 40 ms an answer) off only for sockets that name their protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+        return listener
     except OSError as error:
+        listener.close()
         raise MlError(
             f"port {port} on {host} cannot be used ({os.strerror(error.errno or 0)}): "
             "end the program that holds it, or choose another with --port (make: PORT=...)"

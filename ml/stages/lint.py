@@ -31,7 +31,9 @@ def check_code(
     findings = [finding for result in results for finding in result.record["findings"]]
     for finding in findings:
         say(f"lint: {finding}")
-    if findings:
+    if not findings:
+        say(f"lint: {', '.join(checks or CHECKS)}: no findings")
+    else:
         raise MlError(f"lint found {len(findings)} thing(s) to mend, first {findings[0]}")
     return results
 

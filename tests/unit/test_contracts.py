@@ -8,7 +8,7 @@ import pandera.pandas as pa
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ml.contracts import check, load_contract, records, request_model, rows_to_table
+from ml.contracts import check, load_contract, records, request_contract, request_model, rows_to_table
 from ml.errors import MlError
 from ml.project import find_project
 from tests.conftest import Site
@@ -31,6 +31,11 @@ PASSENGER = {
 @pytest.fixture
 def contract() -> pa.DataFrameSchema:
     return load_contract(find_project("titanic").folder).remove_columns(["Survived"])
+
+
+@pytest.fixture
+def asked() -> pa.DataFrameSchema:
+    return request_contract(load_contract(find_project("titanic").folder), "Survived")
 
 
 @pytest.fixture
@@ -84,17 +89,22 @@ def test_missing_unknown_and_absent_rows_are_named(table: pd.DataFrame, contract
         check(table.head(0), contract, "table")
 
 
-def test_a_request_becomes_the_table_it_came_from(contract: pa.DataFrameSchema) -> None:
-    row = request_model(contract)
+def test_a_request_becomes_the_table_it_came_from(asked: pa.DataFrameSchema) -> None:
+    row = request_model(asked)
     parsed = TypeAdapter(list[row]).validate_json(json.dumps([PASSENGER]))  # type: ignore[valid-type]
-    assert records(rows_to_table(parsed, contract)) == [PASSENGER]
+    assert records(rows_to_table(parsed, asked)) == [PASSENGER]
 
 
-def test_nullable_columns_may_be_left_out_of_a_request(contract: pa.DataFrameSchema) -> None:
+def test_the_same_passenger_may_be_asked_for_twice(asked: pa.DataFrameSchema) -> None:
+    row = request_model(asked).model_validate(PASSENGER)
+    assert len(rows_to_table([row, row], asked)) == 2
+
+
+def test_nullable_columns_may_be_left_out_of_a_request(asked: pa.DataFrameSchema) -> None:
     given = {
         key: value for key, value in PASSENGER.items() if key not in ("Age", "Fare", "Cabin", "Embarked")
     }
-    table = rows_to_table([request_model(contract).model_validate(given)], contract)
+    table = rows_to_table([request_model(asked).model_validate(given)], asked)
     assert table["Age"].isna().all()
 
 
@@ -117,16 +127,16 @@ def test_nullable_columns_may_be_left_out_of_a_request(contract: pa.DataFrameSch
     ],
 )
 def test_a_request_that_is_no_passenger_is_refused(
-    contract: pa.DataFrameSchema, change: dict[str, object]
+    asked: pa.DataFrameSchema, change: dict[str, object]
 ) -> None:
     with pytest.raises(ValidationError):
-        request_model(contract).model_validate(PASSENGER | change)
+        request_model(asked).model_validate(PASSENGER | change)
 
 
-def test_what_pydantic_cannot_say_is_left_to_the_contract(contract: pa.DataFrameSchema) -> None:
-    row = request_model(contract).model_validate(PASSENGER)
-    with pytest.raises(MlError, match="values must be unique"):
-        rows_to_table([row, row], contract)
+def test_what_pydantic_cannot_say_is_left_to_the_contract(asked: pa.DataFrameSchema) -> None:
+    row = request_model(asked).model_validate(PASSENGER | {"Pclass": 4})
+    with pytest.raises(MlError, match="'Pclass', isin"):
+        rows_to_table([row], asked)
 
 
 @pytest.mark.parametrize(
