@@ -2,9 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,21 +14,17 @@ messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 results = Console(highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else 120)
 
 
-class Advance(Protocol):
-    """What ``progress`` hands out: call it once for each finished piece of work."""
-
-    def __call__(self, note: str) -> None:
-        """Count one more piece as done and show the note beside the count."""
-
-
 def say(line: str) -> None:
     """Print one line about the work under way."""
     messages.print(line, markup=False)
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Advance]:
-    """Show that ``total`` pieces of work go on: a bar on a terminal, a line every few seconds in a log."""
+def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
+    """Show that ``total`` pieces of work go on: a bar on a terminal, a line every few seconds in a log.
+
+    Call what it yields once for each finished piece, with a note to show beside the count.
+    """
     if messages.is_terminal:
         columns = (
             TextColumn("{task.description}"),

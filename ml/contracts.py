@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from ml.errors import MlError
 from ml.project import load_module
 
-INT64 = np.iinfo(np.int64)
 # pandera's check and its statistic, and what pydantic calls the same limit
 LIMITS = (
     ("greater_than_or_equal_to", "min_value", "ge"),
@@ -84,21 +83,20 @@ def request_model(contract: pa.DataFrameSchema) -> type[BaseModel]:
     ``check``, which every request passes as well.
     """
     fields: dict[str, Any] = {}
-    for name, column in contract.columns.items():
+    for number, (name, column) in enumerate(contract.columns.items()):
         kind, limits = _kind_and_limits(column)
+        # Columns may have names that Python or pydantic does not take: they are aliases.
         if column.nullable:
-            fields[name] = (Optional[kind], Field(default=None, **limits))
+            fields[f"column_{number}"] = (Optional[kind], Field(default=None, alias=name, **limits))
         else:
-            fields[name] = (kind, Field(**limits))
+            fields[f"column_{number}"] = (kind, Field(alias=name, **limits))
     settings = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
     return create_model("Row", __config__=settings, **fields)
 
 
 def rows_to_table(rows: Sequence[BaseModel], contract: pa.DataFrameSchema) -> pd.DataFrame:
     """Return the rows of a request, in the contract's types, checked against the contract."""
-    table = pd.DataFrame(
-        {name: [getattr(row, name) for row in rows] for name in contract.columns}, dtype=object
-    )
+    table = pd.DataFrame([row.model_dump(by_alias=True) for row in rows], dtype=object)
     for name, column in contract.columns.items():
         if column.dtype is not None:
             table[name] = table[name].astype(column.dtype.type)
@@ -118,16 +116,16 @@ def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
     rules = {one.name: one.statistics or {} for one in column.checks}
     if "isin" in rules and types.is_string_dtype(wanted):
         return Literal[tuple(rules["isin"]["allowed_values"])], about
-    if (
-        "isin" in rules
-    ):  # a Literal of numbers would take true for 1: only documented here, and left to `check`
+    if "isin" in rules:
+        # A Literal of numbers would take true for 1, so numbers are only documented here: `check` decides.
         about["json_schema_extra"] = {"enum": list(rules["isin"]["allowed_values"])}
     limits: dict[str, Any] = {}
     kind: Any = str
     if types.is_bool_dtype(wanted):
         kind = bool
     elif types.is_integer_dtype(wanted):
-        kind, limits = int, {"ge": int(INT64.min), "le": int(INT64.max)}
+        bounds = np.iinfo(getattr(wanted, "numpy_dtype", wanted))
+        kind, limits = int, {"ge": int(bounds.min), "le": int(bounds.max)}
     elif types.is_float_dtype(wanted):
         kind = float
     for rule, statistic, limit in LIMITS:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ml import locations, signing
 from ml.errors import MlError
-from ml.workspace import digests, now, read_json, write_json
+from ml.workspace import digests, flush, now, read_json, write_json
 
 Action = Literal["deploy", "rollback", "revert"]
 
@@ -99,6 +99,7 @@ class Registry:
                 version = max(self.versions(), default=0) + 1
                 write_json(aside / "version.json", {"version": version, **content})
                 signing.sign(aside / "version.json")
+                flush(aside)
                 try:
                     aside.rename(versions / str(version))
                 except OSError:

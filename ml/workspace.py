@@ -150,8 +150,7 @@ def _outputs(record: dict[str, Any]) -> dict[str, str]:
 
 
 def _swap(aside: Path, folder: Path) -> None:
-    for file in aside.rglob("*"):
-        _fsync(file)
+    flush(aside)
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -172,6 +171,12 @@ def _fsync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def flush(folder: Path) -> None:
+    """Wait until every file below a folder has reached the disk."""
+    for path in (folder, *folder.rglob("*")):
+        _fsync(path)
 
 
 def now() -> str:

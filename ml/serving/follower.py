@@ -39,19 +39,24 @@ class Follower:
     def follow(self) -> None:
         """Serve what the channel points to; if that cannot be served, note why and keep the old one."""
         try:
-            version = self.registry.channel(self.channel).version
+            channel = self.registry.channel(self.channel)
         except (MlError, OSError) as error:
             say(f"serve: cannot read the channel, nothing changes: {error}")
             return
-        if version is None or version in self.refused or (self.served and self.served.version == version):
-            if self.served and version == self.served.version:
-                self.refused.clear()
-            return
+        version = channel.version
+        if version is None and channel.history:
+            self.served = None  # its only version was taken back
+        if self.served and version == self.served.version:
+            self.refused.clear()
+        elif version is not None and version not in self.refused:
+            self._take(version)
+
+    def _take(self, version: int) -> None:
         try:
             self.served = self._load(version)
             self.refused.clear()
             say(f"serve: {self.registry.project} version {version} answers")
-        except (MlError, OSError) as error:
+        except Exception as error:  # whatever is wrong with a version, the old one goes on answering
             self.refused[version] = str(error)
             say(f"serve: version {version} is refused: {error}")
 

@@ -78,6 +78,8 @@ def serve(project: str, channel: str, host: str, port: int) -> None:
             say(f"serve: {project}, channel {channel}, at {url} (documentation: {url}/docs)")
             try:
                 server.run(sockets=[listener])
+            except KeyboardInterrupt:  # the way to stop a service in the foreground
+                say("serve: stopped")
             finally:
                 state.unlink(missing_ok=True)
 

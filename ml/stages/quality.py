@@ -38,6 +38,7 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
     def work(folder: Path) -> dict[str, Any]:
         from ml.report import write_report
 
+        say("quality: running the tests of the model")
         junit = folder / "junit.xml"
         _run_tests(project, workspace, champion, junit)
         gates = read_gates(junit)

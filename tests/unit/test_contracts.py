@@ -153,3 +153,14 @@ def test_a_missing_contract_is_named(site: Site) -> None:
     (site.project / "contract.py").unlink()
     with pytest.raises(MlError, match=r"contract.py is missing"):
         load_contract(site.project)
+
+
+def test_columns_may_have_any_name() -> None:
+    contract = pa.DataFrameSchema(
+        {"sepal length (cm)": pa.Column(float), "_id": pa.Column("int8"), "copy": pa.Column(str)}
+    )
+    given = {"sepal length (cm)": 5.1, "_id": 7, "copy": "x"}
+    row = request_model(contract)
+    assert records(rows_to_table([row.model_validate(given)], contract)) == [given]
+    with pytest.raises(ValidationError, match="_id"):
+        row.model_validate(given | {"_id": 1000})

@@ -10,6 +10,7 @@ from ml.errors import MlError
 from ml.project import find_project
 from ml.search import check_features
 from tests.conftest import Site, environment
+from tests.unit.test_candidates import ESTIMATORS
 
 FIT = """
 import hashlib, pickle, sys
@@ -25,14 +26,6 @@ for name in sys.argv[1:]:
     pickled = pickle.dumps(fit(project, Candidate(name, parameters), rows, target))
     print(name, hashlib.sha256(pickled).hexdigest())
 """
-ESTIMATORS = (
-    "LogisticRegression",
-    "DecisionTreeClassifier",
-    "RandomForestClassifier",
-    "GradientBoostingClassifier",
-    "HistGradientBoostingClassifier",
-    "CatBoostClassifier",
-)
 
 
 def test_the_features_of_the_titanic_pass() -> None:

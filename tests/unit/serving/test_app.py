@@ -148,6 +148,12 @@ def test_a_broken_pointer_changes_nothing(client: TestClient) -> None:
     assert client.post("/predict", json=PASSENGER).json()["version"] == 1
 
 
+def test_a_model_that_was_taken_back_answers_no_more(client: TestClient) -> None:
+    Registry("small").move("production", None, "revert")
+    wait_for_health(client, "version", None)
+    assert client.post("/predict", json=PASSENGER).status_code == 503
+
+
 def test_without_a_model_the_service_says_so(site: Site) -> None:
     with TestClient(create_app("small", "production")) as client:
         for response in (
