@@ -163,17 +163,15 @@ def _add_port(parser: argparse.ArgumentParser) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return int(text)
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= 65535:
-        raise argparse.ArgumentTypeError("must be 1 to 65535")
-    return number
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port, 1 to 65535")
+    return int(text)
 
 
 def _stage(options: argparse.Namespace) -> None:
@@ -220,8 +218,9 @@ def _serve(options: argparse.Namespace) -> None:
     from ml.serving import service
 
     project = find_project(options.project)
-    port = options.port or project.port(options.channel)
+    project.check_channel(options.channel)
     if not options.stop:
+        port = options.port or project.channels[options.channel]
         service.serve(project.name, options.channel, options.host, port)
     elif service.stop(project.name, options.channel):
         print(f"stopped the service of {project.name}, channel {options.channel}")

@@ -27,7 +27,7 @@ class RecordedPredictions(ClassifierMixin, BaseEstimator):
     def of(cls, model: Any, features: pd.DataFrame) -> "RecordedPredictions":
         """Let ``model`` predict every row once."""
         probabilities = model.predict_proba(features) if hasattr(model, "predict_proba") else None
-        return cls(model.predict(features), probabilities, model.classes_)
+        return cls(np.ravel(model.predict(features)), probabilities, model.classes_)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Return the recorded predictions of the given row numbers."""

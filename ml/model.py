@@ -125,7 +125,7 @@ def predict(pipeline: Pipeline, project: Project, rows: pd.DataFrame) -> pd.Data
     """Return id, ``prediction`` and ``probability_<class>`` of each row, in the order of the rows."""
     answers = pd.DataFrame({project.id: rows[project.id].to_numpy()})
     features, estimator = pipeline[:-1].transform(rows), pipeline[-1]
-    answers["prediction"] = estimator.predict(features)
+    answers["prediction"] = np.ravel(estimator.predict(features))  # catboost gives a column for many classes
     if hasattr(estimator, "predict_proba"):
         for label, column in zip(estimator.classes_, estimator.predict_proba(features).T, strict=True):
             answers[f"probability_{label}"] = column

@@ -23,14 +23,17 @@ def predict_table(project: Project, build: Path, channel: str, source: str | Non
     unlabelled rows that the data stage kept. A target column, if there is one, is not looked at. Raises
     ``MlError`` if there is no model or the rows break the contract.
     """
-    project.port(channel)
+    project.check_channel(channel)
     registry = Registry(project.name)
     version = registry.channel(channel).version
     if version is None:
         raise MlError(f"channel '{channel}' of {project.name} has no model yet: deploy one")
     registry.read(version)
     bundle = load_bundle(registry.folder(version) / "model")
-    rows = _rows(bundle, source or str(Workspace(build, project.name).folder("data") / "unlabelled.parquet"))
+    kept = Workspace(build, project.name).folder("data") / "unlabelled.parquet"
+    if source is None and not kept.exists():
+        raise MlError(f"{kept} is missing: name the rows to score with --input FILE")
+    rows = _rows(bundle, source or str(kept))
     bundle.predict(rows.head(first) if first else rows).to_csv(sys.stdout, index=False)
 
 

@@ -129,14 +129,13 @@ class Project(Settings):
         files = ("project.toml", "contract.py", "features.py", "grid.json")
         return [self.folder / file for file in files if (self.folder / file).exists()]
 
-    def port(self, channel: str) -> int:
-        """Return the port of a channel's service; an undeclared channel raises ``MlError``."""
+    def check_channel(self, channel: str) -> None:
+        """Raise ``MlError`` if the project declares no such channel."""
         if channel not in self.channels:
             known = ", ".join(self.channels)
             raise MlError(
                 f"unknown channel '{channel}': project '{self.name}' declares {known} in project.toml"
             )
-        return self.channels[channel]
 
     @model_validator(mode="after")
     def _check(self) -> "Project":

@@ -22,6 +22,9 @@ def show_registry(project: str) -> None:
         "channels",
         title=project,
     )
+    if not registry.versions():
+        results.print(f"{project} has no version yet: a blessed model becomes one when it is deployed")
+        return
     pointers = {channel.name: channel.version for channel in registry.channels()}
     for version in registry.versions():
         content = registry.read(version)

@@ -24,15 +24,24 @@ from ml.console import say
 from ml.errors import MlError
 
 
-def sign(record: Path) -> None:
-    """Write ``<record>.sig``. Without ``ML_SIGNING_KEY``, a pair of keys is made on the first use.
+def signing_key() -> Ed25519PrivateKey:
+    """Return the private key. Without ``ML_SIGNING_KEY``, a pair of keys is made on the first use.
 
     Raises ``MlError`` if the key file is missing where one was named, or holds no Ed25519 key.
     """
     file = locations.signing_key()
     if not file.exists() and not os.environ.get("ML_SIGNING_KEY"):
         _make_keys(file)
-    signature = _private_key().sign(record.read_bytes())
+    with _explained(file, "signing", "ML_SIGNING_KEY"):
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise ValueError("not an Ed25519 key")
+        return key
+
+
+def sign(record: Path) -> None:
+    """Write ``<record>.sig``."""
+    signature = signing_key().sign(record.read_bytes())
     record.with_name(record.name + ".sig").write_bytes(base64.b64encode(signature) + b"\n")
 
 
@@ -104,15 +113,6 @@ def _make_keys(file: Path) -> None:
             stream.write(private)
         aside.replace(file)
     say(f"made a key pair for signing models: {file} (keep it secret)")
-
-
-def _private_key() -> Ed25519PrivateKey:
-    file = locations.signing_key()
-    with _explained(file, "signing", "ML_SIGNING_KEY"):
-        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
-        if not isinstance(key, Ed25519PrivateKey):
-            raise ValueError("not an Ed25519 key")
-        return key
 
 
 def _public_key() -> Ed25519PublicKey:

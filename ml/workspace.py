@@ -72,6 +72,8 @@ class Workspace:
             if not force and (kept := self.kept(stage, signed=signed)) and kept["inputs"] == dict(inputs):
                 say(f"{stage}: nothing to do, the inputs are those of the last run (--force runs it anyway)")
                 return StageResult(stage, "unchanged", kept)
+            if signed:
+                signing.signing_key()  # if there is none to be had, say so before the work, not after
             aside = folder.with_name(f".{folder.name}.partial")
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)

@@ -22,7 +22,7 @@ def deploy_model(
     Raises ``GateRefused`` for a candidate that is not blessed, or that a person rolled back before (unless
     forced), and ``MlError`` if the deployment failed.
     """
-    default_port = project.port(channel)
+    project.check_channel(channel)
     verdict, model = workspace.record("quality"), workspace.record("train")
     if verdict.get("blessed") is not True:
         raise GateRefused(
@@ -54,7 +54,7 @@ def deploy_model(
                 raise GateRefused(
                     f"version {version} was taken back from {channel} before: --force deploys it all the same"
                 )
-            running = _ensure_service(project.name, channel, port or default_port)
+            running = _ensure_service(project.name, channel, port or project.channels[channel])
             if before.version != version:
                 registry.move(channel, version, "deploy")
             try:
@@ -84,7 +84,7 @@ def roll_back(project: Project, channel: str) -> tuple[int, int]:
 
     Raises ``MlError`` if there is no version to return to.
     """
-    project.port(channel)
+    project.check_channel(channel)
     registry = Registry(project.name)
     with registry.lock(channel):
         now = registry.channel(channel)

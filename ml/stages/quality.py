@@ -22,6 +22,7 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
     Every gate is a test in ``tests/quality``, run by pytest in a process of its own. Raises ``MlError`` if an
     earlier stage's output is missing or altered, or if pytest itself cannot run.
     """
+    project.check_channel(channel)
     data, model = workspace.record("data"), workspace.record("train")
     signing.verify(workspace.folder("train") / "manifest.json")
     champion = _champion(project, workspace, channel, model["outputs"]["model.pkl"])

@@ -128,6 +128,9 @@ def test_predict_names_what_it_cannot_score(
     assert served.ml("predict") == 1
     assert "has no model yet" in error_of()
     assert served.ml("deploy", "--port", str(free_port)) == 0
+    (served.build / "data" / "unlabelled.parquet").unlink()
+    assert served.ml("predict") == 1
+    assert "name the rows to score with --input" in error_of()
     (tmp_path / "rows.json").write_text(json.dumps([PASSENGER | {"Sex": "x"}]))
     (tmp_path / "rows.csv").write_text("PassengerId,Sex\n1,male\n")
     (tmp_path / "rows.parquet").write_text("not parquet")

@@ -39,6 +39,7 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
         [],
         ["fly"],
         ["data", "--fast"],
+        ["show", "first"],
         ["serve", "--port", "0"],
         ["predict", "--first", "x"],
         ["lint", "--check", "x"],

@@ -12,7 +12,7 @@ from tests.conftest import Site
 def test_titanic_is_built_in() -> None:
     project = find_project("titanic")
     assert project.target == "Survived"
-    assert project.port("production") == 8000
+    assert project.channels["production"] == 8000
     assert "titanic" in project_names()
 
 
@@ -52,7 +52,7 @@ def test_a_wrong_setting_is_named(site: Site, old: str, new: str, problem: str) 
 
 def test_an_undeclared_channel_is_refused() -> None:
     with pytest.raises(MlError, match="unknown channel 'moon'.*production, staging"):
-        find_project("titanic").port("moon")
+        find_project("titanic").check_channel("moon")
 
 
 def test_two_versions_of_one_module_live_side_by_side(tmp_path: Path) -> None:

@@ -61,6 +61,15 @@ def test_a_candidate_that_cannot_be_fitted_is_named(
     assert (built.build / "model" / "manifest.json").read_bytes() == before
 
 
+def test_a_missing_key_is_named_before_the_search(
+    built: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ML_SIGNING_KEY", "/dev/null/key.pem")
+    assert built.ml("train", "--force") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "/dev/null/key.pem" in said and "trials" not in said
+
+
 def test_an_unknown_metric_is_named(built: Site, error_of: ErrorOf) -> None:
     built.edit("project.toml", 'metric = "accuracy"', 'metric = "acuracy"')
     assert built.ml("train") == 1
