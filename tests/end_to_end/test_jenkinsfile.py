@@ -119,7 +119,14 @@ def test_npm_groovy_lint_finds_nothing() -> None:
     assert "in 1 linted files" in re.sub(r"\x1b\[\d+m", "", done.stdout)
 
 
-@pytest.mark.skipif(not shutil.which("groovy"), reason="Groovy is not installed")
+def groovy_runs() -> bool:
+    return (
+        bool(shutil.which("groovy"))
+        and subprocess.run(["groovy", "--version"], capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not groovy_runs(), reason="Groovy is not installed, or finds no Java")
 def test_the_groovy_of_jenkins_parses_it() -> None:
     code = "println GroovySystem.version; new GroovyShell().parse(new File(args[0]))"
     done = subprocess.run(["groovy", "-e", code, str(JENKINSFILE)], capture_output=True, text=True)
