@@ -214,7 +214,12 @@ def declaration_digests(project: Project) -> dict[str, str]:
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object so that the file appears whole or not at all."""
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise MlError(
+            f"{file.name} cannot be written, a figure in it is infinite or no number: {error}"
+        ) from error
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with open(aside, "w", encoding="utf-8") as stream:

@@ -1,5 +1,6 @@
 """The quality stage: run the tests of the model, and bless it or not."""
 
+import math
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -83,18 +84,17 @@ def read_gates(junit: Path) -> list[dict[str, Any]]:
         skipped = case.find("skipped")
         outcome = "refused" if failure is not None else "not run" if skipped is not None else "passed"
         said = failure if failure is not None else skipped
-        numbers = {
-            key: float(figures[key]) for key in ("value", "threshold", "low", "high") if key in figures
-        }
+        given = {key: float(figures.get(key, "nan")) for key in ("value", "threshold", "low", "high")}
+        numbers = {key: number if math.isfinite(number) else None for key, number in given.items()}
         message = figures.get("message") or (said.attrib.get("message", "") if said is not None else "")
         gates.append(
             {
                 "gate": figures.get("gate", case.attrib["name"].removeprefix("test_").replace("_", " ")),
                 "outcome": outcome,
                 "message": " ".join(message.split())[:500],
-                "value": numbers.get("value"),
-                "threshold": numbers.get("threshold"),
-                "interval": [numbers["low"], numbers["high"]] if "low" in numbers else None,
+                "value": numbers["value"],
+                "threshold": numbers["threshold"],
+                "interval": [numbers["low"], numbers["high"]] if numbers["low"] is not None else None,
             }
         )
     return gates

@@ -12,7 +12,7 @@ from tests.conftest import Site
 
 def failures(site: Site, check: str) -> list[str]:
     suite = ElementTree.parse(site.build / "lint" / check / "junit.xml").getroot()
-    assert suite.attrib["tests"] >= "1"
+    assert int(suite.attrib["tests"]) >= 1
     return [failure.attrib["message"] for failure in suite.iter("failure")]
 
 

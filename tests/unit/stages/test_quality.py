@@ -104,12 +104,13 @@ def test_a_candidate_that_became_the_champion_is_not_judged_again(built: Site) -
     assert (built.build / "quality" / "verdict.json").read_bytes() == before
 
 
-def test_a_pickle_that_predicts_otherwise_is_refused(built: Site) -> None:
+@pytest.mark.parametrize(("key", "change"), [("probability_1", 1e-15), ("prediction", 1)])
+def test_a_pickle_that_predicts_otherwise_is_refused(built: Site, key: str, change: float) -> None:
     from tests.unit.serving.test_app import resign
 
     golden = built.build / "model" / "golden.json"
     content = json.loads(golden.read_text())
-    content["predictions"][0]["probability_1"] += 1e-15
+    content["predictions"][0][key] += change
     golden.write_text(json.dumps(content))
     resign(built.build / "model")
     assert built.ml("quality") == 3
