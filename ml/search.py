@@ -1,8 +1,10 @@
 """The search: candidates compared by cross-validation over all cores, and the fit of the chosen one."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +57,9 @@ def search(
     )
     trials: dict[int, dict[str, Any]] = {}
     with open(file, "w", encoding="utf-8") as log, progress("train: trials", len(candidates)) as advance:
-        finished: Iterator[tuple[int, dict[str, Any]]] = Parallel(n_jobs=-1, return_as="generator_unordered")(
-            tasks
-        )
+        finished: Iterator[tuple[int, dict[str, Any]]]
+        with _started_deaf_to_interrupts():
+            finished = Parallel(n_jobs=-1, return_as="generator_unordered")(tasks)
         for number, trial in finished:
             trials[number] = trial
             log.write(json.dumps(trial) + "\n")
@@ -65,6 +67,16 @@ def search(
             mean = trial["scores"][project.training.metric]["mean"]
             advance(f"{trial['estimator']} {project.training.metric} {mean:.4f}")
     return dict(sorted(trials.items()))
+
+
+@contextmanager
+def _started_deaf_to_interrupts() -> Iterator[None]:
+    """Let processes started in here ignore Ctrl-C: this one gets it too, and ends them without tracebacks."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def fit(project: Project, candidate: Candidate, rows: pd.DataFrame, target: pd.Series) -> Pipeline:

@@ -105,5 +105,6 @@ def test_an_interrupted_training_leaves_the_earlier_model(
     said = process.communicate(timeout=60)[1]
     assert process.returncode == code, said
     assert "Traceback" not in said
+    assert said.splitlines()[-1] == "error: interrupted; earlier results are as they were"
     assert (built.build / "model" / "manifest.json").read_bytes() == before
     assert not list(built.build.glob(".*.partial"))
