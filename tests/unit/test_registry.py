@@ -46,7 +46,7 @@ def test_an_unknown_version_is_refused(registry: Registry) -> None:
 
 def test_builds_registering_at_once_get_different_numbers(registry: Registry, tmp_path: Path) -> None:
     register(registry, tmp_path / "first")
-    with multiprocessing.get_context("fork").Pool(4) as pool:
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
         numbers = pool.map(
             register_in_a_process, [tmp_path / f"m{number}" for number in range(12)], chunksize=1
         )
