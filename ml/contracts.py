@@ -96,11 +96,13 @@ def request_model(contract: pa.DataFrameSchema) -> type[BaseModel]:
 
 def rows_to_table(rows: Sequence[BaseModel], contract: pa.DataFrameSchema) -> pd.DataFrame:
     """Return the rows of a request, in the contract's types, checked against the contract."""
-    table = pd.DataFrame([row.model_dump(by_alias=True) for row in rows], dtype=object)
-    for name, column in contract.columns.items():
-        if column.dtype is not None:
-            table[name] = table[name].astype(column.dtype.type)
-    return check(table, contract, "request")
+    return check(typed_table([row.model_dump(by_alias=True) for row in rows], contract), contract, "request")
+
+
+def typed_table(rows: Sequence[dict[str, Any]], contract: pa.DataFrameSchema) -> pd.DataFrame:
+    """Return JSON objects as a table in the contract's types: what ``records`` made, back again."""
+    kinds = {name: column.dtype.type for name, column in contract.columns.items() if column.dtype is not None}
+    return pd.DataFrame(rows, dtype=object).astype(kinds)
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -15,11 +15,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from ml import signing
-from ml.contracts import load_contract, records, request_contract
+from ml.contracts import load_contract, records, request_contract, typed_table
 from ml.errors import MlError
 from ml.project import Project, load_module, load_project
-
-RECORD = "manifest.json"
+from ml.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,12 @@ class Bundle:
 
         A changed class counts as infinite.
         """
-        rows = pd.DataFrame(self.golden["rows"]).astype(self._types())
+        rows = typed_table(self.golden["rows"], self.request_contract)
         now, then = self.predict(rows), pd.DataFrame(self.golden["predictions"])
         if list(now) != list(then) or list(now["prediction"]) != list(then["prediction"]):
             return float("inf")
         numbers = [name for name in now if str(name).startswith("probability_")]
         return float(np.abs(now[numbers] - then[numbers]).to_numpy().max(initial=0.0))
-
-    def _types(self) -> dict[str, Any]:
-        return {
-            name: column.dtype.type for name, column in self.request_contract.columns.items() if column.dtype
-        }
 
 
 def build_pipeline(project: Project, estimator: BaseEstimator) -> Pipeline:
@@ -134,10 +128,16 @@ def predict(pipeline: Pipeline, project: Project, rows: pd.DataFrame) -> pd.Data
 
 def load_bundle(folder: Path) -> Bundle:
     """Load a model folder after verifying its signature; anything unsigned or altered raises ``MlError``."""
-    manifest = signing.verify(folder / RECORD)
+    manifest = signing.verify(folder / "manifest.json")
     project = load_project(folder / "project", manifest["project"])
     feature_functions(project)  # the pickle refers to this module
     pipeline = signing.unpickle(folder, "model.pkl", manifest)
     golden = json.loads(signing.read_covered(folder, "golden.json", manifest))
     contract = request_contract(load_contract(project.folder), project.target)
     return Bundle(project, pipeline, contract, golden, manifest)
+
+
+def load_version(registry: Registry, version: int) -> Bundle:
+    """Load the model of a registered version after verifying the whole version, or raise ``MlError``."""
+    registry.read(version)
+    return load_bundle(registry.folder(version) / "model")

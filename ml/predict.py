@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ml.contracts import check, request_model, rows_to_table
 from ml.errors import MlError, UsageError
-from ml.model import Bundle, load_bundle
+from ml.model import Bundle, load_version
 from ml.project import Project, describe
 from ml.registry import Registry
 from ml.sources.tables import read_table
@@ -28,8 +28,7 @@ def predict_table(project: Project, build: Path, channel: str, source: str | Non
     version = registry.channel(channel).version
     if version is None:
         raise MlError(f"channel '{channel}' of {project.name} has no model yet: deploy one")
-    registry.read(version)
-    bundle = load_bundle(registry.folder(version) / "model")
+    bundle = load_version(registry, version)
     kept = Workspace(build, project.name).folder("data") / "unlabelled.parquet"
     if source is None and not kept.exists():
         raise MlError(f"{kept} is missing: name the rows to score with --input FILE")

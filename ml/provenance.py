@@ -23,6 +23,18 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def commit_text(source: dict[str, Any]) -> str:
+    """Return the commit of a provenance, for people."""
+    if source["git_commit"] is None:
+        return "none, not a git checkout"
+    return source["git_commit"] + ("" if source["git_clean"] else " with uncommitted changes")
+
+
+def build_text(source: dict[str, Any]) -> str:
+    """Return the Jenkins build of a provenance, for people."""
+    return source["build_url"] or source["build_number"] or "none, run by hand"
+
+
 def _git(*arguments: str) -> str | None:
     command = ["git", "-C", str(locations.ROOT), *arguments]
     try:

@@ -52,10 +52,10 @@ class Channel:
 class Registry:
     """The versions and channels of one project."""
 
-    def __init__(self, project: str, root: Path | None = None) -> None:
-        """Refer to the registry below ``root`` (default: ``ML_REGISTRY``); nothing is created yet."""
+    def __init__(self, project: str) -> None:
+        """Refer to the project's part of the registry (``ML_REGISTRY``); nothing is created yet."""
         self.project = project
-        self.root = (root or locations.registry()) / project
+        self.root = locations.registry() / project
 
     def versions(self) -> list[int]:
         """Return the numbers of all versions, oldest first."""

@@ -22,6 +22,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay  # noqa: E40
 
 from ml.model import Bundle, load_bundle  # noqa: E402
 from ml.project import Project  # noqa: E402
+from ml.provenance import build_text, commit_text  # noqa: E402
 from ml.workspace import Workspace  # noqa: E402
 
 COLOUR = "#2b6cb0"
@@ -127,8 +128,8 @@ def _page(
         "sha256": bundle.sha256,
         "Trained": f"{manifest['finished']}, best of {manifest['trials']} trials",
         "Data": f"{data['source']}: {rows['train']} train rows, {rows['test']} test rows",
-        "Commit": f"{source['git_commit']}{'' if source['git_clean'] else ' with uncommitted changes'}",
-        "Jenkins build": source["build_url"] or source["build_number"] or "none, run by hand",
+        "Commit": commit_text(source),
+        "Jenkins build": build_text(source),
         "Champion": f"version {verdict['champion']}" if verdict["champion"] is not None else "none yet",
     }
     gates = (

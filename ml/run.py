@@ -1,5 +1,7 @@
 """All stages in the order of the Jenkinsfile, and the summary at the end."""
 
+import json
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -87,9 +89,6 @@ def _print_stages(rows: list[tuple[str, float, str]]) -> None:
 
 
 def _print_model(project: Project, workspace: Workspace, last: dict[str, dict[str, Any]]) -> None:
-    import json
-    import shlex
-
     import pandas as pd
 
     from ml.contracts import records

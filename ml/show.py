@@ -5,6 +5,7 @@ import json
 from rich.table import Column, Table
 
 from ml.console import results
+from ml.provenance import build_text, commit_text
 from ml.registry import Registry
 from ml.workspace import read_json
 
@@ -12,6 +13,9 @@ from ml.workspace import read_json
 def show_registry(project: str) -> None:
     """Print every version and where each channel points."""
     registry = Registry(project)
+    if not registry.versions():
+        results.print(f"{project} has no version yet: a blessed model becomes one when it is deployed")
+        return
     table = Table(
         "version",
         "registered",
@@ -22,9 +26,6 @@ def show_registry(project: str) -> None:
         "channels",
         title=project,
     )
-    if not registry.versions():
-        results.print(f"{project} has no version yet: a blessed model becomes one when it is deployed")
-        return
     pointers = {channel.name: channel.version for channel in registry.channels()}
     for version in registry.versions():
         content = registry.read(version)
@@ -61,13 +62,13 @@ def show_version(project: str, version: int) -> None:
         "rows": json.dumps(data["rows_out"]),
         "source table sha256": data["inputs"]["tables"]["labelled"],
         "train data sha256": content["identity"]["data_sha256"],
-        "git commit": f"{trained['git_commit']}{'' if trained['git_clean'] else ' with uncommitted changes'}",
+        "git commit": commit_text(trained),
         "estimator": model["estimator"],
         "parameters": json.dumps(model["parameters"]),
         "seeds": json.dumps(model["seeds"]),
         "environment": f"Python {trained['python']}, {trained['platform']}",
         "requirements.txt sha256": trained["lock_sha256"],
-        "build": trained["build_url"] or trained["build_number"] or "by hand",
+        "build": build_text(trained),
         "verdict": "blessed" if verdict["blessed"] else "not blessed",
     }
     table = Table(Column(), Column(overflow="fold"), show_header=False, title=f"{project} version {version}")

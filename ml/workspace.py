@@ -35,7 +35,6 @@ RECORDS = {
 class StageResult:
     """What a stage did, ``done`` or ``unchanged``, and its record."""
 
-    stage: str
     outcome: str
     record: dict[str, Any]
 
@@ -50,7 +49,11 @@ class Workspace:
 
     def folder(self, stage: str) -> Path:
         """Return the folder that a stage writes."""
-        return self.root / _record_path(stage).parent
+        return self.record_file(stage).parent
+
+    def record_file(self, stage: str) -> Path:
+        """Return the file of a stage's record."""
+        return self.root / RECORDS.get(stage, f"{stage}/manifest.json")
 
     def run(
         self,
@@ -67,11 +70,11 @@ class Workspace:
         record, and through it every file, is signed. A second process at the same stage raises ``MlError``.
         """
         start = time.monotonic()
-        folder, record_file = self.folder(stage), self.root / _record_path(stage)
+        folder, record_file = self.folder(stage), self.record_file(stage)
         with self._lock(stage):
             if not force and (kept := self.kept(stage, signed=signed)) and kept["inputs"] == dict(inputs):
                 say(f"{stage}: nothing to do, the inputs are those of the last run (--force runs it anyway)")
-                return StageResult(stage, "unchanged", kept)
+                return StageResult("unchanged", kept)
             if signed:
                 signing.signing_key()  # if there is none to be had, say so before the work, not after
             aside = folder.with_name(f".{folder.name}.partial")
@@ -94,12 +97,12 @@ class Workspace:
                 _swap(aside, folder)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
-        return StageResult(stage, "done", record)
+        return StageResult("done", record)
 
     def record(self, stage: str) -> dict[str, Any]:
         """Return the record of a finished stage; ``MlError`` if it is missing or its files were altered."""
         self._recover(stage)
-        file = self.root / _record_path(stage)
+        file = self.record_file(stage)
         again = f"run `python -m ml {stage} --project {self.project}`"
         if not file.exists():
             raise MlError(f"{file} is missing: {again} first")
@@ -116,7 +119,7 @@ class Workspace:
         try:
             record = self.record(stage)
             if signed:
-                signing.verify(self.root / _record_path(stage))
+                signing.verify(self.record_file(stage))
         except (OSError, MlError):
             return None
         return record if "inputs" in record else None
@@ -140,10 +143,6 @@ class Workspace:
                     f"another {stage} is running in {self.root}: wait for it, or use another --build DIR"
                 ) from error
             yield
-
-
-def _record_path(stage: str) -> Path:
-    return Path(RECORDS.get(stage, f"{stage}/manifest.json"))
 
 
 def _outputs(record: dict[str, Any]) -> dict[str, str]:

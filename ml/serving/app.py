@@ -46,9 +46,9 @@ class Problem(BaseModel):
     detail: str | list[dict[str, Any]]
 
 
-def create_app(project: str, channel: str, registry: Registry | None = None) -> FastAPI:
+def create_app(project: str, channel: str) -> FastAPI:
     """Return the application that serves what a channel points to, and follows when the pointer moves."""
-    follower = Follower(registry or Registry(project), channel)
+    follower = Follower(Registry(project), channel)
     batcher = Batcher()
     metrics = _Metrics()
     code = code_digest()

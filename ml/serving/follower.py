@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from ml.console import say
 from ml.contracts import records, request_model, rows_to_table
 from ml.errors import MlError
-from ml.model import Bundle, load_bundle
+from ml.model import Bundle, load_version
 from ml.registry import Registry
 from ml.serving import GOLDEN_TOLERANCE
 
@@ -61,8 +61,7 @@ class Follower:
             say(f"serve: version {version} is refused: {error}")
 
     def _load(self, version: int) -> Served:
-        self.registry.read(version)
-        bundle = load_bundle(self.registry.folder(version) / "model")
+        bundle = load_version(self.registry, version)
         if (difference := bundle.replay_golden()) > GOLDEN_TOLERANCE:
             raise MlError(f"its golden predictions come out otherwise here (by {difference:g})")
         row = request_model(bundle.request_contract)

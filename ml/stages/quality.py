@@ -25,11 +25,11 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
     """
     project.check_channel(channel)
     data, model = workspace.record("data"), workspace.record("train")
-    signing.verify(workspace.folder("train") / "manifest.json")
+    signing.verify(workspace.record_file("train"))
     champion = _champion(project, workspace, channel, model["outputs"]["model.pkl"])
     inputs = {
         "test.parquet": data["outputs"]["test.parquet"],
-        "model": digest(workspace.folder("train") / "manifest.json"),
+        "model": digest(workspace.record_file("train")),
         "champion": champion,
         "channel": channel,
         "settings": project.model_dump(mode="json", include={"gates", "training", "target", "seed"}),

@@ -54,7 +54,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         pipeline = fit(project, chosen, rows, target)
         (folder / "model.pkl").write_bytes(pickle.dumps(pipeline, protocol=5))
         write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
-        shutil.copy(workspace.folder("data") / "manifest.json", folder / "data-manifest.json")
+        shutil.copy(workspace.record_file("data"), folder / "data-manifest.json")
         (folder / "project").mkdir()
         for file in project.declarations:
             shutil.copy(file, folder / "project" / file.name)

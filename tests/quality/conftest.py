@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ml.metrics import RecordedPredictions
-from ml.model import Bundle, load_bundle
+from ml.model import Bundle, load_bundle, load_version
 from ml.project import Project, find_project
 from ml.registry import Registry
 from ml.workspace import Workspace
@@ -44,11 +44,7 @@ def candidate(workspace: Workspace) -> Bundle:
 def champion(project: Project, pytestconfig: pytest.Config) -> Bundle | None:
     """The model that the channel serves now, if there is one to compare with."""
     version = pytestconfig.getoption("--champion")
-    if version is None:
-        return None
-    registry = Registry(project.name)
-    registry.read(version)
-    return load_bundle(registry.folder(version) / "model")
+    return None if version is None else load_version(Registry(project.name), version)
 
 
 @pytest.fixture(scope="session")
