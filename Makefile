@@ -1,46 +1,63 @@
 # Everything Jenkins runs, and the two commands a newcomer needs: `make run` and `make test`.
-# What a user chooses (PROJECT, CHANNEL, FORCE, PORT) reaches Python through the environment only, so no text of
-# theirs is ever part of a shell command.
+# What a user chooses (PROJECT, CHANNEL, FORCE, PORT, ROLLBACK_TO) reaches Python through the environment only, so no
+# text of theirs is ever part of a shell command.
 SHELL := /bin/bash
-PYTHON := .venv/bin/python
 STAGES := lint data train quality deploy
-export PROJECT CHANNEL FORCE PORT
+export PROJECT CHANNEL FORCE PORT ROLLBACK_TO
 
-.PHONY: run test stop lock help $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback
+# On a laptop everything stays in the checkout. A Jenkins build cleans its workspace, so there what must outlive it
+# (environments, keys, registry, services) lives in ML_HOME; an environment is found again by the lock file's hash.
+ifdef BUILD_TAG
+export ML_HOME ?= $(HOME)/.ml
+VENV := $(ML_HOME)/venvs/$(firstword $(shell sha256sum requirements.txt))
+else
+VENV := .venv
+endif
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed
+
+.PHONY: run test stop install lock help projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback
 
 help:  ## list the targets
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
 
-run: .venv/installed  ## all stages, from raw data to a service that answers
+run: $(INSTALLED)  ## all stages, from raw data to a service that answers
 	@$(PYTHON) -m ml run
 
-test: .venv/installed  ## the whole test suite
+test: $(INSTALLED)  ## the whole test suite
 	@$(PYTHON) -m pytest
 
-stop: .venv/installed  ## stop the service
+stop: $(INSTALLED)  ## stop the service
 	@$(PYTHON) -m ml serve --stop
 
-rollback: .venv/installed  ## return the channel to the version before
+rollback: $(INSTALLED)  ## return the channel to the version before, or to ROLLBACK_TO=N
 	@$(PYTHON) -m ml rollback
 
-$(STAGES): .venv/installed
+projects: $(INSTALLED)  ## list the projects
+	@$(PYTHON) -m ml projects
+
+$(STAGES): $(INSTALLED)
 	@$(PYTHON) -m ml $@
 
-lint-flake8 lint-pydocstyle lint-dependencies: .venv/installed
+lint-flake8 lint-pydocstyle lint-dependencies: $(INSTALLED)
 	@$(PYTHON) -m ml lint --check $(@:lint-%=%)
 
+install: $(INSTALLED)  ## install requirements.txt, if that was not done yet
+
 # uv if it is there, pip otherwise; nothing is installed again until requirements.txt changes.
-.venv/installed: requirements.txt
-	@set -e; for python in "$${PYTHON3:-python3}" python3.14 python3.13 python3.12 python3.11; do \
+$(INSTALLED): $(if $(BUILD_TAG),,requirements.txt)
+	@set -e; mkdir -p $(dir $(VENV)); exec 9>$(VENV).lock; flock 9; \
+	if [ -n "$$BUILD_TAG" ] && [ -e $@ ]; then exit 0; fi; \
+	for python in "$${PYTHON3:-python3}" python3.14 python3.13 python3.12 python3.11; do \
 	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then echo "error: no Python 3.11 or newer: install one, or name it: make PYTHON3=..." >&2; exit 1; fi; \
-	echo "installing requirements.txt into .venv (once)"; rm -rf .venv; \
+	echo "installing requirements.txt into $(VENV) (once)"; rm -rf $(VENV); \
 	if command -v uv >/dev/null; then \
-	    uv venv --quiet --python "$$found" .venv; \
+	    uv venv --quiet --python "$$found" $(VENV); \
 	    uv pip install --quiet --compile-bytecode --python $(PYTHON) --requirement requirements.txt; \
 	else \
-	    "$$found" -m venv .venv; \
+	    "$$found" -m venv $(VENV); \
 	    $(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt; \
 	fi; \
 	touch $@

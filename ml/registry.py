@@ -30,13 +30,17 @@ class Channel:
 
     @property
     def previous(self) -> int | None:
-        """The version that a rollback returns to: deploys stack up, a rollback or revert takes one off."""
+        """The version that a rollback returns to: deploys stack up, rollback and revert unstack."""
         stack: list[int] = []
         for move in self.history:
             if move["action"] == "deploy":
                 stack.append(move["version"])
-            elif stack:
+                continue
+            stack = stack[:-1]
+            while stack and stack[-1] != move["version"]:
                 stack.pop()
+            if not stack and move["version"] is not None:
+                stack = [move["version"]]
         return stack[-2] if len(stack) > 1 else None
 
     def withdrawn(self, version: int) -> bool:
@@ -80,6 +84,17 @@ class Registry:
         for version in reversed(self.versions()):
             if read_json(self.folder(version) / "version.json").get("identity") == identity:
                 return version
+        return None
+
+    def trained_from(self, inputs: dict[str, Any]) -> int | None:
+        """Return the newest signed version that training with these inputs made, if there is one."""
+        for version in reversed(self.versions()):
+            try:
+                if read_json(self.folder(version) / "model" / "manifest.json").get("inputs") == inputs:
+                    self.read(version)
+                    return version
+            except (OSError, MlError):
+                continue
         return None
 
     def register(self, folders: dict[str, Path], identity: dict[str, Any], lineage: dict[str, Any]) -> int:

@@ -31,6 +31,10 @@ RECORDS = {
 }
 
 
+# What every record tells of its own run; the rest is what the stage adds.
+RUN_KEYS = ("stage", "project", "inputs", "outputs", "finished", "seconds")
+
+
 @dataclass(frozen=True)
 class StageResult:
     """What a stage did, ``done`` or ``unchanged``, and its record."""

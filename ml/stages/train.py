@@ -9,7 +9,16 @@ from typing import Any
 from ml.console import say
 from ml.project import Project
 from ml.provenance import provenance
-from ml.workspace import StageResult, Workspace, code_digest, declaration_digests, write_json
+from ml.registry import Registry
+from ml.workspace import (
+    RUN_KEYS,
+    StageResult,
+    Workspace,
+    code_digest,
+    declaration_digests,
+    read_json,
+    write_json,
+)
 
 
 def train_model(project: Project, workspace: Workspace, *, force: bool = False) -> StageResult:
@@ -32,6 +41,12 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
     }
 
     def work(folder: Path) -> dict[str, Any]:
+        registry = Registry(project.name)
+        if not force and (version := registry.trained_from(inputs)):
+            say(
+                f"train: version {version} was made from the same inputs: its model is taken (--force trains)"
+            )
+            return _take_from(registry.folder(version) / "model", folder)
         # Imported only when there is work: an unchanged stage answers at once.
         import pandas as pd
 
@@ -79,3 +94,12 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         }
 
     return workspace.run("train", inputs, work, force=force, signed=True)
+
+
+def _take_from(registered: Path, folder: Path) -> dict[str, Any]:
+    """Copy what an earlier training wrote and return what its manifest tells, its provenance included."""
+    manifest = read_json(registered / "manifest.json")
+    for name in manifest["outputs"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(registered / name, folder / name)
+    return {key: value for key, value in manifest.items() if key not in RUN_KEYS}

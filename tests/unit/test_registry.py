@@ -91,3 +91,11 @@ def test_a_channel_file_that_is_none_is_named(registry: Registry) -> None:
     (registry.root / "channels" / "production.json").write_text('{"version": "latest"}')
     with pytest.raises(MlError, match=r"production.json is not a channel pointer"):
         registry.channel("production")
+
+
+def test_rolling_back_to_a_number_leaves_what_was_below_it(registry: Registry, tmp_path: Path) -> None:
+    for name in "abcd":
+        registry.move("production", register(registry, tmp_path / "m", name), "deploy")
+    assert registry.move("production", 2, "rollback").previous == 1
+    assert registry.channel("production").withdrawn(4) and not registry.channel("production").withdrawn(3)
+    assert registry.move("production", 3, "rollback").previous is None, "3 was not among those below 2"

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import Site, environment
+from tests.conftest import SMALL_GRID, Site, environment
+from tests.unit.serving.test_app import register
 
 ErrorOf = Callable[[], str]
 
@@ -108,3 +111,49 @@ def test_an_interrupted_training_leaves_the_earlier_model(
     assert said.splitlines()[-1] == "error: interrupted; earlier results are as they were"
     assert (built.build / "model" / "manifest.json").read_bytes() == before
     assert not list(built.build.glob(".*.partial"))
+
+
+def test_a_fresh_workspace_takes_the_model_of_a_version_made_from_the_same_inputs(
+    built: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = {file.name: file.read_bytes() for file in (built.build / "model").iterdir() if file.is_file()}
+    register(built)
+    shutil.rmtree(built.build / "model")
+    assert built.ml("train") == 0
+    assert "version 1 was made from the same inputs" in capsys.readouterr().err
+    for name in ("model.pkl", "trials.jsonl", "golden.json", "data-manifest.json"):
+        assert (built.build / "model" / name).read_bytes() == made[name]
+    manifest = json.loads((built.build / "model" / "manifest.json").read_text())
+    before = json.loads(made["manifest.json"])
+    assert {key for key in before if before[key] != manifest[key]} <= {"finished", "seconds"}
+    assert built.ml("quality") == 0
+
+
+def test_a_version_of_other_inputs_or_another_key_is_not_taken(
+    built: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(built)
+    built.grid({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}})
+    assert built.ml("train") == 0
+    built.grid(SMALL_GRID)
+    monkeypatch.setenv("ML_HOME", str(built.root / "another-home"))
+    monkeypatch.setenv("ML_REGISTRY", str(built.root / "home" / "registry"))
+    shutil.rmtree(built.build / "model")
+    assert built.ml("train") == 0
+    assert "same inputs" not in capsys.readouterr().err
+
+
+def test_the_outcome_is_noted_where_the_environment_says(
+    built: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = built.root / "outcome.txt"
+    monkeypatch.setenv("ML_OUTCOME", str(file))
+    assert built.ml("data", "--force") == 0
+    assert built.ml("train", "--force") == 0
+    assert built.ml("quality", "--force") == 0
+    built.edit("project.toml", "accuracy = 0.78", "accuracy = 0.99")
+    assert built.ml("quality") == 3
+    train, blessed, refused = file.read_text().splitlines()
+    assert re.fullmatch(r"train: \w+, accuracy 0\.\d{4} in cross-validation", train)
+    assert re.fullmatch(r"quality: blessed, \d+ gates, accuracy 0\.\d{4}, f1 0\.\d{4}", blessed)
+    assert refused.startswith("error: the model is not blessed: floor: accuracy")
