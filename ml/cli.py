@@ -47,8 +47,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = f"error: {' '.join(message.split())}"
+    print(line, file=sys.stderr)
+    try:
+        _note(line)
+    except OSError:  # a full disk may be the very error that is told
+        pass
     return code
+
+
+def _note(line: str) -> None:
+    """Add a line to the file that ``ML_OUTCOME`` names: Jenkins shows it on the page of the build."""
+    if line and (file := os.environ.get("ML_OUTCOME")):
+        with open(file, "a", encoding="utf-8") as stream:
+            stream.write(line + "\n")
 
 
 class _Terminated(KeyboardInterrupt):
@@ -105,7 +117,15 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("run", "run all stages in the Jenkinsfile's order", _run)
     for option in (_add_force, _add_format, _add_channel, _add_port):
         option(sub)
-    _add_channel(add("rollback", "return a channel to the version before", _rollback))
+    sub = add("rollback", "return a channel to an earlier version", _rollback)
+    _add_channel(sub)
+    sub.add_argument(
+        "--to",
+        type=_earlier,
+        default=os.environ.get("ROLLBACK_TO") or "previous",
+        metavar="N",
+        help="a version's number, or previous (default: $ROLLBACK_TO, else previous)",
+    )
     sub = add("serve", "answer requests with a channel's model", _serve)
     _add_channel(sub)
     _add_port(sub)
@@ -172,6 +192,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _earlier(text: str) -> int | None:
+    return None if text == "previous" else _count(text)
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"'{text}' is not a port, 1 to 65535")
@@ -180,19 +204,21 @@ def _port(text: str) -> int:
 
 def _stage(options: argparse.Namespace) -> None:
     from ml.project import find_project
-    from ml.run import run_stage
+    from ml.run import outcome_line, run_stage
 
     given = vars(options)
     extra = {key: given[key] for key in ("force", "port") if key in given}
-    run_stage(
+    project = find_project(options.project)
+    results = run_stage(
         options.name,
-        find_project(options.project),
+        project,
         options.build,
         given.get("channel", ""),
         checks=tuple(given.get("check", ())),
         csv=given.get("format") == "csv",
         **extra,
     )
+    _note(outcome_line(options.name, project, results[-1]))
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -213,8 +239,9 @@ def _rollback(options: argparse.Namespace) -> None:
     from ml.project import find_project
     from ml.stages.deploy import roll_back
 
-    left, now = roll_back(find_project(options.project), options.channel)
-    print(f"{options.channel}: back from version {left} to version {now}")
+    left, now = roll_back(find_project(options.project), options.channel, options.to)
+    print(done := f"{options.channel}: back from version {left} to version {now}")
+    _note(done)
 
 
 def _serve(options: argparse.Namespace) -> None:

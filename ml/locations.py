@@ -27,6 +27,12 @@ def verify_key() -> Path:
     return Path(os.environ.get("ML_VERIFY_KEY") or home() / "keys" / "verify.pem").absolute()
 
 
+def api_keys() -> Path | None:
+    """Return the file with the sha256 of each key that the service accepts, one a line (``ML_API_KEYS``)."""
+    file = os.environ.get("ML_API_KEYS")
+    return Path(file).absolute() if file else None
+
+
 def project_folders() -> list[Path]:
     """Return the folders that hold projects: the built-in one, then those of ``ML_PROJECTS``."""
     extra = os.environ.get("ML_PROJECTS", "")

@@ -50,6 +50,24 @@ def run_stage(
     return [deploy_model(project, workspace, channel, port=port, force=force)]
 
 
+def outcome_line(stage: str, project: Project, result: StageResult) -> str:
+    """Return what came of a stage in one line; empty if there is no more to tell than that it ran."""
+    record = result.record
+    if stage == "train":
+        metric = project.training.metric
+        score = record["cross_validation"][metric]["mean"]
+        return f"train: {record['estimator']}, {metric} {score:.4f} in cross-validation"
+    if stage == "quality":
+        floors = [gate for gate in record["gates"] if gate["gate"].startswith("floor: ")]
+        figures = ", ".join(f"{gate['gate'].removeprefix('floor: ')} {gate['value']:.4f}" for gate in floors)
+        return f"quality: blessed, {len(record['gates'])} gates, {figures}"
+    if stage == "deploy":
+        return (
+            f"deploy: {project.name} version {record['version']} in {record['channel']}, {record['outcome']}"
+        )
+    return ""
+
+
 def run_all(
     project: Project,
     build: Path,
@@ -113,9 +131,10 @@ def _print_model(project: Project, workspace: Workspace, last: dict[str, dict[st
     sample = folder / ("unlabelled.parquet" if (folder / "unlabelled.parquet").exists() else "test.parquet")
     row = records(pd.read_parquet(sample).head(1).drop(columns=project.target, errors="ignore"))[0]
     body = shlex.quote(json.dumps(row, ensure_ascii=False))
-    results.print(f"service  {deployment['url']}  (documentation: {deployment['url']}/docs)", markup=False)
+    url = deployment["urls"][0]
+    results.print(f"service  {url}  (documentation: {url}/docs)", markup=False)
     results.print(f"report   {workspace.folder('quality') / 'report.html'}", markup=False)
     results.print(
-        f"try      curl -s -H 'Content-Type: application/json' -d {body} {deployment['url']}/predict",
+        f"try      curl -s -H 'Content-Type: application/json' -d {body} {url}/predict",
         markup=False,
     )

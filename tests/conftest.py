@@ -27,6 +27,12 @@ VARIABLES = (
     "CHANNEL",
     "FORCE",
     "PORT",
+    "ROLLBACK_TO",
+    "ML_OUTCOME",
+    "ML_SERVICES",
+    "ML_API_KEY",
+    "ML_API_KEYS",
+    "BUILD_TAG",
     "BUILD_NUMBER",
     "BUILD_URL",
 )

@@ -1,14 +1,17 @@
 """The FastAPI application: ``POST /predict``, ``GET /health``, ``/model``, ``/metrics``, ``/docs``."""
 
 import asyncio
+import hashlib
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response, Security
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
+from fastapi.security import APIKeyHeader
 from fastapi_offline import FastAPIOffline
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -20,8 +23,10 @@ from prometheus_client import (
 )
 from pydantic import BaseModel, ValidationError
 
+from ml import locations
 from ml.errors import MlError
 from ml.registry import Registry
+from ml.serving import API_KEY_HEADER
 from ml.serving.batching import Batcher
 from ml.serving.follower import Follower, Served
 from ml.workspace import code_digest
@@ -52,6 +57,7 @@ def create_app(project: str, channel: str) -> FastAPI:
     batcher = Batcher()
     metrics = _Metrics()
     code = code_digest()
+    guard = [Depends(_key_check(keys))] if (keys := _api_keys()) else []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -72,9 +78,15 @@ def create_app(project: str, channel: str) -> FastAPI:
         return response
 
     problems: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in (413, 422, 503)}
+    if guard:
+        problems[401] = {"model": Problem}
 
     @app.post(
-        "/predict", summary="Predict for one row or a list of rows", response_model=Answer, responses=problems
+        "/predict",
+        summary="Predict for one row or a list of rows",
+        response_model=Answer,
+        responses=problems,
+        dependencies=guard,
     )
     async def predict(request: Request) -> Response:
         served = follower.served
@@ -116,7 +128,7 @@ def create_app(project: str, channel: str) -> FastAPI:
         }
         return JSONResponse(state, status_code=200 if served else 503)
 
-    @app.get("/model", summary="The lineage of the model that answers")
+    @app.get("/model", summary="The lineage of the model that answers", dependencies=guard)
     async def model() -> Response:
         served = follower.served
         if served is None:
@@ -137,6 +149,29 @@ def create_app(project: str, channel: str) -> FastAPI:
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
+
+
+def _api_keys() -> frozenset[str]:
+    """Return the sha256 of each key that is accepted; none means that no key is asked for."""
+    file = locations.api_keys()
+    if file is None:
+        return frozenset()
+    keys = frozenset(
+        line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+    )
+    if not keys or not all(re.fullmatch("[0-9a-f]{64}", key) for key in keys):
+        raise MlError(f"{file}: write the sha256 of each API key, in hex, on a line of its own")
+    return keys
+
+
+def _key_check(keys: frozenset[str]) -> Callable[[str | None], None]:
+    def check(
+        key: Annotated[str | None, Security(APIKeyHeader(name=API_KEY_HEADER, auto_error=False))],
+    ) -> None:
+        if key is None or hashlib.sha256(key.encode()).hexdigest() not in keys:
+            raise HTTPException(401, f"send a valid key in the header {API_KEY_HEADER}")
+
+    return check
 
 
 class _Metrics:

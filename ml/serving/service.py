@@ -1,11 +1,13 @@
-"""The service as a process: run it, start it in the background, ask it, stop it.
+"""The service as a process: run it, start it in the background, ask it, stop it; ask one that runs elsewhere.
 
 While it runs, a service holds a lock on ``<ML_HOME>/services/<project>-<channel>.lock``; the process id in
 the file beside it can therefore be trusted, whatever became of an earlier process.
 """
 
 import fcntl
+import ipaddress
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +23,7 @@ import httpx2
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.serving import API_KEY_HEADER
 from ml.workspace import read_json, write_json
 
 START_SECONDS = 60.0
@@ -35,7 +38,7 @@ class Service:
     """A running service: where it listens and which process it is."""
 
     url: str
-    pid: int
+    pid: int | None = None  # none for a service that this machine does not run
 
     def get(self, path: str) -> dict[str, Any]:
         """Return the JSON that ``path`` answers; no answer, or none in JSON, raises ``MlError``."""
@@ -46,8 +49,12 @@ class Service:
         return self._ask("POST", "/predict", rows)
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        key = os.environ.get("ML_API_KEY")
+        headers = {API_KEY_HEADER: key} if key else {}
         try:
-            response = httpx2.request(method, self.url + path, json=body, timeout=10, trust_env=False)
+            response = httpx2.request(
+                method, self.url + path, json=body, headers=headers, timeout=10, trust_env=False
+            )
             answer: dict[str, Any] = response.json()
         except (httpx2.HTTPError, ValueError) as error:
             raise MlError(f"the service at {self.url} does not answer {path}: {error}") from error
@@ -57,11 +64,16 @@ class Service:
 
 
 def serve(project: str, channel: str, host: str, port: int) -> None:
-    """Serve a channel until interrupted; a port or channel that is taken raises ``MlError``."""
+    """Serve a channel until interrupted; a port or channel that is taken raises ``MlError``.
+
+    So does an address that others can reach while no API keys are set (``ML_API_KEYS``).
+    """
     import uvicorn
 
     from ml.serving.app import create_app
 
+    if not _is_loopback(host) and locations.api_keys() is None:
+        raise MlError(f"{host} can be reached from elsewhere: name a file of API keys in ML_API_KEYS first")
     state = _state_file(project, channel)
     state.parent.mkdir(parents=True, exist_ok=True)
     with open(state.with_suffix(".lock"), "w", encoding="utf-8") as lock:
@@ -96,10 +108,29 @@ def find(project: str, channel: str) -> Service | None:
     return Service(content["url"], content["pid"])
 
 
+def elsewhere(project: str, channel: str) -> list[Service]:
+    """Return the services of a channel that other machines or containers run (``ML_SERVICES``).
+
+    The variable holds ``<project>/<channel>=<url>``, separated by blanks; other text raises ``MlError``.
+    """
+    found = []
+    for entry in os.environ.get("ML_SERVICES", "").split():
+        place, separator, url = entry.partition("=")
+        if not separator or not url.startswith(("http://", "https://")):
+            raise MlError(f"ML_SERVICES: '{entry}' is not <project>/<channel>=<url>")
+        if place == f"{project}/{channel}":
+            found.append(Service(url.rstrip("/")))
+    return found
+
+
 def start(project: str, channel: str, port: int) -> Service:
-    """Start a service in the background and return it once it answers, or raise ``MlError``."""
-    log_file = _state_file(project, channel).with_suffix(".log")
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+    """Start a service in the background and return it once it answers, or raise ``MlError``.
+
+    It runs a copy of the code, so it outlives the checkout that a Jenkins build works in.
+    """
+    state = _state_file(project, channel)
+    log_file, code = state.with_suffix(".log"), state.with_suffix("")
+    _copy_code(code)
     _bind("127.0.0.1", port).close()
     command = [
         sys.executable,
@@ -113,13 +144,23 @@ def start(project: str, channel: str, port: int) -> Service:
         "--port",
         str(port),
     ]
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(locations.ROOT), os.environ.get("PYTHONPATH")])),
+    secrets = ("ML_SIGNING_KEY", "ML_API_KEY")
+    environment = {name: value for name, value in os.environ.items() if name not in secrets} | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")])),
+        "ML_HOME": str(locations.home()),
+        "ML_REGISTRY": str(locations.registry()),
+        "ML_VERIFY_KEY": str(locations.verify_key()),
         "JENKINS_NODE_COOKIE": "dontKillMe",  # or Jenkins ends it with the build that started it
     }
     with open(log_file, "w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=code,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
     def answering() -> Service | None:
@@ -142,7 +183,7 @@ def start(project: str, channel: str, port: int) -> Service:
 def stop(project: str, channel: str) -> bool:
     """Stop the service of a channel and wait for its end; return whether there was one."""
     service = find(project, channel)
-    if service is None:
+    if service is None or service.pid is None:
         return False
     os.kill(service.pid, signal.SIGTERM)
     lock = _state_file(project, channel).with_suffix(".lock")
@@ -199,6 +240,19 @@ def _locked(lock: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def _copy_code(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(locations.ROOT / "ml", folder / "ml", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(locations.LOCK_FILE, folder / locations.LOCK_FILE.name)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _state_file(project: str, channel: str) -> Path:

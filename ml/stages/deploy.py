@@ -54,24 +54,26 @@ def deploy_model(
                 raise GateRefused(
                     f"version {version} was taken back from {channel} before: --force deploys it all the same"
                 )
-            running = _ensure_service(project.name, channel, port or project.channels[channel])
+            serving = _serving(project.name, channel, port or project.channels[channel])
             if before.version != version:
                 registry.move(channel, version, "deploy")
             try:
-                _prove(running, registry, version)
+                for running in serving:
+                    _prove(running, registry, version)
             except BaseException as error:
                 if before.version != version:
-                    _move_back(registry, running, before)
+                    _move_back(registry, serving, before)
                 if not isinstance(error, MlError):
                     raise
                 kept = f"version {before.version}" if before.version is not None else "no version"
                 raise MlError(f"deploying version {version} failed: {error}; {channel} has {kept}") from error
-        say(f"deploy: {channel} answers with version {version} at {running.url}")
+        urls = [running.url for running in serving]
+        say(f"deploy: {channel} answers with version {version} at {', '.join(urls)}")
         return {
             "channel": channel,
             "version": version,
             "previous_version": before.version,
-            "url": running.url,
+            "urls": urls,
             "sha256": identity["model_sha256"],
             "outcome": "already deployed" if before.version == version else "deployed",
         }
@@ -79,33 +81,45 @@ def deploy_model(
     return workspace.run("deploy", {"identity": identity}, work, force=True)
 
 
-def roll_back(project: Project, channel: str) -> tuple[int, int]:
-    """Point the channel to the version before; return the versions left and returned to.
+def roll_back(project: Project, channel: str, to: int | None = None) -> tuple[int, int]:
+    """Point the channel to version ``to``, else the one before; return the versions left and returned to.
 
-    Raises ``MlError`` if there is no version to return to.
+    Raises ``MlError`` if there is no such version to return to, or a service does not follow.
     """
     project.check_channel(channel)
     registry = Registry(project.name)
     with registry.lock(channel):
         now = registry.channel(channel)
-        if now.version is None or now.previous is None:
+        target = now.previous if to is None else to
+        if now.version is None or target is None:
             raise MlError(f"channel '{channel}' of {project.name} has no earlier version to return to")
-        registry.read(now.previous)
-        registry.move(channel, now.previous, "rollback")
-        if running := services.find(project.name, channel):
-            services.wait_for_version(running, now.previous)
-    return now.version, now.previous
+        if target == now.version:
+            raise MlError(f"channel '{channel}' of {project.name} already has version {target}")
+        registry.read(target)
+        registry.move(channel, target, "rollback")
+        local = services.find(project.name, channel)
+        for running in services.elsewhere(project.name, channel) or ([local] if local else []):
+            services.wait_for_version(running, target)
+    return now.version, target
 
 
-def _ensure_service(project: str, channel: str, port: int) -> services.Service:
-    """Return the running service, started anew if there is none or its code is not that of this build."""
+def _serving(project: str, channel: str, port: int) -> list[services.Service]:
+    """Return the services of a channel: those that run elsewhere, or else the one on this machine.
+
+    The latter is started anew if there is none or its code is not that of this build.
+    """
+    if elsewhere := services.elsewhere(project, channel):
+        for running in elsewhere:
+            if running.get("/health").get("code") != code_digest():
+                say(f"deploy: {running.url} runs other code than this build: renew it when it suits")
+        return elsewhere
     running = services.find(project, channel)
     if running and running.get("/health").get("code") != code_digest():
         say("deploy: the service runs other code than this build: restarting it")
         port = int(running.url.rsplit(":", 1)[1])
         services.stop(project, channel)
         running = None
-    return running or services.start(project, channel, port)
+    return [running or services.start(project, channel, port)]
 
 
 def _prove(running: services.Service, registry: Registry, version: int) -> None:
@@ -126,10 +140,12 @@ def _same(got: Any, expected: Any) -> bool:
     return bool(got == expected)
 
 
-def _move_back(registry: Registry, running: services.Service, before: Channel) -> None:
+def _move_back(registry: Registry, serving: list[services.Service], before: Channel) -> None:
     registry.move(before.name, before.version, "revert")
     say(f"deploy: moved {before.name} back")
-    if before.version is not None:
+    if before.version is None:
+        return
+    for running in serving:
         try:
             services.wait_for_version(running, before.version)
         except MlError as error:

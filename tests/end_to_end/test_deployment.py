@@ -1,13 +1,21 @@
 """Bringing a version into a channel, and taking it out again, against the real service."""
 
+import contextlib
+import hashlib
 import json
+import os
 import shutil
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ml import locations
+from ml.errors import MlError
 from ml.registry import Registry
 from ml.serving import service
 from tests.conftest import Site
@@ -55,6 +63,13 @@ def test_a_version_is_deployed_replaced_rolled_back_and_stopped(
     assert answering_version() == 1
     assert served.ml("deploy", "--force") == 0
     assert answering_version() == 2
+
+    assert served.ml("rollback", "--to", "7") == 1
+    assert "no version 7 of small" in error_of()
+    assert served.ml("rollback", "--to", "2") == 1
+    assert "already has version 2" in error_of()
+    assert served.ml("rollback", "--to", "1") == 0
+    assert answering_version() == 1
 
     assert served.ml("serve", "--stop") == 0
     assert service.find("small", "production") is None
@@ -145,3 +160,59 @@ def test_predict_names_what_it_cannot_score(
         assert problem in error_of()
     assert served.ml("predict", "--input", "rows.xlsx") == 2
     assert "rows.xlsx: cannot tell its format" in error_of()
+
+
+def test_the_service_outlives_the_checkout_that_started_it(
+    built: Site, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = built.root / "checkout"
+    shutil.copytree(locations.ROOT / "ml", checkout / "ml", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(locations.LOCK_FILE, checkout)
+    command = [sys.executable, "-m", "ml", "deploy", "--project", "small", "--port", str(free_port)]
+    secrets = {"ML_API_KEY": "secret", "ML_SIGNING_KEY": str(locations.signing_key())}
+    subprocess.run(
+        [*command, "--build", str(built.root / "build")], cwd=checkout, env=os.environ | secrets, check=True
+    )
+    running = service.find("small", "production")
+    try:
+        assert running is not None
+        shutil.rmtree(checkout)
+        assert answering_version() == 1
+        assert set(running.predict([PASSENGER, PASSENGER])) >= {"version", "predictions"}
+        environment = Path(f"/proc/{running.pid}/environ").read_text().split("\0")
+        assert not [one for one in environment if one.split("=")[0] in secrets]
+    finally:
+        service.stop("small", "production")
+
+
+def test_a_service_that_runs_elsewhere_is_waited_for_and_never_started(
+    built: Site, free_port: int, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    monkeypatch.setenv("ML_SERVICES", f"small/production=http://127.0.0.1:{free_port}")
+    assert built.ml("deploy") == 1
+    assert "does not answer /health" in error_of()
+    (built.root / "keys.txt").write_text(hashlib.sha256(b"secret").hexdigest())
+    monkeypatch.setenv("ML_API_KEY", "secret")
+    with monkeypatch.context() as serving:
+        serving.setenv("ML_API_KEYS", str(built.root / "keys.txt"))
+        serving.setenv("ML_HOME", str(built.root / "other-home"))
+        serving.setenv("ML_REGISTRY", str(built.root / "home" / "registry"))
+        serving.setenv("ML_VERIFY_KEY", str(built.root / "home" / "keys" / "verify.pem"))
+        command = [sys.executable, "-m", "ml", "serve", "--project", "small", "--port", str(free_port)]
+        process = subprocess.Popen(command, cwd=locations.ROOT)
+    try:
+        elsewhere = service.Service(f"http://127.0.0.1:{free_port}")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(MlError):
+                if elsewhere.get("/health"):
+                    break
+        assert built.ml("deploy") == 0
+        assert service.find("small", "production") is None
+        assert elsewhere.predict([PASSENGER])["version"] == 1
+        monkeypatch.setenv("ML_API_KEY", "wrong")
+        with pytest.raises(MlError, match="401"):
+            elsewhere.predict([PASSENGER])
+    finally:
+        process.terminate()
+        process.wait()

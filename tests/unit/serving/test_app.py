@@ -1,5 +1,6 @@
 """The service: what it answers, what it refuses, and how it follows its channel."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from ml.errors import MlError
 from ml.registry import Registry
 from ml.serving.app import MOST_BODY_BYTES, create_app
 from tests.conftest import Site
@@ -185,3 +187,28 @@ def resign(model: Path) -> None:
     kept = {name: sha for name, sha in digests(model).items() if not name.startswith("manifest.json")}
     write_json(model / "manifest.json", record | {"outputs": kept})
     signing.sign(model / "manifest.json")
+
+
+def test_with_keys_set_only_who_has_one_is_answered(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = built.root / "keys.txt"
+    keys.write_text(
+        "".join(f"{hashlib.sha256(key).hexdigest()}  {key.decode()}\n" for key in (b"one", b"two"))
+    )
+    monkeypatch.setenv("ML_API_KEYS", str(keys))
+    Registry("small").move("production", register(built), "deploy")
+    with TestClient(create_app("small", "production")) as client:
+        for headers, status in (({}, 401), ({"X-API-Key": "three"}, 401), ({"X-API-Key": "two"}, 200)):
+            assert client.post("/predict", json=PASSENGER, headers=headers).status_code == status
+            assert client.get("/model", headers=headers).status_code == status
+        assert client.get("/health").status_code == 200
+        assert "APIKeyHeader" in client.get("/openapi.json").json()["components"]["securitySchemes"]
+
+
+@pytest.mark.parametrize("content", ["", "secret in plain text\n"])
+def test_a_file_without_hashed_keys_is_refused(
+    built: Site, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    (built.root / "keys.txt").write_text(content)
+    monkeypatch.setenv("ML_API_KEYS", str(built.root / "keys.txt"))
+    with pytest.raises(MlError, match="write the sha256 of each API key"):
+        create_app("small", "production")

@@ -25,3 +25,20 @@ def test_a_process_that_is_gone_is_not_found_though_its_file_is_there(site: Site
 def test_a_service_that_does_not_answer_is_an_error(free_port: int) -> None:
     with pytest.raises(MlError, match="does not answer /health"):
         service.Service(f"http://127.0.0.1:{free_port}", 1).get("/health")
+
+
+def test_services_that_run_elsewhere_are_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "ML_SERVICES", "a/production=http://one:8000/ a/staging=http://two b/production=http://c"
+    )
+    assert [found.url for found in service.elsewhere("a", "production")] == ["http://one:8000"]
+    assert service.elsewhere("c", "production") == []
+    monkeypatch.setenv("ML_SERVICES", "a/production:http://one")
+    with pytest.raises(MlError, match="'a/production:http://one' is not <project>/<channel>=<url>"):
+        service.elsewhere("a", "production")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::", "somewhere"])
+def test_an_address_that_others_reach_is_not_served_without_keys(site: Site, host: str) -> None:
+    with pytest.raises(MlError, match="ML_API_KEYS"):
+        service.serve("small", "production", host, 1)
