@@ -1,0 +1,160 @@
+"""A Jenkins made of folders: a git repository, agents, credentials, and the real Jenkinsfile run on them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml import locations
+from tests.conftest import Site, make_site
+
+HERE = Path(__file__).parent
+
+
+def groovy(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Groovy, with the Java that is on the PATH; Debian's start script wants to be told."""
+    java = shutil.which("java")
+    home = {"JAVA_HOME": str(Path(java).resolve().parent.parent)} if java else {}
+    return subprocess.run(["groovy", *arguments], env=home | os.environ, capture_output=True, text=True)
+
+
+def groovy_runs() -> bool:
+    """Tell whether Groovy is there and finds a Java."""
+    return bool(shutil.which("groovy")) and groovy("--version").returncode == 0
+
+
+needs_groovy = pytest.mark.skipif(not groovy_runs(), reason="Groovy is not installed, or finds no Java")
+
+
+@dataclass
+class Build:
+    """What a run of the Jenkinsfile left: its result and console, artifacts and stashes."""
+
+    folder: Path
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What the harness noted."""
+        content: dict[str, Any] = json.loads((self.folder / "result.json").read_text(encoding="utf-8"))
+        return content
+
+    @property
+    def console(self) -> str:
+        """The console's text."""
+        return (self.folder / "console.txt").read_text(encoding="utf-8")
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """The outcome of each stage, by name."""
+        return {stage["name"]: stage["outcome"] for stage in self.report["stages"]}
+
+    @property
+    def archived(self) -> list[str]:
+        """The files kept with the build."""
+        return [one["file"] for one in self.report["archived"]]
+
+
+@dataclass
+class Jenkins:
+    """A repository to change and commit to, and builds of it."""
+
+    site: Site
+    root: Path
+    builds: int = 0
+
+    @property
+    def checkout(self) -> Path:
+        """The working tree of the repository."""
+        return self.root / "checkout"
+
+    def git(self, *arguments: str) -> None:
+        """Run git in the working tree, as somebody."""
+        someone = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
+        subprocess.run(["git", *someone, *arguments], cwd=self.checkout, check=True, capture_output=True)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Change one place of a file in the working tree and commit it."""
+        text = (self.checkout / file).read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{file} holds {text.count(old)} times {old!r}"
+        (self.checkout / file).write_text(text.replace(old, new), encoding="utf-8")
+        self.commit(f"change {file}")
+
+    def commit(self, message: str) -> None:
+        """Commit everything in the working tree."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def build(self, jenkinsfile: str = "Jenkinsfile", **settings: Any) -> Build:
+        """Run a Jenkinsfile of the working tree as a build of ``main``, unless ``settings`` differ."""
+        self.builds += 1
+        work = Path(settings.get("work", self.root / f"build-{self.builds}"))
+        work.mkdir(exist_ok=True)
+        environment = {"BUILD_NUMBER": str(self.builds), "BUILD_TAG": f"jenkins-ml-{self.builds}"}
+        agent = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.root / "home"),
+            "ML_HOME": str(self.site.root / "home"),
+            "ML_PROJECTS": str(self.site.root / "projects"),
+            "ML_VERIFY_KEY": str(self.root / "keys" / "verify.pem"),
+        }
+        labels = {"one": ["lint", "data", "train"], "two": ["lint", "data", "train"], "production": ["prod"]}
+        content: dict[str, Any] = {
+            "jenkinsfile": str(self.checkout / jenkinsfile),
+            "repository": str(self.checkout),
+            "branch": "main",
+            "work": str(work),
+            "agents": {name: {"labels": found, "environment": agent} for name, found in labels.items()},
+            "credentials": {
+                "signing-key": {"kind": "file", "value": str(self.root / "keys" / "signing.pem")},
+                "service-api-key": {"kind": "text", "value": "open-sesame"},
+            },
+            "lost": [],
+            **settings,
+        }
+        content["environment"] = environment | settings.get("environment", {})
+        (work / "settings.json").write_text(json.dumps(content), encoding="utf-8")
+        done = groovy(HERE / "harness.groovy", work / "settings.json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        return Build(work)
+
+
+def tracked_files() -> list[str]:
+    """Return the files of this repository that git knows or would add."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=locations.ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.splitlines() if (locations.ROOT / name).exists()]
+
+
+@pytest.fixture
+def jenkins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jenkins:
+    """Return a Jenkins whose repository is this one, with a project ``small`` and keys of its own."""
+    site = make_site(tmp_path / "site")
+    site.settle(monkeypatch)
+    made = Jenkins(site, tmp_path)
+    for name in tracked_files():
+        (made.checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(locations.ROOT / name, made.checkout / name)
+    made.git("init", "--quiet", "--initial-branch", "main")
+    made.commit("as it is")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".gitconfig").write_text("[safe]\n\tdirectory = *\n", encoding="utf-8")
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", keys / "signing.pem"], check=True)
+    subprocess.run(
+        ["openssl", "pkey", "-in", keys / "signing.pem", "-pubout", "-out", keys / "verify.pem"], check=True
+    )
+    monkeypatch.setenv("ML_VERIFY_KEY", str(keys / "verify.pem"))
+    lock = subprocess.run(
+        ["sha256sum", "requirements.txt"], cwd=made.checkout, capture_output=True, text=True
+    )
+    environments = site.root / "home" / "venvs"
+    environments.mkdir(parents=True)
+    (environments / lock.stdout.split()[0]).symlink_to(Path(sys.prefix), target_is_directory=True)
+    return made

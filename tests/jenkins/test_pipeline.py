@@ -1,0 +1,270 @@
+"""The real Jenkinsfile, run without Jenkins: what goes through, what stops where, and what is left behind."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ml.registry import Registry
+from ml.serving import service
+from tests.jenkins.conftest import Build, Jenkins, needs_groovy
+from tests.unit.test_contracts import PASSENGER
+
+pytestmark = [pytest.mark.slow, needs_groovy]
+SMALL = {"PROJECT": "small"}
+STAGES = ["lint", "data", "train", "quality", "deploy"]
+
+
+@pytest.fixture
+def small(jenkins: Jenkins, free_port: int) -> Iterator[Jenkins]:
+    """Give the channel of the project ``small`` a free port, and stop what deploy starts."""
+    jenkins.site.edit("project.toml", "production = 8000", f"production = {free_port}")
+    yield jenkins
+    service.stop("small", "production")
+
+
+def refused_at(stage: str, build: Build) -> str:
+    """Check that a build stopped at a stage, that no later one ran, and return what its page tells."""
+    outcomes, position = build.outcomes, STAGES.index(stage)
+    assert build.report["result"] == "FAILURE", build.console
+    assert [outcomes[name] for name in STAGES[:position]] == ["SUCCESS"] * position
+    assert outcomes[stage] == "FAILURE"
+    assert {outcomes[name] for name in STAGES[position + 1 :]} <= {"SKIPPED after a failure"}
+    assert Registry("small").versions() == []
+    return str(build.report["description"])
+
+
+def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    try:
+        build = jenkins.build(environment={"PORT": str(free_port)})
+        report = build.report
+        assert report["result"] == "SUCCESS", build.console
+        assert {name: build.outcomes[name] for name in STAGES} == dict.fromkeys(STAGES, "SUCCESS")
+        assert build.outcomes["rollback"] == "SKIPPED by when"
+
+        running = service.find("titanic", "production")
+        assert running is not None and running.predict([PASSENGER])["version"] == 1
+    finally:
+        service.stop("titanic", "production")
+
+    kept = {
+        "build/titanic/data/manifest.json",
+        "build/titanic/model/model.pkl",
+        "build/titanic/model/manifest.json",
+        "build/titanic/model/manifest.json.sig",
+        "build/titanic/quality/verdict.json",
+        "build/titanic/quality/report.html",
+        "build/titanic/deploy/deployment.json",
+    }
+    assert kept <= set(build.archived)
+    assert all(one["fingerprint"] for one in report["archived"])
+    assert [page["name"] for page in report["html"]] == ["Model report"]
+    assert len(report["tests"]) == 4 and not any(one["failed"] for one in report["tests"])
+    assert report["displayName"] == "#1 titanic"
+    assert re.fullmatch(
+        r"train: \w+, accuracy 0\.\d+ in cross-validation\n"
+        r"quality: blessed, \d+ gates, accuracy 0\.\d+, f1 0\.\d+\n"
+        r"deploy: titanic version 1 in production, deployed\n",
+        report["description"],
+    )
+    assert [path for path in (build.folder / "agents").glob("*/workspace/build-[0-9]/*")] == []
+
+    bound = {step["stage"]: set(step["credentials"]) for step in report["sh"]}
+    assert {stage for stage, names in bound.items() if names} == {"train", "deploy"}
+    assert bound["train"] == {"ML_SIGNING_KEY"} and bound["deploy"] == {"ML_SIGNING_KEY", "ML_API_KEY"}
+    private = (jenkins.root / "keys" / "signing.pem").read_text().splitlines()[1]
+    assert private not in build.console and "open-sesame" not in build.console
+    assert list((build.folder / "agents").rglob("signing-key")) == []
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{"BRANCH_NAME": "feature"}, {"BRANCH_NAME": "PR-7", "CHANGE_ID": "7", "CHANGE_TARGET": "main"}],
+    ids=["branch", "pull request"],
+)
+def test_only_the_main_branch_deploys(small: Jenkins, environment: dict[str, str]) -> None:
+    build = small.build(parameters=SMALL, environment=environment)
+    assert build.report["result"] == "SUCCESS", build.console
+    assert build.outcomes["quality"] == "SUCCESS"
+    assert build.outcomes["deploy"] == "SKIPPED by when"
+    assert Registry("small").versions() == []
+    assert service.find("small", "production") is None
+
+
+def test_a_forgotten_stash_stops_the_stage_that_needs_it(small: Jenkins) -> None:
+    small.edit(
+        "Jenkinsfile", "stash name: 'data', includes: \"build/${params.PROJECT}/data/**\"", "echo 'forgot'"
+    )
+    build = small.build(parameters=SMALL)
+    refused_at("train", build)
+    assert "No such saved stash 'data'" in build.console
+
+
+def test_a_lint_error_stops_at_lint(small: Jenkins) -> None:
+    file = small.checkout / "ml" / "errors.py"
+    file.write_text(file.read_text(encoding="utf-8") + "import os\n", encoding="utf-8")
+    small.commit("an import that nobody needs")
+    build = small.build(parameters=SMALL)
+    told = refused_at("lint", build)
+    assert "error: lint found 2 thing(s) to mend, first ml/errors.py" in told
+    flake8 = next(one for one in build.report["tests"] if "flake8" in one["file"])
+    assert flake8["failed"] == 2
+
+
+def test_broken_data_stops_at_data(small: Jenkins) -> None:
+    file = small.site.project / "data" / "train.csv"
+    file.write_text(file.read_text(encoding="utf-8").replace(",male,", ",mail,"), encoding="utf-8")
+    build = small.build(parameters=SMALL)
+    assert "error: " in (told := refused_at("data", build)) and "Sex" in told
+    assert build.archived == []
+
+
+def test_a_bad_model_stops_at_quality_and_its_report_is_published(small: Jenkins) -> None:
+    small.site.edit("project.toml", "accuracy = 0.78", "accuracy = 0.99")
+    build = small.build(parameters=SMALL)
+    assert "error: the model is not blessed: floor: accuracy" in refused_at("quality", build)
+    assert "build/small/quality/report.html" in build.archived
+    assert [page["name"] for page in build.report["html"]] == ["Model report"]
+    quality = next(one for one in build.report["tests"] if "quality" in one["file"])
+    assert quality["failed"] == 1
+
+
+def test_missing_credentials_stop_at_train(small: Jenkins) -> None:
+    build = small.build(parameters=SMALL, credentials={})
+    refused_at("train", build)
+    assert "Could not find credentials entry with ID 'signing-key'" in build.console
+
+
+def test_an_agent_that_goes_away_is_replaced_by_another(small: Jenkins) -> None:
+    build = small.build(parameters=SMALL, lost=["one"])
+    assert build.report["result"] == "SUCCESS", build.console
+    agents = {stage["name"]: stage["agents"] for stage in build.report["stages"] if stage.get("agents")}
+    assert agents["lint"] == ["one", "two"]
+    assert {step["agent"] for step in build.report["sh"]} == {"two", "production"}
+
+
+def test_builds_follow_each_other_and_a_rollback_takes_one_back(small: Jenkins) -> None:
+    first = small.build(parameters=SMALL)
+    assert first.report["result"] == "SUCCESS", first.console
+
+    again = small.build(parameters=SMALL)
+    assert again.report["result"] == "SUCCESS", again.console
+    assert "train: version 1 was made from the same inputs: its model is taken" in again.console
+    assert again.report["description"].endswith("deploy: small version 1 in production, already deployed\n")
+
+    small.site.grid({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}})
+    small.site.edit("project.toml", "champion_tolerance = 0.0 ", "champion_tolerance = 1.0 ")
+    assert small.build(parameters=SMALL).report["result"] == "SUCCESS"
+    assert Registry("small").channel("production").version == 2
+
+    back = small.build(parameters=SMALL | {"ROLLBACK_TO": "previous"})
+    assert back.report["result"] == "SUCCESS", back.console
+    assert {name: back.outcomes[name] for name in STAGES} == dict.fromkeys(STAGES, "SKIPPED by when")
+    assert back.report["description"] == "production: back from version 2 to version 1\n"
+    assert Registry("small").channel("production").version == 1
+
+    feature = small.build(parameters=SMALL | {"ROLLBACK_TO": "2"}, environment={"BRANCH_NAME": "feature"})
+    assert set(feature.outcomes.values()) == {"SKIPPED by when"}
+
+    job = small.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | {"ROLLBACK_TO": "2"})
+    assert job.report["result"] == "SUCCESS", job.console
+    assert job.report["description"] == "production: back from version 1 to version 2\n"
+
+    failed = small.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | {"ROLLBACK_TO": "9"})
+    assert failed.report["result"] == "FAILURE"
+    assert "error: no version 9 of small" in failed.report["description"]
+
+
+def test_a_restart_from_a_stage_finds_what_was_stashed(small: Jenkins) -> None:
+    small.site.edit("project.toml", "max_gap = 0.10", "max_gap = 0.0001")
+    first = small.build(parameters=SMALL)
+    refused_at("quality", first)
+    small.site.edit("project.toml", "max_gap = 0.0001", "max_gap = 0.10")
+    second = small.build(parameters=SMALL, work=str(first.folder), restart_from="quality")
+    assert second.report["result"] == "SUCCESS", second.console
+    assert second.outcomes["train"] == "SKIPPED by the restart"
+    assert second.outcomes["deploy"] == "SUCCESS"
+
+
+def test_the_nightly_job_builds_every_project(small: Jenkins) -> None:
+    build = small.build("jenkins/nightly.Jenkinsfile")
+    assert build.report["result"] == "SUCCESS", build.console
+    assert [one["parameters"] for one in build.report["builds"]] == [SMALL, {"PROJECT": "titanic"}]
+    assert {one["job"] for one in build.report["builds"]} == {"ml"}
+
+    one_fails = small.build(
+        "jenkins/nightly.Jenkinsfile", parameters={"PIPELINE": "m/main"}, fail_for="small"
+    )
+    assert one_fails.report["result"] == "FAILURE"
+    assert "not built: small" in one_fails.console
+    assert [one["job"] for one in one_fails.report["builds"]] == ["m/main", "m/main"], "the others are built"
+
+
+@pytest.mark.parametrize(("branch", "schedule"), [(None, ""), ("main", "H 2 * * *"), ("feature", "")])
+def test_a_multibranch_job_builds_only_main_at_night(
+    jenkins: Jenkins, branch: str | None, schedule: str
+) -> None:
+    build = jenkins.build(environment={"BRANCH_NAME": branch} if branch else {}, restart_from="none of them")
+    triggers = {one["name"]: one["arguments"]["spec"] for one in build.report["triggers"]}
+    assert triggers == {"cron": schedule, "pollSCM": "H/15 * * * *"}
+    assert build.outcomes and set(build.outcomes.values()) == {"SKIPPED by the restart"}
+
+
+def test_every_parameter_is_explained(jenkins: Jenkins) -> None:
+    for file in ("Jenkinsfile", "jenkins/nightly.Jenkinsfile", "jenkins/rollback.Jenkinsfile"):
+        declared = jenkins.build(file, restart_from="none of them").report["parameters"]
+        assert declared and all(len(one["arguments"]["description"]) > 20 for one in declared)
+
+
+VALID = "pipeline { agent none\n stages { stage('one') { agent { label 'lint' }\n steps { sh 'true' } } } }"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("sh 'true'", "shh 'true'", "unknown step: shh"),
+        ("sh 'true'", "sh script: 'true', quietly: true", "sh: unknown argument: quietly"),
+        ("sh 'true'", "sh 'true', 'false'", "sh: too many arguments"),
+        ("agent none", "agent none\n options { colour() }", "options: unknown: colour"),
+        ("agent none", "agent none\n options { timeout(hours: 2) }", "timeout: unknown argument: hours"),
+        ("agent none", "agent none\n tool { }", "pipeline: unknown section: tool"),
+        ("agent none", "agent none\n triggers { daily() }", "triggers: unknown: daily"),
+        ("agent none", "agent none\n agent none", "agent must stand there once"),
+        ("agent none", "environment { A = 'b' }", "pipeline: needs an agent"),
+        ("sh 'true'", "sh secret", "unknown: secret"),
+        ("sh 'true'", "if (1) { sh 'true' }", "only steps may stand in steps"),
+        ("sh 'true'", "x = 1", "only steps may stand in steps"),
+        ("agent { label 'lint' }", "", "sh: needs an agent"),
+        ("agent { label 'lint' }", "agent { docker 'x' }", "agent of one: unknown: docker"),
+        (
+            "agent { label 'lint' }",
+            "agent { label 'lint' }\n post { later { sh 'true' } }",
+            "unknown condition: later",
+        ),
+        ("agent { label 'lint' }", "agent { label 'lint' }\n when { moon() }", "when of one: unknown: moon"),
+        (
+            "steps { sh 'true' }",
+            "steps { sh 'true' }\n stages { }",
+            "exactly one of steps, stages and parallel",
+        ),
+        (
+            "stages { stage",
+            "stages { stage('one') { steps { echo 'a' } }\n stage",
+            "two stages are called one",
+        ),
+    ],
+)
+def test_what_the_harness_does_not_know_is_an_error(
+    jenkins: Jenkins, old: str, new: str, problem: str
+) -> None:
+    assert VALID.count(old) == 1
+    (jenkins.checkout / "wrong").write_text(VALID.replace(old, new))
+    report = jenkins.build("wrong").report
+    assert report["result"] == "INVALID", report
+    assert problem in report["error"]
+
+
+def test_the_smallest_pipeline_is_valid(jenkins: Jenkins) -> None:
+    Path(jenkins.checkout / "valid").write_text(VALID)
+    assert jenkins.build("valid").report["result"] == "SUCCESS"
