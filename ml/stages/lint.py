@@ -102,7 +102,7 @@ CHECKS: dict[str, Callable[[Project], list[str]]] = {
 
 
 def _folders(project: Project) -> list[Path]:
-    folders = [locations.ROOT / "ml", locations.ROOT / "tests"]
+    folders = [locations.ROOT / name for name in ("ml", "jenkins", "tests")]
     return folders if project.folder.is_relative_to(locations.ROOT / "ml") else [*folders, project.folder]
 
 

@@ -1,0 +1,81 @@
+// The jobs, as code (plugin Job DSL). Their Jenkinsfiles declare parameters and triggers too; declared here as well,
+// they are there before the first build.
+Closure fromRepository = { String file ->
+    return {
+        cpsScm {
+            lightweight true
+            scriptPath file
+            scm {
+                git {
+                    remote { url REPOSITORY_URL }
+                    branch 'main'
+                    extensions { }
+                }
+            }
+        }
+    }
+}
+
+pipelineJob('ml') {
+    description('From raw data to a model in production: lint, data, train, quality, deploy. Starts on a push, by the ' +
+                'job nightly, and by hand with Build with Parameters.')
+    parameters {
+        stringParam('PROJECT', 'titanic', 'What to build: a folder in ml/projects.')
+        booleanParam('FORCE', false, 'Train though nothing changed, and deploy a version that was taken back before.')
+        choiceParam('CHANNEL', ['production', 'staging'],
+                    'Where a model that passes every gate is brought; its champion is the one to beat.')
+        stringParam('ROLLBACK_TO', '',
+                    'Empty to build. "previous" or a version number: nothing is built, CHANNEL returns to it.')
+    }
+    properties {
+        disableConcurrentBuilds { abortPrevious(false) }
+        pipelineTriggers {
+            triggers {
+                pollSCM { scmpoll_spec('H/15 * * * *') }
+            }
+        }
+    }
+    definition(fromRepository('Jenkinsfile'))
+}
+
+pipelineJob('nightly') {
+    description('Continuous training: starts the job ml for every project, each night. A model replaces the champion ' +
+                'only by winning.')
+    parameters {
+        stringParam('PIPELINE', 'ml',
+                    'The job that builds one project; of a multibranch job name the branch too: ml/main.')
+    }
+    properties {
+        disableConcurrentBuilds { abortPrevious(false) }
+        pipelineTriggers {
+            triggers {
+                cron { spec('H 2 * * *') }
+            }
+        }
+    }
+    definition(fromRepository('jenkins/nightly.Jenkinsfile'))
+}
+
+pipelineJob('rollback') {
+    description('Takes a channel back to an earlier version at once, without waiting for a build that is running.')
+    parameters {
+        stringParam('PROJECT', 'titanic', 'A folder in ml/projects.')
+        choiceParam('CHANNEL', ['production', 'staging'], 'The channel to take back.')
+        stringParam('ROLLBACK_TO', 'previous', 'The number of a version, or "previous" for the one before.')
+    }
+    definition(fromRepository('jenkins/rollback.Jenkinsfile'))
+}
+
+listView('Models') {
+    description('Build, retrain and roll back the models of this repository.')
+    jobs { names('ml', 'nightly', 'rollback') }
+    columns {
+        status()
+        weather()
+        name()
+        lastSuccess()
+        lastFailure()
+        lastDuration()
+        buildButton()
+    }
+}

@@ -1,0 +1,260 @@
+"""The local start: what it installs, starts, refuses and stops; Java and the download sites are stand-ins."""
+
+import base64
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jenkins import local
+from ml import locations
+from ml.errors import MlError
+
+FAKE_JAVA = Path(__file__).parent / "fake_java.py"
+
+
+def make_plugin(file: Path, name: str, version: str, dependencies: str = "") -> None:
+    manifest = f"Manifest-Version: 1.0\r\nShort-Name: {name}\r\nPlugin-Version: {version}\r\n"
+    if dependencies:
+        line = f"Plugin-Dependencies: {dependencies}"
+        manifest += "\r\n ".join(line[start : start + 70] for start in range(0, len(line), 70)) + "\r\n"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", manifest)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Point the local start at an empty folder, a war and plugins on disk, and a Java that is none."""
+    (tmp_path / "jenkins.war").write_text("a war")
+    for name, version in local.read_plugins(local.FILES / "plugins.txt").items():
+        make_plugin(tmp_path / "plugins" / f"{name}.hpi", name, version)
+    monkeypatch.setattr(local, "FOLDER", tmp_path / "jenkins")
+    monkeypatch.setenv("JENKINS_JAVA", str(FAKE_JAVA))
+    monkeypatch.setenv("JENKINS_WAR", str(tmp_path / "jenkins.war"))
+    monkeypatch.setenv("JENKINS_PLUGIN_DIR", str(tmp_path / "plugins"))
+    monkeypatch.setenv("ML_HOME", str(tmp_path / "jenkins" / "ml"))
+    monkeypatch.setenv("MAKEFLAGS", "--jobserver")
+    local.FOLDER.mkdir()
+    yield tmp_path
+    local.stop()
+
+
+def wait_for(file: Path) -> dict[str, dict[str, str]]:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if file.exists() and file.read_text().endswith("}"):
+            content: dict[str, dict[str, str]] = json.loads(file.read_text())
+            return content
+        time.sleep(0.05)
+    raise AssertionError(f"{file} was not written")
+
+
+def test_controller_and_agents_start_and_stop(
+    machine: Path, free_port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local.start(free_port)
+    said = capsys.readouterr().out
+    assert f"http://127.0.0.1:{free_port}" in said
+    assert f"git push file://{local.FOLDER}/ml.git HEAD:main" in said
+    keys = local.FOLDER / "keys" / "controller"
+    secrets = [file.read_text().strip() for file in keys.iterdir()]
+    assert not any(secret in said for secret in secrets)
+
+    controller = wait_for(local.FOLDER / "controller.json")
+    assert "--httpListenAddress=127.0.0.1" in controller["arguments"]
+    assert f"-DJENKINS_HOME={local.FOLDER / 'home'}" in controller["arguments"]
+    assert controller["environment"]["SECRETS"] == str(keys)
+    assert "MAKEFLAGS" not in controller["environment"]
+    plugins = {file.stem for file in (local.FOLDER / "home" / "plugins").iterdir()}
+    assert plugins == set(local.read_plugins(local.FILES / "plugins.txt"))
+
+    for name in ("agent-1", "agent-2", "production"):
+        agent = wait_for(local.FOLDER / f"{name}.json")
+        assert "-webSocket" in agent["arguments"] and "s3cret" not in agent["arguments"]
+        assert agent["environment"]["ML_HOME"] == str(local.FOLDER / "ml")
+    requests = (local.FOLDER / "requests.log").read_text().splitlines()
+    assert "POST /configuration-as-code/reload abc True" in requests
+    assert "POST /job/ml/buildWithParameters abc True" in requests
+
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=locations.ROOT, capture_output=True, text=True)
+    main = subprocess.run(
+        ["git", "-C", local.FOLDER / "ml.git", "rev-parse", "main"], capture_output=True, text=True
+    )
+    assert main.stdout == head.stdout
+
+    with pytest.raises(MlError, match="runs already"):
+        local.start(free_port)
+    pids = [one["pid"] for one in json.loads((local.FOLDER / "processes.json").read_text())]
+    assert local.stop() and not local.stop()
+    assert [pid for pid in pids if local._born(pid)] == []
+
+
+def test_the_local_configuration_is_casc_yaml_with_other_launchers(machine: Path) -> None:
+    names = local._local_casc(machine / "casc.yaml")
+    assert names == ["agent-1", "agent-2", "production"]
+    ours = yaml.safe_load((local.FILES / "casc.yaml").read_text())
+    made = yaml.safe_load((machine / "casc.yaml").read_text())
+    for content in (ours, made):
+        for node in content["jenkins"]["nodes"]:
+            del node["permanent"]["launcher"], node["permanent"]["remoteFS"]
+    assert made == ours
+
+
+def test_a_push_tells_the_controller(machine: Path, free_port: int) -> None:
+    local.start(free_port)
+    clone = machine / "clone"
+    bare = local.FOLDER / "ml.git"
+    run = partial(subprocess.run, capture_output=True, text=True, check=True)
+    run(["git", "clone", "--quiet", str(bare), str(clone)])
+    commit = [
+        "git",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@localhost",
+        "commit",
+        "--allow-empty",
+        "-qm",
+        "push",
+    ]
+    run(commit, cwd=clone)
+    pushed = run(["git", "push", "origin", "HEAD:main"], cwd=clone)
+    token = (local.FOLDER / "keys" / "git" / "WEBHOOK_TOKEN").read_text()
+    told = [
+        line for line in (local.FOLDER / "requests.log").read_text().splitlines() if "notifyCommit" in line
+    ]
+    assert len(told) == 1 and f"token={token}" in told[0] and "ml.git" in told[0]
+    assert token not in pushed.stdout + pushed.stderr
+
+    local.stop()
+    run(commit, cwd=clone)
+    pushed = run(["git", "push", "origin", "HEAD:main"], cwd=clone)
+    assert "Jenkins was not told of the push" in pushed.stderr, "and the push itself succeeds"
+
+
+def test_what_is_in_the_way_is_one_line(
+    machine: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", free_port)),
+        pytest.raises(MlError, match="is taken.*JENKINS_PORT"),
+    ):
+        local.start(free_port)
+    monkeypatch.setenv("FAKE_JAVA_IS_OLD", "1")
+    with pytest.raises(MlError, match="older than the minimum required version .Java 21.*JENKINS_JAVA"):
+        local.start(free_port)
+    monkeypatch.setenv("JENKINS_JAVA", "/no/such/java")
+    with pytest.raises(MlError, match="no Java found"):
+        local.start(free_port)
+    assert local._running() == []
+
+
+def test_a_controller_that_ends_is_told_and_nothing_is_left(
+    machine: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = machine / "files"
+    broken.mkdir()
+    for file in local.FILES.iterdir():
+        if file.is_file():
+            (broken / file.name).write_bytes(file.read_bytes())
+    casc = (broken / "casc.yaml").read_text()
+    (broken / "casc.yaml").write_text(casc.replace("Viewer\n", "broken\n"))
+    monkeypatch.setattr(local, "FILES", broken)
+    with pytest.raises(MlError, match="the controller ended: SEVERE: ConfiguratorException: broken"):
+        local.start(free_port)
+    assert local._running() == []
+
+
+def test_plugins_from_a_folder_must_be_whole(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = machine / "plugins"
+    make_plugin(folder / "git.hpi", "git", "5.9", "git-client:6.1,thing:1.0,other:2;resolution:=optional")
+    with pytest.raises(MlError, match="lacks what plugin git depends on: thing"):
+        local._install_plugins(machine / "to")
+    make_plugin(folder / "thing.jpi", "thing", "1.0")
+    (folder / "timestamper.hpi").unlink()
+    local._install_plugins(machine / "to")
+    said = capsys.readouterr().out
+    assert "plugin git: plugins.txt has 5.10.1," in said and "has 5.9" in said
+    assert "plugin timestamper: plugins.txt has 1.30," in said and "has none" in said
+    (folder / "git.hpi").write_text("half a plu")
+    with pytest.raises(MlError, match="git.hpi is not a Jenkins plugin"):
+        local._install_plugins(machine / "to")
+
+
+@pytest.fixture
+def site(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Serve a folder as the project's download sites."""
+    folder = machine / "site"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("WAR_SITE", "PLUGIN_SITE"):
+        monkeypatch.setattr(local, name, f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.delenv("JENKINS_WAR")
+    monkeypatch.delenv("JENKINS_PLUGIN_DIR")
+    yield folder
+    server.shutdown()
+
+
+def test_downloads_are_checked_and_kept(site: Path, machine: Path) -> None:
+    with pytest.raises(MlError, match="cannot download .*JENKINS_WAR"):
+        local._war()
+    war = site / local.VERSION / "jenkins.war"
+    war.parent.mkdir()
+    war.write_text("a war")
+    (war.parent / "jenkins.war.sha256").write_text("0" * 64 + "  jenkins.war\n")
+    with pytest.raises(MlError, match="is not what was published"):
+        local._war()
+    assert not (local.FOLDER / "cache").exists()
+    (war.parent / "jenkins.war.sha256").write_text(f"{hashlib.sha256(b'a war').hexdigest()} *jenkins.war\n")
+    assert local._war().read_text() == "a war"
+    war.unlink()
+    assert local._war().read_text() == "a war"
+
+
+def test_plugins_are_downloaded_with_what_they_depend_on(
+    site: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = machine / "files"
+    files.mkdir()
+    (files / "plugins.txt").write_text("# why\na:1\n")
+    monkeypatch.setattr(local, "FILES", files)
+    published: dict[str, dict[str, dict[str, str]]] = {}
+    for name, version, needs in (("a", "1", "b:2,c:1;resolution:=optional"), ("b", "2", "")):
+        file = site / "download" / "plugins" / name / version / f"{name}.hpi"
+        make_plugin(file, name, version, needs)
+        sha256 = base64.b64encode(hashlib.sha256(file.read_bytes()).digest()).decode()
+        published[name] = {version: {"sha256": sha256}}
+    (site / "plugin-versions.json").write_text(json.dumps({"plugins": published}))
+    local._install_plugins(machine / "to")
+    assert sorted(file.name for file in (machine / "to").iterdir()) == ["a.jpi", "b.jpi"]
+
+    (files / "plugins.txt").write_text("d:1\n")
+    with pytest.raises(MlError, match="plugin d:1 is not published"):
+        local._install_plugins(machine / "to")
+
+
+def test_the_command_tells_an_error_in_one_line(machine: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jenkins.local", "start"],
+        cwd=locations.ROOT,
+        env=os.environ | {"JENKINS_JAVA": "/no/such/java", "JENKINS_PORT": "18080"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: no Java found") and len(done.stderr.splitlines()) == 1
