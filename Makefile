@@ -16,7 +16,8 @@ endif
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
-.PHONY: run test stop install lock help projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback
+.PHONY: run test stop install lock help projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback \
+    jenkins-up jenkins-down jenkins-logs jenkins-local jenkins-local-stop jenkins-test jenkins-tools
 
 help:  ## list the targets
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -43,6 +44,30 @@ lint-flake8 lint-pydocstyle lint-dependencies: $(INSTALLED)
 	@$(PYTHON) -m ml lint --check $(@:lint-%=%)
 
 install: $(INSTALLED)  ## install requirements.txt, if that was not done yet
+
+jenkins-up: $(INSTALLED)  ## start a whole Jenkins in containers (needs Docker)
+	@$(PYTHON) -m jenkins.compose up
+
+jenkins-down: $(INSTALLED)  ## stop it; what it holds is kept in volumes
+	@$(PYTHON) -m jenkins.compose down
+
+jenkins-logs: $(INSTALLED)  ## follow its logs
+	@$(PYTHON) -m jenkins.compose logs
+
+jenkins-local: $(INSTALLED)  ## start a Jenkins without Docker (needs Java 21)
+	@$(PYTHON) -m jenkins.local start
+
+jenkins-local-stop: $(INSTALLED)  ## stop it
+	@$(PYTHON) -m jenkins.local stop
+
+jenkins-test: $(VENV)/jenkins-tools  ## test a live Jenkins: JENKINS_URL=... JENKINS_USER=... JENKINS_TOKEN=...
+	@$(PYTHON) -m pytest tests/jenkins/test_live.py
+
+jenkins-tools: $(VENV)/jenkins-tools  ## install what the tests of jenkins/ and docker/ use
+$(VENV)/jenkins-tools: $(INSTALLED) tests/jenkins/requirements.txt
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt \
+	    --requirement tests/jenkins/requirements.txt
+	@touch $@
 
 # uv if it is there, pip otherwise; nothing is installed again until requirements.txt changes.
 $(INSTALLED): $(if $(BUILD_TAG),,requirements.txt)

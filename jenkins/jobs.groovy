@@ -16,13 +16,15 @@ Closure fromRepository = { String file ->
     }
 }
 
+List<String> channels = ['production', 'staging']
+
 pipelineJob('ml') {
-    description('From raw data to a model in production: lint, data, train, quality, deploy. Starts on a push, by the ' +
-                'job nightly, and by hand with Build with Parameters.')
+    description('From raw data to a model in production: lint, data, train, quality, deploy. ' +
+                'Starts on a push, by the job nightly, and by hand with Build with Parameters.')
     parameters {
         stringParam('PROJECT', 'titanic', 'What to build: a folder in ml/projects.')
         booleanParam('FORCE', false, 'Train though nothing changed, and deploy a version that was taken back before.')
-        choiceParam('CHANNEL', ['production', 'staging'],
+        choiceParam('CHANNEL', channels,
                     'Where a model that passes every gate is brought; its champion is the one to beat.')
         stringParam('ROLLBACK_TO', '',
                     'Empty to build. "previous" or a version number: nothing is built, CHANNEL returns to it.')
@@ -60,7 +62,7 @@ pipelineJob('rollback') {
     description('Takes a channel back to an earlier version at once, without waiting for a build that is running.')
     parameters {
         stringParam('PROJECT', 'titanic', 'A folder in ml/projects.')
-        choiceParam('CHANNEL', ['production', 'staging'], 'The channel to take back.')
+        choiceParam('CHANNEL', channels, 'The channel to take back.')
         stringParam('ROLLBACK_TO', 'previous', 'The number of a version, or "previous" for the one before.')
     }
     definition(fromRepository('jenkins/rollback.Jenkinsfile'))

@@ -1,7 +1,7 @@
-"""A Jenkins on this machine, without Docker: the controller of casc.yaml on loopback, agents as local processes.
+"""A Jenkins on this machine, without Docker: the controller on loopback, the agents as local processes.
 
-Everything lives in ``.jenkins`` of the checkout. The war and the plugins come from the official sites, each checked
-against its published sha256, or from ``JENKINS_WAR`` and ``JENKINS_PLUGIN_DIR``.
+Everything lives in ``.jenkins`` of the checkout. War and plugins come from the official sites, checked
+against their published sha256, or from ``JENKINS_WAR`` and ``JENKINS_PLUGIN_DIR``.
 """
 
 import argparse

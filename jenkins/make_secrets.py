@@ -1,8 +1,8 @@
 """Make the keys, passwords and tokens of a Jenkins once; what is there already is kept.
 
 Four folders, because four kinds of hosts read them: ``controller`` (one file for each secret ``${NAME}`` of
-casc.yaml), ``hosts`` (SSH host keys, and who may log in), ``git`` (who may push, and the token that is sent then),
-``public`` (what the production host needs to check a signature and a caller). Nothing is ever printed.
+casc.yaml), ``hosts`` (SSH host keys, who may log in), ``git`` (who may push, the token sent then), ``public``
+(what the production host needs to check a signature and a caller). Nothing is ever printed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ HOSTS = ("agent-1", "agent-2", "production", "git")
 
 
 def make_secrets(folder: Path, controller_user: int | None = None) -> None:
-    """Write what is missing below ``folder``; the controller's files belong to ``controller_user``, if given."""
+    """Write what is missing below ``folder``; ``controller_user`` owns the controller's."""
     controller = folder / "controller"
     for name in ("ADMIN_PASSWORD", "DEVELOPER_PASSWORD", "VIEWER_PASSWORD", "SERVICE_API_KEY"):
         _keep_or_write(controller / name, secrets.token_urlsafe(18))

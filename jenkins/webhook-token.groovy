@@ -6,6 +6,6 @@ import java.security.MessageDigest
 
 byte[] digest = MessageDigest.getInstance('SHA-256').digest(WEBHOOK_TOKEN.getBytes('US-ASCII'))
 ApiTokenPropertyConfiguration tokens = ApiTokenPropertyConfiguration.get()
-tokens.@apiTokens.removeAll { it.name == 'webhook' }
+tokens.@apiTokens.removeAll { token -> token.name == 'webhook' }
 tokens.@apiTokens.add(new ApiTokenPropertyConfiguration.HashedApiToken('webhook', digest.encodeHex().toString()))
 tokens.save()

@@ -11,7 +11,6 @@
  */
 import groovy.json.JsonOutput
 import groovy.json.JsonSlurper
-import org.codehaus.groovy.ast.ClassHelper
 import org.codehaus.groovy.ast.CodeVisitorSupport
 import org.codehaus.groovy.ast.builder.AstBuilder
 import org.codehaus.groovy.ast.expr.ClosureExpression

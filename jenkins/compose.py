@@ -1,0 +1,83 @@
+"""A whole Jenkins in containers: start it, say how to use it, stop it. Wraps ``docker compose``."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from jenkins.client import Controller
+from ml import locations
+from ml.errors import MlError
+
+COMPOSE = ["docker", "compose", "--file", str(locations.ROOT / "docker" / "compose.yaml")]
+URL = "http://127.0.0.1:8080"
+FOLDER = locations.ROOT / ".jenkins"
+START_SECONDS = 300.0
+
+
+def up() -> None:
+    """Build the images, start everything, wait, and print what a newcomer needs; raises ``MlError``."""
+    _compose("up", "--build", "--detach", "--wait")
+    password = "exec -T controller cat /keys/controller/ADMIN_PASSWORD"
+    controller = Controller(URL, "admin", _read(*password.split()).strip())
+    controller.wait(START_SECONDS)
+    controller.settle("ml")
+    push_key, known_hosts = FOLDER / "push-key", FOLDER / "known_hosts"
+    _write_private(push_key, _read("exec", "-T", "git-push", "cat", "/keys/git/push-key"))
+    host_key = _read("exec", "-T", "controller", "cat", "/keys/controller/GIT_HOST_KEY")
+    _write_private(known_hosts, f"[127.0.0.1]:2222 {host_key}")
+    print(
+        f"Jenkins    {URL}\n"
+        f"user       admin (also developer, viewer)\n"
+        f"password   {' '.join(COMPOSE)} {password}\n"
+        f"push       GIT_SSH_COMMAND='ssh -i {push_key} -o IdentitiesOnly=yes -o UserKnownHostsFile={known_hosts}' "
+        "git push ssh://jenkins@127.0.0.1:2222/srv/git/ml.git HEAD:main\n"
+        "service    http://127.0.0.1:8000 (after the first deploy; its key: "
+        f"{' '.join(COMPOSE)} exec -T controller cat /keys/controller/SERVICE_API_KEY)\n"
+        "stop       make jenkins-down"
+    )
+
+
+def _compose(*arguments: str) -> None:
+    if not shutil.which("docker"):
+        raise MlError("no Docker found: install it, or start Jenkins without it by `make jenkins-local`")
+    if subprocess.run([*COMPOSE, *arguments], check=False).returncode:
+        raise MlError(f"docker compose {arguments[0]} failed, see above; `make jenkins-logs` tells more")
+
+
+def _read(*arguments: str) -> str:
+    done = subprocess.run([*COMPOSE, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MlError(f"docker compose {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def _write_private(file: Path, content: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.unlink(missing_ok=True)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
+        stream.write(content)
+
+
+def main() -> int:
+    """Start, stop or show logs, as the command line says; an error is one line."""
+    parser = argparse.ArgumentParser(prog="python -m jenkins.compose", description=__doc__)
+    parser.add_argument("action", choices=["up", "down", "logs"])
+    action = parser.parse_args().action
+    try:
+        if action == "up":
+            up()
+        else:
+            _compose(*{"down": ["down"], "logs": ["logs", "--follow", "--tail", "100"]}[action])
+    except MlError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
