@@ -13,6 +13,7 @@ from ml.errors import MlError
 
 COMPOSE = ["docker", "compose", "--file", str(locations.ROOT / "docker" / "compose.yaml")]
 URL = "http://127.0.0.1:8080"
+PUSH_URL = "ssh://jenkins@127.0.0.1:2222/srv/git/ml.git"
 FOLDER = locations.ROOT / ".jenkins"
 START_SECONDS = 300.0
 
@@ -32,8 +33,8 @@ def up() -> None:
         f"Jenkins    {URL}\n"
         f"user       admin (also developer, viewer)\n"
         f"password   {' '.join(COMPOSE)} {password}\n"
-        f"push       GIT_SSH_COMMAND='ssh -i {push_key} -o IdentitiesOnly=yes -o UserKnownHostsFile={known_hosts}' "
-        "git push ssh://jenkins@127.0.0.1:2222/srv/git/ml.git HEAD:main\n"
+        f"push       GIT_SSH_COMMAND='ssh -i {push_key} -o IdentitiesOnly=yes "
+        f"-o UserKnownHostsFile={known_hosts}' git push {PUSH_URL} HEAD:main\n"
         "service    http://127.0.0.1:8000 (after the first deploy; its key: "
         f"{' '.join(COMPOSE)} exec -T controller cat /keys/controller/SERVICE_API_KEY)\n"
         "stop       make jenkins-down"

@@ -7,5 +7,6 @@ import java.security.MessageDigest
 byte[] digest = MessageDigest.getInstance('SHA-256').digest(WEBHOOK_TOKEN.getBytes('US-ASCII'))
 ApiTokenPropertyConfiguration tokens = ApiTokenPropertyConfiguration.get()
 tokens.@apiTokens.removeAll { token -> token.name == 'webhook' }
-tokens.@apiTokens.add(new ApiTokenPropertyConfiguration.HashedApiToken('webhook', digest.encodeHex().toString()))
+Class hashedToken = tokens.class.classLoader.loadClass("${tokens.class.name}\$HashedApiToken")
+tokens.@apiTokens.add(hashedToken.newInstance('webhook', digest.encodeHex().toString()))
 tokens.save()

@@ -1,0 +1,270 @@
+"""What configures Jenkins is right as far as files can tell: casc.yaml, plugins, jobs, hook, secrets."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jenkins import local
+from jenkins.make_secrets import make_secrets
+from tests.jenkins.conftest import HERE, Jenkins, groovy, needs_groovy
+
+CASC = local.FILES / "casc.yaml"
+ANY_SCALAR = None
+NODE = {
+    "name": ANY_SCALAR,
+    "nodeDescription": ANY_SCALAR,
+    "labelString": ANY_SCALAR,
+    "numExecutors": ANY_SCALAR,
+    "mode": ANY_SCALAR,
+    "remoteFS": ANY_SCALAR,
+    "retentionStrategy": ANY_SCALAR,
+    "launcher": {
+        "ssh": {
+            "host": ANY_SCALAR,
+            "port": ANY_SCALAR,
+            "credentialsId": ANY_SCALAR,
+            "launchTimeoutSeconds": ANY_SCALAR,
+            "maxNumRetries": ANY_SCALAR,
+            "retryWaitTime": ANY_SCALAR,
+            "sshHostKeyVerificationStrategy": {
+                "manuallyProvidedKeyVerificationStrategy": {"key": ANY_SCALAR}
+            },
+        }
+    },
+}
+# The keys that the plugins know, read in their sources: the setters and data-bound constructors of core's
+# Jenkins, Slave, HudsonPrivateSecurityRealm, EnvironmentVariablesNodeProperty, JenkinsLocationConfiguration
+# (2.579), of SSHLauncher (ssh-slaves), AuthorizationProperty (matrix-auth), BasicSSHUserPrivateKey,
+# FileCredentialsImpl, StringCredentialsImpl; the documentation of git-client, job-dsl, configuration-as-code.
+KNOWN = {
+    "jenkins": {
+        "systemMessage": ANY_SCALAR,
+        "numExecutors": ANY_SCALAR,
+        "markupFormatter": ANY_SCALAR,
+        "crumbIssuer": ANY_SCALAR,
+        "slaveAgentPort": ANY_SCALAR,
+        "noUsageStatistics": ANY_SCALAR,
+        "securityRealm": {
+            "local": {
+                "allowsSignup": ANY_SCALAR,
+                "users": {"id": ANY_SCALAR, "name": ANY_SCALAR, "password": ANY_SCALAR},
+            }
+        },
+        "authorizationStrategy": {
+            "globalMatrix": {"entries": {"user": {"name": ANY_SCALAR, "permissions": ANY_SCALAR}}}
+        },
+        "globalNodeProperties": {"envVars": {"env": {"key": ANY_SCALAR, "value": ANY_SCALAR}}},
+        "nodes": {"permanent": NODE},
+    },
+    "credentials": {
+        "system": {
+            "domainCredentials": {
+                "credentials": {
+                    "basicSSHUserPrivateKey": {
+                        "scope": ANY_SCALAR,
+                        "id": ANY_SCALAR,
+                        "description": ANY_SCALAR,
+                        "username": ANY_SCALAR,
+                        "privateKeySource": {"directEntry": {"privateKey": ANY_SCALAR}},
+                    },
+                    "file": dict.fromkeys(("scope", "id", "description", "fileName", "secretBytes")),
+                    "string": dict.fromkeys(("scope", "id", "description", "secret")),
+                }
+            }
+        }
+    },
+    "security": {"gitHostKeyVerificationConfiguration": {"sshHostKeyVerificationStrategy": ANY_SCALAR}},
+    "unclassified": {"location": {"url": ANY_SCALAR, "adminAddress": ANY_SCALAR}},
+    "jobs": {"file": ANY_SCALAR, "providedEnv": dict.fromkeys(("REPOSITORY_URL", "WEBHOOK_TOKEN"))},
+}
+
+
+def casc() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(CASC.read_text(encoding="utf-8"))
+    return content
+
+
+def unknown_keys(content: Any, known: Any, place: str) -> list[str]:
+    """Return the places whose key, or whose kind of value, no plugin knows."""
+    if isinstance(content, list):
+        return [found for item in content for found in unknown_keys(item, known, place)]
+    if not isinstance(content, dict):
+        return [] if known is ANY_SCALAR else [place]
+    if known is ANY_SCALAR:
+        return [place]
+    found = []
+    for key, value in content.items():
+        inner = f"{place}.{key}"
+        found += unknown_keys(value, known[key], inner) if key in known else [inner]
+    return found
+
+
+def test_every_key_is_one_that_a_plugin_knows() -> None:
+    assert unknown_keys(casc(), KNOWN, "casc") == []
+    wrong = casc()
+    wrong["jenkins"]["nodes"][0]["permanent"]["launcher"]["ssh"]["hostname"] = "x"
+    assert unknown_keys(wrong, KNOWN, "casc") == ["casc.jenkins.nodes.permanent.launcher.ssh.hostname"]
+
+
+def test_nothing_is_built_on_the_controller_and_strangers_see_nothing() -> None:
+    jenkins = casc()["jenkins"]
+    assert jenkins["numExecutors"] == 0
+    assert jenkins["securityRealm"]["local"]["allowsSignup"] is False
+    entries = jenkins["authorizationStrategy"]["globalMatrix"]["entries"]
+    granted = {entry["user"]["name"]: set(entry["user"]["permissions"]) for entry in entries}
+    assert set(granted) == {"admin", "developer", "viewer"}
+    assert granted["admin"] == {"Overall/Administer"}
+    assert granted["viewer"] == {"Overall/Read", "Job/Read", "View/Read"}
+    assert granted["developer"] == granted["viewer"] | {"Job/Build", "Job/Cancel"}
+
+
+def test_the_agents_have_the_labels_that_the_pipelines_ask_for() -> None:
+    labels = {
+        label for node in casc()["jenkins"]["nodes"] for label in node["permanent"]["labelString"].split()
+    }
+    files = [local.FILES.parent / "Jenkinsfile", *local.FILES.glob("*.Jenkinsfile")]
+    wanted = {label for file in files for label in re.findall(r"agent \{ label '(\w+)' \}", file.read_text())}
+    assert wanted == labels == {"lint", "data", "train", "prod"}
+    trainers = [node for node in casc()["jenkins"]["nodes"] if "train" in node["permanent"]["labelString"]]
+    assert len(trainers) > 1, "a stage whose agent went away needs another"
+
+
+def test_every_variable_is_a_secret_that_is_made_or_set_at_the_start(tmp_path: Path) -> None:
+    make_secrets(tmp_path)
+    made = {file.name for file in (tmp_path / "controller").iterdir()}
+    wanted = set(re.findall(r"\$\{(?:base64:\$\{)?([A-Z0-9_]+)\}", CASC.read_text(encoding="utf-8")))
+    compose = yaml.safe_load((local.FILES.parent / "docker" / "compose.yaml").read_text(encoding="utf-8"))
+    given = set(compose["services"]["controller"]["environment"]) | {"JENKINS_FILES"}
+    assert wanted - made <= given
+    assert made - wanted == {"GIT_HOST_KEY"}, "read by jenkins/compose.py"
+
+
+def test_the_credentials_are_those_that_the_pipelines_bind() -> None:
+    bound = set(re.findall(r"credentials\('([\w-]+)'\)", (local.FILES.parent / "Jenkinsfile").read_text()))
+    domains = casc()["credentials"]["system"]["domainCredentials"]
+    scopes = {
+        one["id"]: one["scope"]
+        for domain in domains
+        for entry in domain["credentials"]
+        for one in entry.values()
+    }
+    assert bound == {name for name, scope in scopes.items() if scope == "GLOBAL"}
+    assert {name for name, scope in scopes.items() if scope == "SYSTEM"} == {"agent-key", "webhook-token"}
+
+
+def test_plugins_are_pinned_once_and_explained() -> None:
+    lines = (local.FILES / "plugins.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+:\d[\w.-]*", pin) for pin in pins)
+    assert len({pin.split(":")[0] for pin in pins}) == len(pins)
+    ours = lines[: lines.index("", 3)]
+    explained = [ours[place - 1] for place, line in enumerate(ours) if line in pins]
+    assert len(explained) > 10 and all(line.startswith("# ") for line in explained)
+
+
+def test_secrets_are_made_once_and_are_private(tmp_path: Path) -> None:
+    make_secrets(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    make_secrets(tmp_path)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+    public = {"verify.pem", "api-keys", "agent-key.pub", "push-key.pub", "WEBHOOK_TOKEN"}
+    for file in before:
+        private = file.parent.name == "controller" or file.name not in public
+        assert stat.S_IMODE(file.stat().st_mode) == (0o600 if private else 0o644), file
+    assert stat.S_IMODE((tmp_path / "controller").stat().st_mode) == 0o700
+
+    signature = tmp_path / "signature"
+    message = tmp_path / "message"
+    message.write_text("m")
+    key = ["-inkey", str(tmp_path / "controller" / "SIGNING_KEY")]
+    sign = ["openssl", "pkeyutl", "-sign", "-rawin", "-in", str(message), "-out", str(signature)]
+    subprocess.run([*sign, *key], check=True)
+    check = ["openssl", "pkeyutl", "-verify", "-rawin", "-in", str(message), "-sigfile", str(signature)]
+    verify = ["-pubin", "-inkey", str(tmp_path / "public" / "verify.pem")]
+    subprocess.run([*check, *verify], check=True, capture_output=True)
+
+
+def recorded(script: str, *variables: str) -> list[Any]:
+    done = groovy(HERE / "record_jobs.groovy", local.FILES / script, *variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    calls: list[Any] = json.loads(done.stdout)
+    return calls
+
+
+def inside(calls: list[Any], *names: str) -> list[Any]:
+    """Return the calls that stand inside nested calls of these names."""
+    for name in names:
+        calls = [inner for call in calls if call[0] == name for inner in call[2]]
+    return calls
+
+
+@needs_groovy
+def test_the_jobs_declare_what_their_jenkinsfiles_declare(jenkins: Jenkins) -> None:
+    calls = recorded("jobs.groovy", "REPOSITORY_URL=git://git/ml.git")
+    jobs = {call[1][0]: call[2] for call in calls if call[0] == "pipelineJob"}
+    assert list(jobs) == ["ml", "nightly", "rollback"]
+    for job in jobs.values():
+        [[_, [file], _]] = [call for call in inside(job, "definition", "cpsScm") if call[0] == "scriptPath"]
+        assert ["url", ["git://git/ml.git"], []] in inside(
+            job, "definition", "cpsScm", "scm", "git", "remote"
+        )
+        assert ["branch", ["main"], []] in inside(job, "definition", "cpsScm", "scm", "git")
+        report = jenkins.build(file, restart_from="none of them").report
+        declared = {
+            one["arguments"]["name"]: (
+                one["name"],
+                one["arguments"].get("choices", one["arguments"].get("defaultValue")),
+                one["arguments"]["description"],
+            )
+            for one in report["parameters"]
+        }
+        kinds = {"stringParam": "string", "booleanParam": "booleanParam", "choiceParam": "choice"}
+        parameters = inside(job, "parameters")
+        assert {call[1][0]: (kinds[call[0]], call[1][1], call[1][2]) for call in parameters} == declared
+        cron = inside(job, "properties", "pipelineTriggers", "triggers", "cron")
+        poll = inside(job, "properties", "pipelineTriggers", "triggers", "pollSCM")
+        schedules = {("cron", *call[1]) for call in cron} | {("pollSCM", *call[1]) for call in poll}
+        in_file = {(one["name"], one["arguments"]["spec"]) for one in report["triggers"]}
+        assert schedules == {trigger for trigger in in_file if trigger[1]}
+        serial = [call[0] for call in inside(job, "properties")].count("disableConcurrentBuilds")
+        assert serial == [one["name"] for one in report["options"]].count("disableConcurrentBuilds")
+    [view] = [call for call in calls if call[0] == "listView"]
+    assert inside(view[2], "jobs") == [["names", list(jobs), []]]
+
+
+@needs_groovy
+def test_the_hash_of_the_webhook_token_replaces_an_older_one(tmp_path: Path) -> None:
+    package = tmp_path / "hudson" / "plugins" / "git"
+    package.mkdir(parents=True)
+    (package / "ApiTokenPropertyConfiguration.groovy").write_text(
+        """package hudson.plugins.git
+class ApiTokenPropertyConfiguration {
+    static ApiTokenPropertyConfiguration one = new ApiTokenPropertyConfiguration()
+    private final List<HashedApiToken> apiTokens =
+        [new HashedApiToken('webhook', 'old'), new HashedApiToken('b', 'c')]
+    static get() { one }
+    void save() { println apiTokens.collect { it.name + ' ' + it.hash } }
+    static class HashedApiToken {
+        private final String name, hash
+        private HashedApiToken(String name, String hash) { this.name = name; this.hash = hash }
+        String getName() { name }
+    }
+}
+"""
+    )
+    run = "new GroovyShell(new Binding(WEBHOOK_TOKEN: 'abc')).evaluate(new File(args[0]))"
+    done = groovy("--classpath", str(tmp_path), "-e", run, str(local.FILES / "webhook-token.groovy"))
+    sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert done.stdout.strip() == f"[b c, webhook {sha256}]", done.stderr
+
+
+def test_the_scripts_are_executable() -> None:
+    root = local.FILES.parent
+    for file in ("jenkins/post-receive", "docker/agent", "docker/git-server", ".ci/run"):
+        assert os.access(root / file, os.X_OK)

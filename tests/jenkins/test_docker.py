@@ -1,0 +1,205 @@
+"""Images, compose file and scripts are checked by the tools of the trade; nginx runs with our file."""
+
+import http.server
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ml import locations
+from tests.jenkins.conftest import tracked_files
+
+DOCKER = locations.ROOT / "docker"
+COMPOSE = DOCKER / "compose.yaml"
+
+
+def tool(name: str) -> str | None:
+    """Return the path of a tool beside this Python (``make jenkins-tools``) or on the PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
+def services() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
+    return content
+
+
+@pytest.mark.skipif(not tool("hadolint"), reason="hadolint is not installed (make jenkins-tools)")
+def test_hadolint_finds_nothing() -> None:
+    files = [name for name in tracked_files() if Path(name).name.endswith("Dockerfile")]
+    assert files == ["docker/Dockerfile"]
+    done = subprocess.run(
+        [tool("hadolint") or "", *files], cwd=locations.ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not tool("shellcheck"), reason="shellcheck is not installed (make jenkins-tools)")
+def test_shellcheck_finds_nothing() -> None:
+    shebang = re.compile(r"#!.*\b(sh|bash)\n")
+    scripts = [
+        name
+        for name in tracked_files()
+        if (locations.ROOT / name).is_file()
+        and shebang.match((locations.ROOT / name).read_bytes()[:80].decode("latin-1"))
+    ]
+    assert {".ci/run", "jenkins/post-receive", "docker/agent", "docker/git-server"} <= set(scripts)
+    done = subprocess.run(
+        [tool("shellcheck") or "", *scripts], cwd=locations.ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_compose_file_keeps_to_the_specification() -> None:
+    compose_spec = pytest.importorskip(
+        "compose_spec", reason="compose-spec is not installed (make jenkins-tools)"
+    )
+    expanded = yaml.safe_dump(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")))
+    parsed = compose_spec.PyCompose.from_yaml(expanded)
+    assert set(parsed.service_names()) == set(services())
+    with pytest.raises(ValueError, match="restrat"):
+        compose_spec.PyCompose.from_yaml(expanded.replace("restart:", "restrat:", 1))
+
+
+@pytest.mark.skipif(
+    not shutil.which("docker")
+    or subprocess.run(["docker", "info"], capture_output=True).returncode != 0
+    or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0,
+    reason="docker names no Docker engine",
+)
+@pytest.mark.slow
+def test_docker_reads_and_builds_it() -> None:
+    command = ["docker", "compose", "--file", str(COMPOSE)]
+    subprocess.run([*command, "config", "--quiet"], check=True)
+    subprocess.run([*command, "build"], check=True)
+
+
+def test_every_image_is_pinned_and_every_port_is_on_loopback() -> None:
+    from_lines = re.findall(r"(?m)^FROM (\S+)", (DOCKER / "Dockerfile").read_text(encoding="utf-8"))
+    ours = {"ml-agent", "ml-controller", "ml-serving"}
+    images = {service["image"] for service in services().values()} - ours | set(from_lines)
+    assert images and all(re.search(r":[\w.-]*\d[\w.-]*$", image) for image in images), images
+    assert not any("latest" in image for image in images)
+    ports = [port for service in services().values() for port in service.get("ports", [])]
+    assert sorted(port.rsplit(":", 1)[0] for port in ports) == [
+        "127.0.0.1:2222",
+        "127.0.0.1:8000",
+        "127.0.0.1:8080",
+    ]
+    assert "ports" not in services()["serving"], "the model is reached through nginx only"
+
+
+def test_every_service_is_restarted_and_the_exposed_ones_are_confined() -> None:
+    for name, service in services().items():
+        assert service["restart"] == ("no" if name == "keys" else "unless-stopped")
+    for name in ("serving", "nginx"):
+        assert services()[name]["read_only"] is True and services()[name]["cap_drop"] == ["ALL"]
+    text = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+    assert text.count("HEALTHCHECK") == 3 and "USER 1000" in text
+    assert "healthcheck" in services()["nginx"]
+
+
+def test_the_volumes_and_files_that_are_mounted_exist() -> None:
+    declared = set(yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["volumes"])
+    used = {volume.split(":")[0] for service in services().values() for volume in service["volumes"]}
+    assert used - declared == {"./nginx.conf", ".."} and declared <= used
+    private = {
+        name for name, one in services().items() if any("controller-keys" in v for v in one["volumes"])
+    }
+    assert private == {"keys", "controller"}, "no other container sees the controller's secrets"
+
+
+def test_the_image_gets_the_files_it_copies() -> None:
+    text = (DOCKER / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", "")
+    ignored = (locations.ROOT / ".dockerignore").read_text(encoding="utf-8")
+    copied = [line.split()[1:-1] for line in text.splitlines() if re.match(r"COPY (?!--)", line)]
+    for name in (name for names in copied for name in names):
+        assert (locations.ROOT / name).exists(), name
+        assert f"!{name}" in ignored or f"!{name.split('/')[0]}\n" in ignored, name
+
+
+class Upstream(http.server.BaseHTTPRequestHandler):
+    """Answers with the path it was asked for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer any path."""
+        body = json.dumps(self.path).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def nginx(tmp_path: Path, free_port: int) -> Iterator[str]:
+    """Run nginx with our configuration before a stand-in for the service."""
+    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    ours = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
+    assert ours.count("serving:8000") == 1 and ours.count("listen 8080;") == 1
+    ours = ours.replace("serving:8000", f"127.0.0.1:{upstream.server_port}")
+    ours = ours.replace("listen 8080;", f"listen 127.0.0.1:{free_port};")
+    (tmp_path / "site.conf").write_text(ours)
+    paths = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid;\ndaemon off;\nevents {{}}\nhttp {{\naccess_log off;\n"
+        f"client_body_temp_path {tmp_path}/body;\n{paths}include {tmp_path}/site.conf;\n}}\n"
+    )
+    process = subprocess.Popen(
+        ["nginx", "-p", str(tmp_path), "-e", str(tmp_path / "error.log"), "-c", str(tmp_path / "nginx.conf")]
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            assert process.poll() is None, (tmp_path / "error.log").read_text()
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", free_port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{free_port}"
+    finally:
+        process.terminate()
+        process.wait()
+        upstream.shutdown()
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+def test_nginx_passes_on_what_clients_need_and_nothing_else(nginx: str) -> None:
+    def status(path: str) -> int:
+        try:
+            with urllib.request.urlopen(nginx + path, timeout=10) as answer:
+                assert json.loads(answer.read()) == path
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    passed = (
+        "/predict",
+        "/model",
+        "/health",
+        "/docs",
+        "/openapi.json",
+        "/static-offline-docs/swagger-ui.css",
+    )
+    assert {path: status(path) for path in passed} == dict.fromkeys(passed, 200)
+    kept = ("/", "/metrics", "/predict/x", "/openapiXjson", "/admin")
+    assert {path: status(path) for path in kept} == dict.fromkeys(kept, 404)
