@@ -138,7 +138,7 @@ def test_the_agents_have_the_labels_that_the_pipelines_ask_for() -> None:
 def test_every_variable_is_a_secret_that_is_made_or_set_at_the_start(tmp_path: Path) -> None:
     make_secrets(tmp_path)
     made = {file.name for file in (tmp_path / "controller").iterdir()}
-    wanted = set(re.findall(r"\$\{(?:base64:\$\{)?([A-Z0-9_]+)\}", CASC.read_text(encoding="utf-8")))
+    wanted = set(re.findall(r"\$\{(?:base64:\$\{)?([A-Z0-9_]+)\}", yaml.safe_dump(casc())))
     compose = yaml.safe_load((local.FILES.parent / "docker" / "compose.yaml").read_text(encoding="utf-8"))
     given = set(compose["services"]["controller"]["environment"]) | {"JENKINS_FILES"}
     assert wanted - made <= given
