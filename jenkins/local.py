@@ -87,6 +87,7 @@ def start(port: int) -> None:
         password = (FOLDER / "keys" / "controller" / "ADMIN_PASSWORD").read_text()
         controller = Controller(url, "admin", password)
         controller.wait(START_SECONDS, lambda: _still_running(process, "controller"))
+        controller.settle("ml")
         agent_jar = FOLDER / "agent.jar"
         agent_jar.write_bytes(controller.get("/jnlpJars/agent.jar"))
         for name in names:
@@ -107,7 +108,6 @@ def start(port: int) -> None:
                 str(work),
             ]
             _launch(name, [java, "-jar", str(agent_jar), *connect], {"ML_HOME": str(FOLDER / "ml")})
-        controller.settle("ml")
     except BaseException:
         stop()
         raise

@@ -1,12 +1,12 @@
 """A live Jenkins that was started with this project's casc.yaml: `make jenkins-test JENKINS_URL=...`.
 
-The tests make a repository of their own and copies of the jobs `ml` and `rollback` that build it, with a small
-project of a name that nobody else has, and remove the jobs at the end. The environment says:
+The tests make a repository of their own and copies of the jobs `ml` and `rollback` that build it, with a
+small project of a name that nobody else has, and remove the jobs at the end. The environment says:
 
 JENKINS_URL, JENKINS_USER, JENKINS_TOKEN  the controller, an administrator and its API token (or password)
 JENKINS_REPOSITORY                        an empty git repository that Jenkins reaches; else one of `file://`
 JENKINS_REPOSITORY_PUSH                   the same repository as this machine reaches it, if that differs
-JENKINS_WEBHOOK_TOKEN                     the token of /git/notifyCommit; else one is made, and revoked at the end
+JENKINS_WEBHOOK_TOKEN                     the token of /git/notifyCommit; else one is made, and revoked again
 """
 
 import json
