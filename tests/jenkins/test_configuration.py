@@ -3,18 +3,23 @@
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from jenkins import local
 from jenkins.make_secrets import make_secrets
+from ml import signing
 from tests.jenkins.conftest import HERE, Jenkins, groovy, needs_groovy
 
 CASC = local.FILES / "casc.yaml"
+PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
 ANY_SCALAR = None
 NODE = {
     "name": ANY_SCALAR,
@@ -268,3 +273,61 @@ def test_the_scripts_are_executable() -> None:
     root = local.FILES.parent
     for file in ("jenkins/post-receive", "docker/agent", "docker/git-server", ".ci/run"):
         assert os.access(root / file, os.X_OK)
+
+
+def sshd_runs() -> bool:
+    return bool(shutil.which("sshd", path=PATH)) and (os.geteuid() != 0 or Path("/run/sshd").is_dir())
+
+
+@pytest.mark.skipif(not sshd_runs(), reason="sshd is not installed, or /run/sshd is missing")
+def test_the_keys_open_an_agent_and_its_host_key_is_the_one_that_is_expected(
+    tmp_path: Path, free_port: int
+) -> None:
+    make_secrets(tmp_path)
+    options = [f"AuthorizedKeysFile={tmp_path}/hosts/agent-key.pub", "StrictModes=no", "PidFile=none"]
+    settings = [part for option in [*options, "ListenAddress=127.0.0.1"] for part in ("-o", option)]
+    command = [shutil.which("sshd", path=PATH) or "", "-D", "-e", "-f", "/dev/null", "-p", str(free_port)]
+    sshd = subprocess.Popen([*command, "-h", str(tmp_path / "hosts" / "agent-1" / "host-key"), *settings])
+    try:
+
+        def log_in(key: str, host_key: str) -> subprocess.CompletedProcess[str]:
+            known = tmp_path / "known_hosts"
+            known.write_text(f"[127.0.0.1]:{free_port} " + (tmp_path / "controller" / host_key).read_text())
+            strict = [
+                "-o",
+                "StrictHostKeyChecking=yes",
+                "-o",
+                f"UserKnownHostsFile={known}",
+                "-o",
+                "BatchMode=yes",
+            ]
+            identity = ["-o", "IdentitiesOnly=yes", "-i", str(tmp_path / key), "-p", str(free_port)]
+            return subprocess.run(
+                ["ssh", "-F", "/dev/null", *strict, *identity, "127.0.0.1", "echo", "in"],
+                capture_output=True,
+                text=True,
+            )
+
+        deadline = time.monotonic() + 10
+        while "refused" in (done := log_in("controller/AGENT_KEY", "AGENT_1_HOST_KEY")).stderr:
+            assert time.monotonic() < deadline
+        assert done.stdout == "in\n", done.stderr
+        assert "Host key verification failed" in log_in("controller/AGENT_KEY", "AGENT_2_HOST_KEY").stderr
+        assert "Permission denied" in log_in("git/push-key", "AGENT_1_HOST_KEY").stderr
+    finally:
+        sshd.terminate()
+        sshd.wait()
+
+
+def test_a_key_without_its_last_line_break_signs_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Configuration as Code strips what it reads from a file of secrets."""
+    make_secrets(tmp_path)
+    record = tmp_path / "record.json"
+    record.write_text('{"outputs": {}}')
+    (tmp_path / "stripped").write_text((tmp_path / "controller" / "SIGNING_KEY").read_text().strip())
+    monkeypatch.setenv("ML_SIGNING_KEY", str(tmp_path / "stripped"))
+    monkeypatch.setenv("ML_VERIFY_KEY", str(tmp_path / "public" / "verify.pem"))
+    signing.sign(record)
+    assert signing.verify(record) == {"outputs": {}}
