@@ -91,23 +91,7 @@ def start(port: int) -> None:
         agent_jar = FOLDER / "agent.jar"
         agent_jar.write_bytes(controller.get("/jnlpJars/agent.jar"))
         for name in names:
-            secret = FOLDER / "keys" / f"{name}.secret"
-            secret.touch(mode=0o600)
-            secret.write_text(controller.agent_secret(name))
-            work = FOLDER / "agents" / name
-            work.mkdir(parents=True, exist_ok=True)
-            connect = [
-                "-url",
-                url,
-                "-secret",
-                f"@{secret}",
-                "-name",
-                name,
-                "-webSocket",
-                "-workDir",
-                str(work),
-            ]
-            _launch(name, [java, "-jar", str(agent_jar), *connect], {"ML_HOME": str(FOLDER / "ml")})
+            _start_agent(name, [java, "-jar", str(agent_jar)], controller)
     except BaseException:
         stop()
         raise
@@ -303,6 +287,16 @@ def _launch(name: str, command: list[str], environment: dict[str, str]) -> subpr
     noted = [*_running(), {"name": name, "pid": process.pid, "born": _born(process.pid)}]
     (FOLDER / "processes.json").write_text(json.dumps(noted), encoding="utf-8")
     return process
+
+
+def _start_agent(name: str, command: list[str], controller: Controller) -> None:
+    secret = FOLDER / "keys" / f"{name}.secret"
+    secret.touch(mode=0o600)
+    secret.write_text(controller.agent_secret(name))
+    work = FOLDER / "agents" / name
+    work.mkdir(parents=True, exist_ok=True)
+    place = ["-url", controller.url, "-webSocket", "-workDir", str(work)]
+    _launch(name, [*command, *place, "-name", name, "-secret", f"@{secret}"], {"ML_HOME": str(FOLDER / "ml")})
 
 
 def _still_running(process: subprocess.Popen[bytes], name: str) -> None:

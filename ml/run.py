@@ -60,7 +60,8 @@ def outcome_line(stage: str, project: Project, result: StageResult) -> str:
     if stage == "quality":
         floors = [gate for gate in record["gates"] if gate["gate"].startswith("floor: ")]
         figures = ", ".join(f"{gate['gate'].removeprefix('floor: ')} {gate['value']:.4f}" for gate in floors)
-        return f"quality: blessed, {len(record['gates'])} gates, {figures}"
+        passed = sum(gate["outcome"] == "passed" for gate in record["gates"])
+        return f"quality: blessed, {passed} gates passed, {figures}"
     if stage == "deploy":
         return (
             f"deploy: {project.name} version {record['version']} in {record['channel']}, {record['outcome']}"

@@ -59,9 +59,10 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
     refused = [gate for gate in result.record["gates"] if gate["outcome"] == "refused"]
     if not result.record["blessed"]:
         reasons = "; ".join(f"{gate['gate']}: {gate['message']}" for gate in refused) or "no gate was run"
-        raise GateRefused(
-            f"the model is not blessed: {reasons} (report: {workspace.folder('quality') / 'report.html'})"
-        )
+        report = workspace.folder("quality") / "report.html"
+        # On Jenkins the path inside the checkout is also the name of the archived file.
+        shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
+        raise GateRefused(f"the model is not blessed: {reasons} (report: {shown})")
     return result
 
 

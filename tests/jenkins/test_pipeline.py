@@ -64,7 +64,7 @@ def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int, monkeypatch:
     assert report["displayName"] == "#1 titanic"
     assert re.fullmatch(
         r"train: \w+, accuracy 0\.\d+ in cross-validation\n"
-        r"quality: blessed, \d+ gates, accuracy 0\.\d+, f1 0\.\d+\n"
+        r"quality: blessed, \d+ gates passed, accuracy 0\.\d+, f1 0\.\d+\n"
         r"deploy: titanic version 1 in production, deployed\n",
         report["description"],
     )
@@ -123,7 +123,9 @@ def test_broken_data_stops_at_data(small: Jenkins) -> None:
 def test_a_bad_model_stops_at_quality_and_its_report_is_published(small: Jenkins) -> None:
     small.site.edit("project.toml", "accuracy = 0.78", "accuracy = 0.99")
     build = small.build(parameters=SMALL)
-    assert "error: the model is not blessed: floor: accuracy" in refused_at("quality", build)
+    told = refused_at("quality", build)
+    assert "error: the model is not blessed: floor: accuracy" in told
+    assert "(report: build/small/quality/report.html)" in told
     assert "build/small/quality/report.html" in build.archived
     assert [page["name"] for page in build.report["html"]] == ["Model report"]
     quality = next(one for one in build.report["tests"] if "quality" in one["file"])

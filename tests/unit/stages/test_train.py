@@ -155,5 +155,5 @@ def test_the_outcome_is_noted_where_the_environment_says(
     assert built.ml("quality") == 3
     train, blessed, refused = file.read_text().splitlines()
     assert re.fullmatch(r"train: \w+, accuracy 0\.\d{4} in cross-validation", train)
-    assert re.fullmatch(r"quality: blessed, \d+ gates, accuracy 0\.\d{4}, f1 0\.\d{4}", blessed)
+    assert re.fullmatch(r"quality: blessed, \d+ gates passed, accuracy 0\.\d{4}, f1 0\.\d{4}", blessed)
     assert refused.startswith("error: the model is not blessed: floor: accuracy")
