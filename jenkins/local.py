@@ -38,14 +38,13 @@ WAR_SITE = "https://get.jenkins.io/war-stable"
 PLUGIN_SITE = "https://updates.jenkins.io"
 START_SECONDS = 300.0
 STOP_SECONDS = 30.0
-NODE_STEP = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution"
 PROPERTIES = {
     "java.awt.headless": "true",
     "jenkins.install.runSetupWizard": "false",
     # The jobs build a repository on this machine's own disk.
     "hudson.plugins.git.GitSCM.ALLOW_LOCAL_CHECKOUT": "true",
     # After so long without its agent (ms) a stage moves to another one.
-    f"{NODE_STEP}.TIMEOUT_WAITING_FOR_NODE_MILLIS": "60000",
+    "org.jenkinsci.plugins.workflow.support.pickles.ExecutorPickle.timeoutForNodeMillis": "60000",
 }
 
 
@@ -300,11 +299,12 @@ def _start_agent(name: str, command: list[str], controller: Controller) -> None:
 
 
 def _still_running(process: subprocess.Popen[bytes], name: str) -> None:
-    if process.poll() is not None:
-        log = FOLDER / f"{name}.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
-        told = next((line for line in lines if "SEVERE" in line or "Exception" in line), lines[-1])
-        raise MlError(f"the {name} ended: {told.strip()[:300]} (log: {log})")
+    log = FOLDER / f"{name}.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+    # A controller that cannot read its configuration goes on running, and answers nothing but an error page.
+    fatal = [line for line in lines if "ConfiguratorException" in line or "Failed to initialize" in line]
+    if fatal or process.poll() is not None:
+        raise MlError(f"the {name} did not start: {(fatal or lines[-1:])[0].strip()[:300]} (log: {log})")
 
 
 def _running() -> list[dict[str, Any]]:

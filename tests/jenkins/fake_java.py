@@ -48,7 +48,10 @@ if "--version" in arguments:
     print("2.568.2")
 elif port := [one.split("=")[1] for one in arguments if one.startswith("--httpPort=")]:
     if "broken" in Path(os.environ["CASC_JENKINS_CONFIG"]).read_text():
-        print("SEVERE: ConfiguratorException: broken", file=sys.stderr)
+        print("SEVERE: ConfiguratorException: broken", file=sys.stderr, flush=True)
+        time.sleep(600)
+    if "dying" in Path(os.environ["CASC_JENKINS_CONFIG"]).read_text():
+        print("out of heap", file=sys.stderr)
         sys.exit(5)
     Path("controller.json").write_text(json.dumps({"arguments": arguments, "environment": dict(os.environ)}))
     ThreadingHTTPServer(("127.0.0.1", int(port[0])), Handler).serve_forever()

@@ -171,11 +171,12 @@ def test_a_controller_that_ends_is_told_and_nothing_is_left(
         if file.is_file():
             (broken / file.name).write_bytes(file.read_bytes())
     casc = (broken / "casc.yaml").read_text()
-    (broken / "casc.yaml").write_text(casc.replace("Viewer\n", "broken\n"))
     monkeypatch.setattr(local, "FILES", broken)
-    with pytest.raises(MlError, match="the controller ended: SEVERE: ConfiguratorException: broken"):
-        local.start(free_port)
-    assert local._running() == []
+    for word, told in (("broken", "SEVERE: ConfiguratorException: broken"), ("dying", "out of heap")):
+        (broken / "casc.yaml").write_text(casc.replace("Viewer\n", f"{word}\n"))
+        with pytest.raises(MlError, match=f"the controller did not start: {told}"):
+            local.start(free_port)
+        assert local._running() == []
 
 
 def test_plugins_from_a_folder_must_be_whole(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
