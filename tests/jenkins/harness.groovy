@@ -7,7 +7,9 @@
  *
  * Settings: jenkinsfile, repository, branch, work (a folder), agents (name -> labels, environment), credentials
  * (id -> kind file or text, value), parameters, environment, lost (names of agents that die at their first `sh`),
- * jobs (name -> result, for the step `build`), restart_from (a stage). The result is written to <work>/result.json.
+ * fail_for (the PROJECT for which the step `build` fails), restart_from (a stage). The result is written to
+ * <work>/result.json, what a build prints to <work>/console.txt. Of the options `retry` is carried out, the others are
+ * only checked: nothing here runs for hours, at once, or twice.
  */
 import groovy.json.JsonOutput
 import groovy.json.JsonSlurper
@@ -190,8 +192,7 @@ class WhenScope extends Scope {
 class SectionScope extends Scope {
 
     static final List<String> PIPELINE = ['agent', 'environment', 'options', 'parameters', 'triggers', 'stages', 'post']
-    static final List<String> STAGE = ['agent', 'environment', 'options', 'when', 'failFast', 'steps', 'stages', 'parallel',
-                                       'post']
+    static final List<String> STAGE = ['agent', 'environment', 'options', 'when', 'steps', 'stages', 'parallel', 'post']
     List<String> known
     Map<String, Object> sections = [:]
     Object none = 'none'
@@ -244,8 +245,8 @@ class StagesScope extends Scope {
 
 class PostScope extends Scope {
 
-    static final List<String> CONDITIONS = ['always', 'changed', 'fixed', 'regression', 'aborted', 'failure', 'success',
-                                            'unstable', 'unsuccessful', 'cleanup']
+    // In the order in which Jenkins runs them.
+    static final List<String> CONDITIONS = ['always', 'failure', 'success', 'unsuccessful', 'cleanup']
     Map<String, Closure> blocks = [:]
 
     PostScope(Engine engine, String place) { super(engine, place) }
@@ -734,11 +735,8 @@ class Engine {
     }
 
     Object step_build(Map given, Context context) {
-        String result = (settings.jobs ?: [:])[given.job] ?: 'SUCCESS'
         Map values = given.parameters.collectEntries { [it.name, it.value] }
-        if (settings.fail_for == values.PROJECT) {
-            result = 'FAILURE'
-        }
+        String result = settings.fail_for == values.PROJECT ? 'FAILURE' : 'SUCCESS'
         report.builds.add([job: given.job, parameters: values])
         if (result != 'SUCCESS' && given.propagate != false) {
             throw new StepFailed("${given.job} completed with status ${result}")
