@@ -3,7 +3,8 @@
 import json
 import signal
 import time
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,15 +58,20 @@ def search(
     )
     trials: dict[int, dict[str, Any]] = {}
     with open(file, "w", encoding="utf-8") as log, progress("train: trials", len(candidates)) as advance:
-        finished: Iterator[tuple[int, dict[str, Any]]]
+        finished: Generator[tuple[int, dict[str, Any]], None, None]
         with _started_deaf_to_interrupts():
             finished = Parallel(n_jobs=-1, return_as="generator_unordered")(tasks)
-        for number, trial in finished:
-            trials[number] = trial
-            log.write(json.dumps(trial) + "\n")
-            log.flush()
-            mean = trial["scores"][project.training.metric]["mean"]
-            advance(f"{trial['estimator']} {project.training.metric} {mean:.4f}")
+        try:
+            for number, trial in finished:
+                trials[number] = trial
+                log.write(json.dumps(trial) + "\n")
+                log.flush()
+                mean = trial["scores"][project.training.metric]["mean"]
+                advance(f"{trial['estimator']} {project.training.metric} {mean:.4f}")
+        finally:
+            # Whoever interrupts knows that trials are lost; joblib need not warn of it after our last line.
+            with warnings.catch_warnings(action="ignore"):
+                finished.close()
     return dict(sorted(trials.items()))
 
 
