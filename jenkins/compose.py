@@ -1,13 +1,12 @@
 """A whole Jenkins in containers: start it, say how to use it, stop it. Wraps ``docker compose``."""
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from jenkins.client import Controller
+from jenkins.make_secrets import write_secret
 from ml import locations
 from ml.errors import MlError
 
@@ -26,9 +25,9 @@ def up() -> None:
     controller.wait(START_SECONDS)
     controller.settle("ml")
     push_key, known_hosts = FOLDER / "push-key", FOLDER / "known_hosts"
-    _write_private(push_key, _read("exec", "-T", "git-push", "cat", "/keys/git/push-key"))
+    write_secret(push_key, _read("exec", "-T", "git-push", "cat", "/keys/git/push-key"))
     host_key = _read("exec", "-T", "controller", "cat", "/keys/controller/GIT_HOST_KEY")
-    _write_private(known_hosts, f"[127.0.0.1]:2222 {host_key}")
+    write_secret(known_hosts, f"[127.0.0.1]:2222 {host_key}")
     print(
         f"Jenkins    {URL}\n"
         f"user       admin (also developer, viewer)\n"
@@ -53,13 +52,6 @@ def _read(*arguments: str) -> str:
     if done.returncode:
         raise MlError(f"docker compose {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
-
-
-def _write_private(file: Path, content: str) -> None:
-    file.parent.mkdir(exist_ok=True)
-    file.unlink(missing_ok=True)
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as stream:
-        stream.write(content)
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ from typing import Any
 import yaml
 
 from jenkins.client import Controller
-from jenkins.make_secrets import make_secrets
+from jenkins.make_secrets import make_secrets, write_secret
 from ml import locations
 from ml.errors import MlError
 from ml.serving import service
@@ -290,8 +290,7 @@ def _launch(name: str, command: list[str], environment: dict[str, str]) -> subpr
 
 def _start_agent(name: str, command: list[str], controller: Controller) -> None:
     secret = FOLDER / "keys" / f"{name}.secret"
-    secret.touch(mode=0o600)
-    secret.write_text(controller.agent_secret(name))
+    write_secret(secret, controller.agent_secret(name))
     work = FOLDER / "agents" / name
     work.mkdir(parents=True, exist_ok=True)
     place = ["-url", controller.url, "-webSocket", "-workDir", str(work)]

@@ -28,18 +28,18 @@ def make_secrets(folder: Path, controller_user: int | None = None) -> None:
     for host in HOSTS:
         _keep_or_write(folder / "hosts" / host / "host-key", _private(serialization.PrivateFormat.OpenSSH))
         name = f"{host.upper().replace('-', '_')}_HOST_KEY"
-        _write(controller / name, _public_line(folder / "hosts" / host / "host-key"))
+        write_secret(controller / name, _public_line(folder / "hosts" / host / "host-key"))
     _keep_or_write(folder / "git" / "push-key", _private(serialization.PrivateFormat.OpenSSH))
-    _write(folder / "git" / "push-key.pub", _public_line(folder / "git" / "push-key"), 0o644)
-    _write(folder / "hosts" / "agent-key.pub", _public_line(controller / "AGENT_KEY"), 0o644)
-    _write(folder / "git" / "WEBHOOK_TOKEN", (controller / "WEBHOOK_TOKEN").read_text(), 0o644)
+    write_secret(folder / "git" / "push-key.pub", _public_line(folder / "git" / "push-key"), 0o644)
+    write_secret(folder / "hosts" / "agent-key.pub", _public_line(controller / "AGENT_KEY"), 0o644)
+    write_secret(folder / "git" / "WEBHOOK_TOKEN", (controller / "WEBHOOK_TOKEN").read_text(), 0o644)
     signing = serialization.load_pem_private_key((controller / "SIGNING_KEY").read_bytes(), password=None)
     verify = signing.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    _write(folder / "public" / "verify.pem", verify.decode(), 0o644)
+    write_secret(folder / "public" / "verify.pem", verify.decode(), 0o644)
     api_key = hashlib.sha256((controller / "SERVICE_API_KEY").read_bytes()).hexdigest()
-    _write(folder / "public" / "api-keys", f"{api_key}  service-api-key\n", 0o644)
+    write_secret(folder / "public" / "api-keys", f"{api_key}  service-api-key\n", 0o644)
     controller.chmod(0o700)
     if controller_user is not None:
         for path in (controller, *controller.iterdir()):
@@ -59,10 +59,10 @@ def _public_line(private: Path) -> str:
 
 def _keep_or_write(file: Path, content: str) -> None:
     if not file.exists():
-        _write(file, content)
+        write_secret(file, content)
 
 
-def _write(file: Path, content: str, mode: int = 0o600) -> None:
+def write_secret(file: Path, content: str, mode: int = 0o600) -> None:
     """Write a file that is readable to nobody before it is whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.partial")

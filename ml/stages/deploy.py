@@ -109,9 +109,9 @@ def _serving(project: str, channel: str, port: int) -> list[services.Service]:
     The latter is started anew if there is none or its code is not that of this build.
     """
     if elsewhere := services.elsewhere(project, channel):
-        for running in elsewhere:
-            if running.get("/health").get("code") != code_digest():
-                say(f"deploy: {running.url} runs other code than this build: renew it when it suits")
+        for one in elsewhere:
+            if one.get("/health").get("code") != code_digest():
+                say(f"deploy: {one.url} runs other code than this build: renew it when it suits")
         return elsewhere
     running = services.find(project, channel)
     if running and running.get("/health").get("code") != code_digest():

@@ -137,9 +137,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """Return the live Jenkins with a repository and jobs of the tests."""
     from api4jenkins import Jenkins
 
-    client = Jenkins(
-        os.environ["JENKINS_URL"], auth=(os.environ["JENKINS_USER"], os.environ["JENKINS_TOKEN"]), timeout=60
-    )
+    user, token = os.environ.get("JENKINS_USER"), os.environ.get("JENKINS_TOKEN")
+    if not (user and token):
+        pytest.fail("JENKINS_USER and JENKINS_TOKEN must name an administrator of JENKINS_URL")
+    client = Jenkins(os.environ["JENKINS_URL"], auth=(user, token), timeout=60)
     folder = tmp_path_factory.mktemp("live")
     if not (repository := os.environ.get("JENKINS_REPOSITORY", "")):
         subprocess.run(["git", "init", "--quiet", "--bare", folder / "live.git"], check=True)
