@@ -153,18 +153,31 @@ def _install_plugins(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if given := os.environ.get("JENKINS_PLUGIN_DIR"):
-        found = {_manifest(file)["Short-Name"]: file for file in sorted(Path(given).glob("*.[hj]pi"))}
-        if not found:
-            raise MlError(f"JENKINS_PLUGIN_DIR={given} holds no plugin (*.hpi, *.jpi)")
-        for name, file in found.items():
-            shutil.copy(file, folder / f"{name}.jpi")
-            if missing := [needed for needed, _ in _dependencies(file) if needed not in found]:
-                raise MlError(f"{given} lacks what plugin {name} depends on: {', '.join(missing)}")
-        for name, version in pinned.items():
-            present = _manifest(found[name])["Plugin-Version"] if name in found else "none"
-            if present != version:
-                print(f"plugin {name}: plugins.txt has {version}, {given} has {present}", flush=True)
-        return
+        files = _given_plugins(Path(given), pinned)
+    else:
+        files = _published_plugins(pinned)
+    for name, file in files.items():
+        shutil.copy(file, folder / f"{name}.jpi")
+
+
+def _given_plugins(given: Path, pinned: dict[str, str]) -> dict[str, Path]:
+    """Return the plugins of a folder by name; versions other than the pinned ones are told."""
+    found = {_manifest(file)["Short-Name"]: file for file in sorted(given.glob("*.[hj]pi"))}
+    if not found:
+        raise MlError(f"JENKINS_PLUGIN_DIR={given} holds no plugin (*.hpi, *.jpi)")
+    for name, file in found.items():
+        if missing := [needed for needed, _ in _dependencies(file) if needed not in found]:
+            raise MlError(f"{given} lacks what plugin {name} depends on: {', '.join(missing)}")
+    for name, version in pinned.items():
+        present = _manifest(found[name])["Plugin-Version"] if name in found else "none"
+        if present != version:
+            print(f"plugin {name}: plugins.txt has {version}, {given} has {present}", flush=True)
+    return found
+
+
+def _published_plugins(pinned: dict[str, str]) -> dict[str, Path]:
+    """Return the pinned plugins and what they depend on, downloaded if they are not there yet, by name."""
+    files: dict[str, Path] = {}
     cache = FOLDER / "cache" / "plugins"
     wanted, published = dict(pinned), None
     queue = list(pinned)
@@ -179,11 +192,12 @@ def _install_plugins(folder: Path) -> None:
                     f"plugin {name}:{wanted[name]} is not published: correct plugins.txt"
                 ) from error
             _download(f"{PLUGIN_SITE}/download/plugins/{name}/{wanted[name]}/{name}.hpi", file, sha256)
-        shutil.copy(file, folder / f"{name}.jpi")
+        files[name] = file
         for dependency, version in _dependencies(file):
             if dependency not in wanted:
                 wanted[dependency] = version
                 queue.append(dependency)
+    return files
 
 
 def read_plugins(file: Path) -> dict[str, str]:
