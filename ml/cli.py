@@ -14,7 +14,7 @@ from ml.locations import ROOT
 DESCRIPTION = "From tabular data to a model in production: the stages of the Jenkinsfile, runnable anywhere."
 STAGE_HELP = {
     "lint": "check style, docstrings and dependencies",
-    "data": "fetch the tables, check the contract, split into train and test",
+    "data": "fetch the tables, check contract and data gates, split into train and test",
     "train": "search the candidates, refit and sign the best",
     "quality": "run the tests of the model; bless it or not (exit code 3)",
     "deploy": "register the blessed model and bring it into a channel",
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         if stage == "data":
             _add_format(sub)
-        if stage in ("quality", "deploy"):
+        if stage in ("data", "quality", "deploy"):
             _add_channel(sub)
         if stage == "deploy":
             _add_port(sub)

@@ -1,6 +1,7 @@
 """The data contract of a project: loading it, checking tables against it, and what it says of a request."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Optional
 
@@ -23,6 +24,30 @@ LIMITS = (
     ("str_length", "min_value", "min_length"),
     ("str_length", "max_value", "max_length"),
 )
+
+
+MOST_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One rule that a table breaks: the column, the rule in words, how many rows, and some of them.
+
+    After a ``structural`` one, a missing column or a wrong type, the values cannot be judged any further.
+    """
+
+    column: str
+    rule: str
+    rows: int
+    examples: tuple[str, ...] = ()
+    structural: bool = False
+
+    def __str__(self) -> str:
+        """Read like a sentence."""
+        if not self.examples:
+            return self.rule
+        where = "the first in " if self.examples[0].startswith("row ") else ""
+        return f"{self.rule}: {self.rows} values, {where}{', '.join(self.examples)}"
 
 
 def load_contract(folder: Path) -> pa.DataFrameSchema:
@@ -51,8 +76,22 @@ def load_contract(folder: Path) -> pa.DataFrameSchema:
 def check(table: pd.DataFrame, contract: pa.DataFrameSchema, what: str) -> pd.DataFrame:
     """Return ``table`` in the contract's order and types, or raise ``MlError`` with the first deviation.
 
+    ``what`` names the table in the message.
+    """
+    table, problems = examine(table, contract)
+    if problems:
+        more = f"; and {len(problems) - 1} more problems" if len(problems) > 1 else ""
+        raise MlError(f"{what}: breaks the contract: {problems[0]}{more}")
+    return table
+
+
+def examine(
+    table: pd.DataFrame, contract: pa.DataFrameSchema, personal: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[Violation]]:
+    """Return ``table`` in the contract's order and types, and every deviation from the contract.
+
     Only lossless changes of type are made: whole numbers to float, and a column without any value to the
-    type the contract gives it. ``what`` names the table in the message.
+    type the contract gives it. Values of ``personal`` columns are not told.
     """
     table = table.copy()
     for name, column in contract.columns.items():
@@ -61,11 +100,26 @@ def check(table: pd.DataFrame, contract: pa.DataFrameSchema, what: str) -> pd.Da
             whole_numbers = types.is_float_dtype(wanted) and types.is_integer_dtype(table[name])
             if whole_numbers or (not types.is_integer_dtype(wanted) and table[name].isna().all()):
                 table[name] = table[name].astype(wanted)
-    problems = _problems(table, contract)
-    if problems:
-        more = f"; and {len(problems) - 1} more problems" if len(problems) > 1 else ""
-        raise MlError(f"{what}: breaks the contract: {problems[0]}{more}")
-    return table[[name for name in contract.columns if name in table]]
+    violations = _contract_violations(table, contract, personal)
+    return table[[name for name in contract.columns if name in table]], violations
+
+
+def examples(
+    table: pd.DataFrame, broken: np.ndarray, column: str | None = None, personal: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Return the first rows of a mask, counted from 1 as people do, with the value of ``column``."""
+    told = []
+    for number in np.flatnonzero(broken)[:MOST_EXAMPLES]:
+        value = (
+            "" if column is None else ": ***" if column in personal else _shown(table[column].iloc[number])
+        )
+        told.append(f"row {number + 1}{value}")
+    return tuple(told)
+
+
+def _shown(value: Any) -> str:
+    plain = value.item() if hasattr(value, "item") else value
+    return f": {plain!r:.60}"
 
 
 def request_contract(contract: pa.DataFrameSchema, target: str) -> pa.DataFrameSchema:
@@ -136,54 +190,68 @@ def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
     return kind, about | limits
 
 
-def _problems(table: pd.DataFrame, contract: pa.DataFrameSchema) -> list[str]:
+def _contract_violations(
+    table: pd.DataFrame, contract: pa.DataFrameSchema, personal: Sequence[str]
+) -> list[Violation]:
     if table.empty:
-        return ["the table has no rows"]
+        return [Violation("", "the table has no rows", 0, structural=True)]
     infinite = [name for name in table if types.is_float_dtype(table[name]) and np.isinf(table[name]).any()]
     if infinite:
-        return [f"column '{name}' has infinite values" for name in infinite]
+        return [
+            Violation(
+                name,
+                f"column '{name}' has infinite values",
+                int(np.isinf(table[name]).sum()),
+                examples(table, np.isinf(table[name]).to_numpy(), name, personal),
+            )
+            for name in infinite
+        ]
     try:
         contract.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
-        return _sentences(error.failure_cases, table, contract)
+        return _read_failures(error.failure_cases, table, contract, personal)
     except Exception as error:
         # A project's own check may stumble over values of a wrong type before pandera reports them.
-        return [f"a check of the contract failed with {type(error).__name__}: {error}"]
+        told = f"a check of the contract failed with {type(error).__name__}: {error}"
+        return [Violation("", told, len(table), structural=True)]
     return []
 
 
-def _sentences(failures: pd.DataFrame, table: pd.DataFrame, contract: pa.DataFrameSchema) -> list[str]:
-    ranked: list[tuple[int, str]] = []
+def _read_failures(
+    failures: pd.DataFrame, table: pd.DataFrame, contract: pa.DataFrameSchema, personal: Sequence[str]
+) -> list[Violation]:
+    ranked: list[tuple[int, Violation]] = []
     for (column, check_name), cases in failures.groupby(["column", "check"], sort=False, dropna=False):
-        case, row = cases["failure_case"].iloc[0], cases["index"].iloc[0]
-        case = case.item() if hasattr(case, "item") else case
         check_name = str(check_name)
+        case = cases["failure_case"].iloc[0]
+        in_schema = column in contract.columns
         if check_name == "column_in_dataframe":
-            ranked.append((0, f"column '{case}' is missing"))
+            told = f"column '{case}' is missing"
+            ranked.append((0, Violation(str(case), told, len(table), structural=True)))
         elif check_name == "column_in_schema":
-            ranked.append((1, f"column '{case}' is not in the contract"))
+            told = f"column '{case}' is not in the contract"
+            ranked.append((1, Violation(str(case), told, len(table), structural=True)))
         elif check_name == "not_nullable":
-            ranked.append(
-                (2, f"column '{column}' has {len(cases)} missing values, the first in row {_row(table, row)}")
-            )
+            missing = table[column].isna().to_numpy()
+            told = f"column '{column}' has missing values"
+            ranked.append((2, Violation(column, told, int(missing.sum()), examples(table, missing))))
         elif check_name.startswith("dtype("):
             found, wanted = table[column], contract.columns[column].dtype
-            no_number = found[pd.to_numeric(found, errors="coerce").isna() & found.notna()]
-            example = (
-                f" ({no_number.iloc[0]!r:.60} in row {_row(table, no_number.index[0])})"
-                if len(no_number)
-                else ""
-            )
+            wrong = (pd.to_numeric(found, errors="coerce").isna() & found.notna()).to_numpy()
+            told = f"column '{column}' holds {found.dtype} values, the contract says {wanted}"
+            shown = examples(table, wrong, column, personal)
             ranked.append(
-                (3, f"column '{column}' holds {found.dtype} values{example}, the contract says {wanted}")
+                (3, Violation(column, told, int(wrong.sum()) or len(table), shown, structural=True))
             )
-        else:
+        elif in_schema:
             rule = "values must be unique" if check_name == "field_uniqueness" else check_name
-            where = f"row {_row(table, row)}: {case!r:.60}" if row is not None else f"{case!r:.60}"
-            ranked.append((4, f"column '{column}', {rule}: {len(cases)} values, the first in {where}"))
-    return [sentence for _, sentence in sorted(ranked, key=lambda item: item[0])]
-
-
-def _row(table: pd.DataFrame, label: Any) -> int:
-    """Count rows from 1, as people do."""
-    return int(table.index.get_indexer([label])[0]) + 1
+            labels = cases["index"].dropna()
+            broken = np.isin(table.index.to_numpy(), labels.to_numpy()) if len(labels) else None
+            shown = examples(table, broken, column, personal) if broken is not None else (f"{case!r:.60}",)
+            ranked.append((4, Violation(column, f"column '{column}', {rule}", len(cases), shown)))
+        else:  # a rule over several columns: pandera reports each of their values
+            labels = cases["index"].dropna().unique()
+            broken = np.isin(table.index.to_numpy(), labels)
+            told = f"the columns contradict each other: {check_name}"
+            ranked.append((4, Violation("", told, int(broken.sum()) or len(table), examples(table, broken))))
+    return [violation for _, violation in sorted(ranked, key=lambda item: item[0])]

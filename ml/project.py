@@ -15,6 +15,7 @@ from ml import locations
 from ml.errors import MlError
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -84,29 +85,105 @@ class Training(Settings):
     folds: int = Field(default=5, ge=2, le=50)
 
 
+class Key(Settings):
+    """A column whose values must be found in another table, a CSV file."""
+
+    column: str
+    file: str
+    key: str
+
+
+class Timeliness(Settings):
+    """A column of ISO 8601 dates, and how old the newest of them may be."""
+
+    column: str
+    max_age_days: float = Field(gt=0)
+
+
+class DataGates(Settings):
+    """What the labelled rows must satisfy beyond the contract; a gate that is left out is not run.
+
+    The champion of the channel is the reference of ``max_row_change``, ``max_changed_rows``, ``max_unseen``,
+    ``max_label_shift`` and of the drift measures: without one they are not run.
+    """
+
+    min_rows: int | None = Field(default=None, gt=0)
+    max_row_change: Share | None = None
+    max_changed_rows: Share | None = None
+    max_missing: dict[str, Share] = {}
+    max_duplicates: Share | None = None
+    max_shared_rows: Share | None = None
+    max_feature_score: float | None = Field(default=None, gt=0, le=1)
+    keys: list[Key] = []
+    timeliness: Timeliness | None = None
+    max_unseen: Share | None = None
+    max_label_shift: Share | None = None
+    max_psi: float | None = Field(default=None, gt=0)
+    max_ks: float | None = Field(default=None, gt=0, lt=1)
+    max_cramers_v: float | None = Field(default=None, gt=0, lt=1)
+
+
+class Slices(Settings):
+    """Named parts of the test rows: single columns or crossings, and what each part must reach.
+
+    ``bins`` cuts a column of numbers at the given values.
+    """
+
+    by: list[Annotated[list[str], Field(min_length=1)]] = Field(min_length=1)
+    bins: dict[str, Annotated[list[float], Field(min_length=1)]] = {}
+    min_rows: int = Field(default=20, ge=2)
+    floor: float | None = None
+    max_gap: float | None = Field(default=None, gt=0)
+
+
+class Fairness(Settings):
+    """Columns that must not decide by themselves, and how far their values may be treated differently."""
+
+    sensitive: list[str] = Field(min_length=1)
+    max_selection_rate_difference: Share | None = None
+    max_error_rate_difference: Share | None = None
+
+
+Damage = Literal["noise", "swapped categories", "missing values", "units", "text"]
+
+
 class Gates(Settings):
     """What a candidate must satisfy to be blessed; a gate whose setting is left out is not run."""
 
     floors: dict[str, float] = Field(min_length=1)
+    ceilings: dict[str, float] = {}
+    min_gain_over_dummy: float | None = None
+    min_gain_over_one_feature: float | None = None
     max_gap: float | None = None
+    max_surprise: float | None = Field(default=None, gt=0)
+    max_divergence: float | None = Field(default=None, gt=0)
+    max_seed_spread: float | None = Field(default=None, gt=0)
+    champion_tolerance: float | None = Field(default=None, ge=0)
+    slices: Slices | None = None
+    fairness: Fairness | None = None
+    max_damage: dict[Damage, float] = {}
     max_seconds_per_row: float | None = Field(default=None, gt=0)
     max_seconds_per_request: float | None = Field(default=None, gt=0)
+    max_seconds_to_load: float | None = Field(default=None, gt=0)
     max_model_bytes: int | None = Field(default=None, gt=0)
-    champion_tolerance: float | None = Field(default=None, ge=0)
+    max_memory_bytes: int | None = Field(default=None, gt=0)
 
 
 class Project(Settings):
     """One user's model: everything ``project.toml`` says, and the folder it came from."""
 
     title: str
-    task: Literal["classification"]
+    task: Literal["classification", "regression"]
     target: str
     id: str
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
+    nightly: bool = True
+    personal: list[str] = []
     source: Annotated[CatboostSource | CsvSource, Field(discriminator="kind")]
     split: Split
     features: Features
     training: Training
+    data_gates: DataGates = DataGates()
     gates: Gates
     channels: dict[str, Port] = Field(min_length=1)
 
@@ -142,6 +219,8 @@ class Project(Settings):
         for role, column in (("target", self.target), ("id", self.id)):
             if column in self.features.columns:
                 raise ValueError(f"the {role} '{column}' must not be a feature")
+        if self.gates.fairness and self.task != "classification":
+            raise ValueError("gates.fairness compares rates of classes: it needs a classification")
         return self
 
 

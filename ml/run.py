@@ -36,7 +36,7 @@ def run_stage(
     if stage == "data":
         from ml.stages.data import build_data
 
-        return [build_data(project, workspace, csv=csv, force=force)]
+        return [build_data(project, workspace, channel, csv=csv, force=force)]
     if stage == "train":
         from ml.stages.train import train_model
 

@@ -1,27 +1,33 @@
 """The data stage: fetch the tables, check the contract, split, and keep what was found in a manifest."""
 
 import hashlib
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
-from pandas.api import types
 
 from ml import sources
 from ml.console import say
-from ml.contracts import check, load_contract
-from ml.errors import MlError
+from ml.contracts import Violation, examine, load_contract
+from ml.data_gates import Finding, Reference, champion_data, fingerprints, judge_data
+from ml.drift import statistics
+from ml.errors import GateRefused, MlError
 from ml.project import Project
-from ml.workspace import StageResult, Workspace, code_digest, digest
+from ml.workspace import ROWS_FILE, StageResult, Workspace, code_digest, digest, now
+
+MOST_TOLD = 3
 
 
 def build_data(
-    project: Project, workspace: Workspace, *, csv: bool = False, force: bool = False
+    project: Project, workspace: Workspace, channel: str, *, csv: bool = False, force: bool = False
 ) -> StageResult:
     """Write ``train``, ``test`` and, if there are rows without a target, ``unlabelled`` as Parquet (and CSV).
 
-    Raises ``MlError`` if the source fails or a table breaks the contract.
+    The data of the channel's champion is what drift and changes are measured against. Raises ``MlError`` if
+    the source fails or a table breaks the contract, ``GateRefused`` if only gates of ``project.toml`` do.
     """
+    project.check_channel(channel)
     contract = load_contract(project.folder)
     for role, column in (("target", project.target), ("id", project.id)):
         if column not in contract.columns:
@@ -29,51 +35,108 @@ def build_data(
                 f"{project.folder / 'contract.py'}: has no column '{column}', the {role} of project.toml"
             )
     tables = sources.fetch(project)
-    labelled = check(tables.labelled, contract, f"labelled table ({tables.origin})")
-    parts = {"labelled": labelled}
+    parts, broken = {}, {}
+    parts["labelled"], broken["labelled"] = examine(tables.labelled, contract, project.personal)
     if tables.unlabelled is not None:
         without_target = contract.remove_columns([project.target])
-        parts["unlabelled"] = check(tables.unlabelled, without_target, f"unlabelled table ({tables.origin})")
+        parts["unlabelled"], broken["unlabelled"] = examine(
+            tables.unlabelled, without_target, project.personal
+        )
+    labelled = parts["labelled"]
+    reference = champion_data(project, channel)
+    if any(broken.values()):
+        findings = _findings_beside(broken["labelled"], project, labelled, reference)
+        _refuse(project, tables.origin, broken, findings)
     _check_rows(labelled, project)
     inputs = {
         "tables": {name: _table_digest(table) for name, table in parts.items()},
         "contract": digest(project.folder / "contract.py"),
-        "settings": project.model_dump(mode="json", include={"target", "id", "seed", "split"}),
+        "settings": project.model_dump(
+            mode="json", include={"task", "target", "id", "seed", "split", "data_gates", "personal"}
+        ),
+        "keys": {join.file: digest(project.folder / join.file) for join in project.data_gates.keys},
+        "champion": reference.manifest["outputs"] if reference else None,
+        "today": now()[:10] if project.data_gates.timeliness else None,
         "csv": csv,
         "code": code_digest(),
     }
 
     def work(folder: Path) -> dict[str, Any]:
         train, test = split(labelled, project)
+        findings = judge_data(project, labelled, train, test, reference)
+        if any(finding.violation for finding in findings):
+            _refuse(project, tables.origin, {}, findings)
         written = {"train": train, "test": test} | {k: v for k, v in parts.items() if k == "unlabelled"}
         for name, table in written.items():
             table.to_parquet(folder / f"{name}.parquet", index=False)
             if csv:
                 table.to_csv(folder / f"{name}.csv", index=False)
-        say(f"data: {len(labelled)} labelled rows -> {len(train)} train, {len(test)} test; contract holds")
-        twins = test.drop(columns=project.id).merge(train.drop(columns=project.id), how="inner")
+        marked = [fingerprints(table, project).assign(part=name) for name, table in written.items()]
+        pd.concat(marked[:2]).to_parquet(folder / ROWS_FILE, index=False)
+        say(
+            f"data: {len(labelled)} labelled rows -> {len(train)} train, {len(test)} test; contract and "
+            f"{len(findings)} gates hold" + ("" if reference else "; no champion to compare with")
+        )
         return {
             "source": tables.origin,
             "contract": "holds",
+            "compared_with_version": reference.version if reference else None,
+            "gates": [finding.record() for finding in findings],
             "rows_in": {name: len(table) for name, table in parts.items()},
             "rows_out": {name: len(table) for name, table in written.items()},
-            "test_rows_equal_to_a_train_row": len(twins.drop_duplicates()),
-            "reference_statistics": statistics(train),
+            "reference_statistics": statistics(train.drop(columns=project.id)),
         }
 
     return workspace.run("data", inputs, work, force=force)
 
 
+def _findings_beside(
+    broken: list[Violation], project: Project, labelled: pd.DataFrame, reference: Reference | None
+) -> list[Finding]:
+    """Return what the gates find in a table that breaks the contract, if it can be judged at all."""
+    if any(violation.structural for violation in broken):
+        return []
+    try:
+        _check_rows(labelled, project)
+        with warnings.catch_warnings(action="ignore"):  # of arithmetic on values that are out of range
+            return judge_data(project, labelled, *split(labelled, project), reference)
+    except (MlError, ValueError, TypeError):  # the contract's violations are what must be mended first
+        return []
+
+
+def _refuse(
+    project: Project, origin: str, broken: dict[str, list[Violation]], findings: list[Finding]
+) -> NoReturn:
+    """Tell every violation on a line of its own, then raise: for a broken contract ``MlError``."""
+    told = {f"{name} table ({origin})": violations for name, violations in broken.items() if violations}
+    refused = [finding for finding in findings if finding.violation]
+    for table, violations in told.items():
+        for violation in violations:
+            say(f"data:  refused  {table}: {violation}")
+    for finding in refused:
+        say(f"data:  refused  {finding.gate}: {finding.violation}")
+    reasons = [
+        f"{table}: breaks the contract: {violation}" for table, all_ in told.items() for violation in all_
+    ]
+    reasons += [f"{finding.gate}: {finding.violation}" for finding in refused]
+    more = f"; and {len(reasons) - MOST_TOLD} more problems, each on a line above"
+    line = "; ".join(reasons[:MOST_TOLD]) + (more if len(reasons) > MOST_TOLD else "")
+    if told:
+        raise MlError(line)
+    raise GateRefused(f"{line} (if this is right, change [data_gates] in {project.folder / 'project.toml'})")
+
+
 def split(labelled: pd.DataFrame, project: Project) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return train and test rows: ``test_share`` of each class, those whose hashed id ranks first.
+    """Return train and test rows: ``test_share`` of each class (of all rows in a regression), by hashed id.
 
     Ranking by a hash of seed and id, rather than shuffling, keeps a row on its side when rows are added
     tomorrow (but for a few at the boundary): the champion has then not been trained on the rows it is
     judged on.
     """
     order = labelled[project.id].map(lambda key: hashlib.sha256(f"{project.seed}:{key}".encode()).hexdigest())
-    rank = order.groupby(labelled[project.target]).rank(method="first")
-    size = labelled.groupby(project.target)[project.target].transform("size")
+    classes = labelled[project.target] if project.task == "classification" else order.map(lambda _: 0)
+    rank = order.groupby(classes).rank(method="first")
+    size = order.groupby(classes).transform("size")
     in_test = rank <= (size * project.split.test_share).round().clip(1)
     train, test = labelled[~in_test], labelled[in_test]
     shared = set(train[project.id]) & set(test[project.id])
@@ -82,25 +145,6 @@ def split(labelled: pd.DataFrame, project: Project) -> tuple[pd.DataFrame, pd.Da
             f"{len(shared)} ids are in train and test: '{project.id}' must be unique in the contract"
         )
     return train.reset_index(drop=True), test.reset_index(drop=True)
-
-
-def statistics(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return what drift is measured against: per column missing rows, deciles or the share of each value."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in table:
-        column = table[name]
-        entry: dict[str, Any] = {"rows": len(column), "missing": int(column.isna().sum())}
-        if types.is_numeric_dtype(column) and column.notna().any():
-            entry |= {
-                "mean": float(column.mean()),
-                "standard_deviation": float(column.std(ddof=0)),
-                "deciles": [float(value) for value in column.quantile([i / 10 for i in range(11)])],
-            }
-        if column.nunique() <= 20:
-            shares = column.value_counts(normalize=True).sort_index()
-            entry["shares"] = {str(value): float(share) for value, share in shares.items()}
-        found[str(name)] = entry
-    return found
 
 
 def _check_rows(labelled: pd.DataFrame, project: Project) -> None:
@@ -112,6 +156,8 @@ def _check_rows(labelled: pd.DataFrame, project: Project) -> None:
         raise MlError(
             f"labelled table: the target '{project.target}' has one class only: a model needs two to learn"
         )
+    if project.task == "regression":
+        return
     needed = project.training.folds + 1
     if classes.min() * (1 - project.split.test_share) < needed:
         raise MlError(

@@ -11,6 +11,7 @@ from ml.project import Project
 from ml.provenance import provenance
 from ml.registry import Registry
 from ml.workspace import (
+    ROWS_FILE,
     RUN_KEYS,
     StageResult,
     Workspace,
@@ -70,6 +71,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         (folder / "model.pkl").write_bytes(pickle.dumps(pipeline, protocol=5))
         write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
         shutil.copy(workspace.record_file("data"), folder / "data-manifest.json")
+        shutil.copy(workspace.folder("data") / ROWS_FILE, folder / ROWS_FILE)
         (folder / "project").mkdir()
         for file in project.declarations:
             shutil.copy(file, folder / "project" / file.name)

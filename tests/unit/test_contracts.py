@@ -62,10 +62,10 @@ def test_whole_numbers_are_taken_where_fractions_are_allowed(
     ("column", "values", "problem"),
     [
         ("Pclass", [1.5, 2.0, 3.0], "'Pclass' holds float64 values, the contract says int64"),
-        ("Age", ["old", "1", "2"], "'Age' holds str values ('old' in row 1), the contract says float64"),
+        ("Age", ["old", "1", "2"], "says float64: 1 values, the first in row 1: 'old'"),
         ("Age", [1.0, np.inf, 2.0], "'Age' has infinite values"),
         ("Age", [1.0, 1e300, 2.0], "'Age', less_than_or_equal_to(120): 1 values, the first in row 2"),
-        ("Sex", ["male", None, None], "'Sex' has 2 missing values, the first in row 2"),
+        ("Sex", ["male", None, None], "'Sex' has missing values: 2 values, the first in row 2, row 3"),
         ("PassengerId", [1, 1, 2], "'PassengerId', values must be unique: 2 values, the first in row 1"),
         ("PassengerId", [10**30, 1, 2], "'PassengerId' holds object values, the contract says int64"),
         ("Name", ["Kelly", "Kelly, Mr. J", "Kelly, Mr. K"], "'Name', str_matches"),
