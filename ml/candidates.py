@@ -5,7 +5,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.model_selection import ParameterGrid
 
 from ml.errors import MlError
@@ -51,7 +51,10 @@ def read_grid(project: Project) -> list[Candidate]:
     for name, grid in read_json(file).items():
         if not isinstance(grid, dict):
             raise MlError(f"{file}: {name}: expected an object of parameters, got {grid!r:.60}")
-        allowed = inspect.signature(_estimator_class(name, str(file)).__init__).parameters
+        found = _estimator_class(name, str(file))
+        if not _fits(found, project.task):
+            raise MlError(f"{file}: '{name}' is no {project.task} estimator of scikit-learn or catboost")
+        allowed = inspect.signature(found.__init__).parameters
         for parameter, values in grid.items():
             if parameter not in allowed:
                 raise MlError(f"{file}: {name} has no parameter '{parameter}'")
@@ -77,13 +80,13 @@ def make_estimator(candidate: Candidate, seed: int) -> BaseEstimator:
 def _estimator_class(name: str, file: str) -> Any:
     for module in MODULES:
         found = getattr(importlib.import_module(module), name, None)
-        if inspect.isclass(found) and _classifies(found):
+        if inspect.isclass(found):
             return found
-    raise MlError(f"{file}: '{name}' is no classifier of scikit-learn or catboost")
+    raise MlError(f"{file}: '{name}' is no estimator of scikit-learn or catboost")
 
 
-def _classifies(found: Any) -> bool:
+def _fits(found: Any, task: str) -> bool:
     try:
-        return is_classifier(found())
+        return is_classifier(found()) if task == "classification" else is_regressor(found())
     except (TypeError, AttributeError):
         return False

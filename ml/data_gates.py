@@ -56,7 +56,7 @@ class Reference:
 
 
 def champion_data(project: Project, channel: str) -> Reference | None:
-    """Return the data of the version that a channel serves, if there is one; an altered one raises ``MlError``."""
+    """Return the data of the version that a channel serves, if any; an altered one raises ``MlError``."""
     registry = Registry(project.name)
     version = registry.channel(channel).version
     if version is None:
@@ -67,7 +67,7 @@ def champion_data(project: Project, channel: str) -> Reference | None:
 
 
 def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
-    """Return two 64-bit hashes a row, ``id`` and ``content``: all but the id, so rows are compared without values."""
+    """Return two 64-bit hashes a row, ``id`` and ``content`` (all else): rows compared without values."""
     return pd.DataFrame(
         {
             "id": pd.util.hash_pandas_object(table[project.id], index=False).to_numpy(),

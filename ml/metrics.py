@@ -1,10 +1,12 @@
-"""Scores by scikit-learn's scorer names (greater is better), and how sure they are."""
+"""Scores (greater is better) and errors (less is better) by name, and how sure they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 
@@ -12,13 +14,14 @@ from ml.errors import MlError
 
 Scorer = Callable[[Any, Any, Any], float]
 RESAMPLES = 500
+CALIBRATION_BINS = 10
 
 
 class RecordedPredictions(ClassifierMixin, BaseEstimator):
     """Stands in for a fitted model and looks predictions up by row number: resampling costs nothing."""
 
     def __init__(
-        self, predictions: np.ndarray, probabilities: np.ndarray | None, classes: np.ndarray
+        self, predictions: np.ndarray, probabilities: np.ndarray | None, classes: np.ndarray | None
     ) -> None:
         """Keep the predictions, shape (rows,), and probabilities, shape (rows, classes), of a model."""
         self.predictions, self.probabilities, self.classes_ = predictions, probabilities, classes
@@ -27,7 +30,7 @@ class RecordedPredictions(ClassifierMixin, BaseEstimator):
     def of(cls, model: Any, features: pd.DataFrame) -> "RecordedPredictions":
         """Let ``model`` predict every row once."""
         probabilities = model.predict_proba(features) if hasattr(model, "predict_proba") else None
-        return cls(np.ravel(model.predict(features)), probabilities, model.classes_)
+        return cls(np.ravel(model.predict(features)), probabilities, getattr(model, "classes_", None))
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Return the recorded predictions of the given row numbers."""
@@ -41,24 +44,100 @@ class RecordedPredictions(ClassifierMixin, BaseEstimator):
 
 
 def scorer(name: str) -> Scorer:
-    """Return scikit-learn's scorer; an unknown name raises ``MlError``."""
+    """Return scikit-learn's scorer, greater is better; an unknown name raises ``MlError``."""
     if name not in get_scorer_names():
         raise MlError(
-            f"project.toml: unknown metric '{name}': take a scikit-learn scorer name, e.g. accuracy, f1"
+            f"project.toml: unknown metric '{name}': take a scikit-learn scorer name, e.g. accuracy, f1, r2"
         )
     return get_scorer(name)
 
 
+def error_measure(name: str) -> Scorer:
+    """Return what measures an error, less is better; an unknown name raises ``MlError``.
+
+    Names are those of scikit-learn's scorers without ``neg_`` (``log_loss``, ``mean_absolute_error``,
+    ``root_mean_squared_error``, …) and ``calibration_error``.
+    """
+    if name == "calibration_error":
+        return calibration_error
+    if f"neg_{name}" not in get_scorer_names():
+        raise MlError(
+            f"project.toml: unknown error '{name}': take calibration_error, log_loss, mean_absolute_error, "
+            "root_mean_squared_error or another scikit-learn scorer whose name begins with neg_"
+        )
+    negated = get_scorer(f"neg_{name}")
+    return lambda model, rows, target: -negated(model, rows, target)
+
+
+def calibration_error(model: Any, rows: Any, target: Any) -> float:
+    """Return the expected calibration error: how far stated probabilities are from what happens, 0 to 1.
+
+    Bins of equal numbers of rows, by the probability of the predicted class: Naeini et al., Obtaining well
+    calibrated probabilities using Bayesian binning (2015); Guo et al. (2017).
+    """
+    probabilities = model.predict_proba(rows)
+    confidence = probabilities.max(axis=1)
+    right = np.asarray(model.classes_)[probabilities.argmax(axis=1)] == np.asarray(target)
+    bins = np.array_split(np.argsort(confidence, kind="stable"), min(CALIBRATION_BINS, len(confidence)))
+    gaps = [len(one) * abs(confidence[one].mean() - right[one].mean()) for one in bins]
+    return float(sum(gaps) / len(confidence))
+
+
 def interval(name: str, recorded: RecordedPredictions, target: np.ndarray, seed: int) -> tuple[float, float]:
-    """Return the 95 % bootstrap percentile interval of a score.
+    """Return the 95 % bootstrap percentile interval of a score or an error.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. Rows are drawn with
     replacement ``RESAMPLES`` times; draws in which the score is not defined (one class only) are left out.
     """
-    random, score, scores = np.random.default_rng(seed), scorer(name), []
-    while len(scores) < RESAMPLES:
+    low, high = np.percentile(_resampled(name, recorded, target, seed), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def paired_interval(
+    name: str,
+    ours: RecordedPredictions,
+    theirs: RecordedPredictions,
+    target: np.ndarray,
+    seed: int,
+    certainty: float = 0.95,
+) -> tuple[float, float]:
+    """Return the bootstrap interval of the difference ours minus theirs, both scored on the same draws.
+
+    Source: Efron & Tibshirani (1993), chapter 13; Dietterich, Approximate statistical tests for comparing
+    supervised classification learning algorithms (1998), on why the comparison must be paired.
+    """
+    differences = _resampled(name, ours, target, seed) - _resampled(name, theirs, target, seed)
+    outside = (1 - certainty) / 2 * 100
+    low, high = np.percentile(differences, [outside, 100 - outside])
+    return float(low), float(high)
+
+
+def mcnemar(ours: np.ndarray, theirs: np.ndarray, target: np.ndarray) -> float:
+    """Return the one-sided p-value of the exact McNemar test that our classes are not worse than theirs.
+
+    Source: McNemar, Note on the sampling error of the difference between correlated proportions (1947), in
+    its exact binomial form. A small value says that ours are worse.
+    """
+    won = int(np.sum((ours == target) & (theirs != target)))
+    lost = int(np.sum((ours != target) & (theirs == target)))
+    return float(stats.binomtest(won, won + lost, alternative="less").pvalue) if won + lost else 1.0
+
+
+def _resampled(name: str, recorded: RecordedPredictions, target: np.ndarray, seed: int) -> np.ndarray:
+    if name == "accuracy":  # a mean over rows: no need to ask scikit-learn 500 times
+        right = recorded.predictions == target
+        return np.array([right[rows].mean() for rows in _draws(target, seed)])
+    score = scorer(name) if name in get_scorer_names() else error_measure(name)
+    # scikit-learn's checks of arguments would take half of the time, and every draw would pass them
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        return np.array([score(recorded, rows, target[rows]) for rows in _draws(target, seed)])
+
+
+def _draws(target: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    random = np.random.default_rng(seed)
+    drawn = 0
+    while drawn < RESAMPLES:
         rows = random.integers(0, len(target), len(target))
         if len(np.unique(target[rows])) > 1:
-            scores.append(score(recorded, rows, target[rows]))
-    low, high = np.percentile(scores, [2.5, 97.5])
-    return float(low), float(high)
+            drawn += 1
+            yield rows

@@ -47,10 +47,7 @@ class Bundle:
         """
         rows = typed_table(self.golden["rows"], self.request_contract)
         now, then = self.predict(rows), pd.DataFrame(self.golden["predictions"])
-        if list(now) != list(then) or list(now["prediction"]) != list(then["prediction"]):
-            return float("inf")
-        numbers = [name for name in now if str(name).startswith("probability_")]
-        return float(np.abs(now[numbers] - then[numbers]).to_numpy().max(initial=0.0))
+        return largest_difference(now, then, self.project)
 
 
 def build_pipeline(project: Project, estimator: BaseEstimator) -> Pipeline:
@@ -124,6 +121,23 @@ def predict(pipeline: Pipeline, project: Project, rows: pd.DataFrame) -> pd.Data
         for label, column in zip(estimator.classes_, estimator.predict_proba(features).T, strict=True):
             answers[f"probability_{label}"] = column
     return answers
+
+
+def answer_numbers(project: Project, answers: pd.DataFrame) -> list[str]:
+    """Return the columns of answers that hold numbers: probabilities, or what a regression says."""
+    if project.task == "regression":
+        return ["prediction"]
+    return [name for name in answers if str(name).startswith("probability_")]
+
+
+def largest_difference(one: pd.DataFrame, other: pd.DataFrame, project: Project) -> float:
+    """Return the largest difference of two tables of answers; a changed class or id counts as infinite."""
+    numbers = answer_numbers(project, one)
+    exact = [name for name in one if name not in numbers]
+    if list(one) != list(other) or not one[exact].equals(other[exact].astype(one[exact].dtypes)):
+        return float("inf")
+    difference = np.abs(one[numbers].to_numpy(float) - other[numbers].to_numpy(float))
+    return float("inf") if np.isnan(difference).any() else float(difference.max(initial=0.0))
 
 
 def load_bundle(folder: Path) -> Bundle:

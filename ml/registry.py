@@ -77,7 +77,14 @@ class Registry:
 
     def read(self, version: int) -> dict[str, Any]:
         """Return the verified ``version.json``; an altered version raises ``MlError``."""
-        return signing.verify(self.folder(version) / "version.json")
+        file = self.folder(version) / "version.json"
+        content = signing.verify(file)
+        if (content["project"], content["version"]) != (self.project, version):
+            raise MlError(
+                f"{file} is version {content['version']} of {content['project']}, and stands in the place of "
+                f"version {version} of {self.project}: remove this folder"
+            )
+        return content
 
     def find(self, identity: dict[str, Any]) -> int | None:
         """Return the newest version with these hashes of model, data and lock file, if there is one."""

@@ -11,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.model_selection import StratifiedKFold, cross_validate
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold, StratifiedKFold, cross_validate
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -22,13 +23,20 @@ from ml.model import build_pipeline
 from ml.project import Project
 
 
-def check_features(features: pd.DataFrame) -> None:
-    """Raise ``MlError`` if a feature has one value only (R1) or tells the same as another.
+def check_features(project: Project, features: pd.DataFrame) -> None:
+    """Raise ``MlError`` if a feature has one value only (R1), tells what another tells or misses values.
 
-    Two features tell the same if the values of one can be renamed into those of the other.
+    Two features tell the same if the values of one can be renamed into those of the other. How often a
+    feature that a function makes may be missing is in ``data_gates.max_missing``.
     """
     seen: dict[bytes, str] = {}
     for name in features:
+        missing, most = features[name].isna().mean(), project.data_gates.max_missing.get(str(name), 1.0)
+        if missing > most:
+            raise MlError(
+                f"feature '{name}' is missing in {missing:.1%} of the training rows, and "
+                f"data_gates.max_missing allows {most:.1%}: mend the function or source that makes it"
+            )
         codes, values = pd.factorize(features[name])
         if len(values) < 2:
             value = "no value at all" if len(values) == 0 else f"the one value {values[0]}"
@@ -85,11 +93,21 @@ def _started_deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def fit(project: Project, candidate: Candidate, rows: pd.DataFrame, target: pd.Series) -> Pipeline:
-    """Return the fitted pipeline; equal inputs give a pipeline that pickles to equal bytes."""
-    pipeline = build_pipeline(project, make_estimator(candidate, project.seed))
-    with threadpool_limits(1):
-        pipeline.fit(rows, target)
+def fit(
+    project: Project, candidate: Candidate, rows: pd.DataFrame, target: pd.Series, seed: int | None = None
+) -> Pipeline:
+    """Return the fitted pipeline; equal inputs give a pipeline that pickles to equal bytes.
+
+    An estimator that does not converge raises ``MlError``. The seed is the project's unless one is given.
+    """
+    pipeline = build_pipeline(project, make_estimator(candidate, project.seed if seed is None else seed))
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            pipeline.fit(rows, target)
+        except ConvergenceWarning as error:
+            reason = str(error).strip().splitlines()[0]
+            raise MlError(f"grid.json: {candidate} was stopped before it converged: {reason}") from error
     _forget_the_clock(pipeline[-1])
     return pipeline
 
@@ -103,10 +121,11 @@ def _trial(
     metrics: list[str],
 ) -> tuple[int, dict[str, Any]]:
     start = time.monotonic()
-    folds = StratifiedKFold(project.training.folds, shuffle=True, random_state=project.seed)
+    kind = StratifiedKFold if project.task == "classification" else KFold
+    folds = kind(project.training.folds, shuffle=True, random_state=project.seed)
     pipeline = build_pipeline(project, make_estimator(candidate, project.seed))
     try:
-        with threadpool_limits(1):
+        with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             scores = cross_validate(pipeline, rows, target, cv=folds, scoring=metrics, error_score="raise")
     except Exception as error:
         reason = str(error).strip().splitlines()[0]

@@ -114,6 +114,8 @@ class Workspace:
         if not file.exists():
             raise MlError(f"{file} is missing: {again} first")
         record = read_json(file)
+        if record.get("project") != self.project:
+            raise MlError(f"{file} is of project '{record.get('project')}', not {self.project}: {again}")
         for name, expected in _outputs(record).items():
             if not (file.parent / name).is_file() or digest(file.parent / name) != expected:
                 raise MlError(

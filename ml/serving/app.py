@@ -51,9 +51,12 @@ class Problem(BaseModel):
     detail: str | list[dict[str, Any]]
 
 
-def create_app(project: str, channel: str) -> FastAPI:
-    """Return the application that serves what a channel points to, and follows when the pointer moves."""
-    follower = Follower(Registry(project), channel)
+def create_app(project: str, channel: str, follower: Follower | None = None) -> FastAPI:
+    """Return the application that serves what a channel points to, and follows when the pointer moves.
+
+    A ``follower`` that holds a model already lets a candidate answer before it is registered.
+    """
+    follower = follower or Follower(Registry(project), channel)
     batcher = Batcher()
     metrics = _Metrics()
     code = code_digest()

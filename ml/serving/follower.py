@@ -64,6 +64,11 @@ class Follower:
         bundle = load_version(self.registry, version)
         if (difference := bundle.replay_golden()) > GOLDEN_TOLERANCE:
             raise MlError(f"its golden predictions come out otherwise here (by {difference:g})")
-        row = request_model(bundle.request_contract)
-        many = Annotated[list[row], Field(min_length=1)]  # type: ignore[valid-type]
-        return Served(version, bundle, TypeAdapter(row), TypeAdapter(many))
+        return ready(version, bundle)
+
+
+def ready(version: int, bundle: Bundle) -> Served:
+    """Return a model with what reads its requests."""
+    row = request_model(bundle.request_contract)
+    many = Annotated[list[row], Field(min_length=1)]  # type: ignore[valid-type]
+    return Served(version, bundle, TypeAdapter(row), TypeAdapter(many))

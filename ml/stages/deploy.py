@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from ml import signing
 from ml.console import say
 from ml.errors import GateRefused, MlError
 from ml.project import Project
@@ -24,6 +25,8 @@ def deploy_model(
     """
     project.check_channel(channel)
     verdict, model = workspace.record("quality"), workspace.record("train")
+    signing.verify(workspace.record_file("quality"))
+    signing.verify(workspace.record_file("train"))
     if verdict.get("blessed") is not True:
         raise GateRefused(
             "the candidate is not blessed: see the verdict of the quality stage; nothing was deployed"

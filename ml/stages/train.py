@@ -35,7 +35,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         "train.parquet": data["outputs"]["train.parquet"],
         **{name: declared[name] for name in ("contract.py", "features.py", "grid.json") if name in declared},
         "settings": project.model_dump(
-            mode="json", include={"task", "target", "id", "seed", "features", "training"}
+            mode="json", include={"task", "target", "id", "seed", "features", "training", "data_gates"}
         )
         | {"metrics": metrics},
         "code": code_digest(),
@@ -62,7 +62,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         started = time.monotonic()
         rows = pd.read_parquet(workspace.folder("data") / "train.parquet")
         target = rows.pop(project.target)
-        check_features(feature_table(project, rows))
+        check_features(project, feature_table(project, rows))
         trials = search(project, candidates, rows, target, metrics, folder / "trials.jsonl")
         best = max(trials, key=lambda number: trials[number]["scores"][project.training.metric]["mean"])
         searched = time.monotonic()

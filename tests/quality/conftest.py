@@ -1,18 +1,51 @@
 """What every test of a model is given: the candidate, the data, the champion, and ``gate`` to judge with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from ml.metrics import RecordedPredictions
+from ml.data_gates import fingerprints
+from ml.metrics import RecordedPredictions, scorer
 from ml.model import Bundle, load_bundle, load_version
 from ml.project import Project, find_project
 from ml.registry import Registry
-from ml.workspace import Workspace
+from ml.slices import slice_rows
+from ml.workspace import ROWS_FILE, Workspace, write_json
 
 Gate = Callable[..., None]
+Declared = Callable[[Any, str], Any]
+
+FEWEST_ROWS = 30  # to compare two models on
+NONE = pytest.param(None, id="none", marks=pytest.mark.skip(reason="project.toml declares none"))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The candidate and the champion on the test rows that neither was trained on."""
+
+    version: int
+    rows: np.ndarray
+    ours: RecordedPredictions
+    theirs: RecordedPredictions
+    target: np.ndarray
+
+    def part(self, mask: np.ndarray) -> "Comparison":
+        """Return the comparison on some of its rows."""
+        chosen = np.flatnonzero(mask)
+        ours, theirs = (
+            RecordedPredictions(
+                one.predictions[chosen],
+                None if one.probabilities is None else one.probabilities[chosen],
+                one.classes_,
+            )
+            for one in (self.ours, self.theirs)
+        )
+        return Comparison(self.version, self.rows[chosen], ours, theirs, self.target[chosen])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,6 +53,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--project", required=True)
     parser.addoption("--champion", type=int, help="the version to compare with, if there is one")
     parser.addoption("--build", required=True)
+    parser.addoption("--figures", required=True, help="the JSON file for what the report draws")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of every floor, ceiling, slice, sensitive column, damage and expectation declared."""
+    from ml.expectations import load_expectations
+
+    project = find_project(metafunc.config.getoption("--project"))
+    gates = project.gates
+    declared: dict[str, Callable[[], list[Any]]] = {
+        "floor_metric": lambda: sorted(gates.floors),
+        "ceiling_metric": lambda: sorted(gates.ceilings),
+        "slice_name": lambda: list(_slices(metafunc.config)) if gates.slices else [],
+        "sensitive": lambda: gates.fairness.sensitive if gates.fairness else [],
+        "damage": lambda: list(gates.max_damage),
+        "expectation": lambda: load_expectations(project),
+    }
+    for fixture, values in declared.items():
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, values() or [NONE], ids=_name)
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "name", value))
+
+
+def _slices(config: pytest.Config) -> dict[str, np.ndarray]:
+    project = find_project(config.getoption("--project"))
+    folder = Workspace(Path(config.getoption("--build")), project.name).folder("data")
+    assert project.gates.slices
+    return slice_rows(pd.read_parquet(folder / "test.parquet"), project.gates.slices)
 
 
 @pytest.fixture(scope="session")
@@ -35,16 +99,28 @@ def workspace(project: Project, pytestconfig: pytest.Config) -> Workspace:
 
 
 @pytest.fixture(scope="session")
+def figures(pytestconfig: pytest.Config) -> Iterator[dict[str, Any]]:
+    """What the report draws: tests add to it, and it is written when all have run."""
+    found: dict[str, Any] = {}
+    yield found
+    write_json(Path(pytestconfig.getoption("--figures")), found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _figures_are_written(figures: dict[str, Any]) -> None:
+    """Write the figures even if no test has any to add."""
+
+
+@pytest.fixture(scope="session")
 def candidate(workspace: Workspace) -> Bundle:
     """The model under test, loaded in this fresh process after its signature was verified."""
     return load_bundle(workspace.folder("train"))
 
 
 @pytest.fixture(scope="session")
-def champion(project: Project, pytestconfig: pytest.Config) -> Bundle | None:
-    """The model that the channel serves now, if there is one to compare with."""
-    version = pytestconfig.getoption("--champion")
-    return None if version is None else load_version(Registry(project.name), version)
+def train(workspace: Workspace) -> pd.DataFrame:
+    """The rows that the candidate was trained on, with the target."""
+    return pd.read_parquet(workspace.folder("data") / "train.parquet")
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +136,58 @@ def test_target(workspace: Workspace, project: Project) -> pd.Series:
 
 
 @pytest.fixture(scope="session")
+def slice_masks(pytestconfig: pytest.Config) -> dict[str, np.ndarray]:
+    """The held-out rows of each slice."""
+    return _slices(pytestconfig)
+
+
+@pytest.fixture(scope="session")
 def recorded(candidate: Bundle, test_rows: pd.DataFrame) -> RecordedPredictions:
     """What the candidate predicts for the held-out rows."""
     return RecordedPredictions.of(candidate.pipeline, test_rows)
 
 
+@pytest.fixture(scope="session")
+def test_score(project: Project, recorded: RecordedPredictions, test_target: pd.Series) -> float:
+    """The candidate's score on the held-out rows, by the metric of the training."""
+    everything = np.arange(len(test_target))
+    return float(scorer(project.training.metric)(recorded, everything, test_target.to_numpy()))
+
+
+@pytest.fixture(scope="session")
+def comparison(
+    project: Project,
+    pytestconfig: pytest.Config,
+    recorded: RecordedPredictions,
+    test_rows: pd.DataFrame,
+    test_target: pd.Series,
+) -> Comparison:
+    """The champion beside the candidate; skips the test if there is none, or nothing to compare them on."""
+    version = pytestconfig.getoption("--champion")
+    if project.gates.champion_tolerance is None:
+        pytest.skip("project.toml sets no gates.champion_tolerance")
+    if version is None:
+        pytest.skip("the channel has no other champion")
+    registry = Registry(project.name)
+    champion = load_version(registry, version)
+    known = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE).query("part == 'train'")["id"]
+    fresh = ~fingerprints(test_rows, project)["id"].isin(known).to_numpy()
+    if fresh.sum() < FEWEST_ROWS:
+        pytest.skip(f"version {version} was trained on all but {fresh.sum()} of the held-out rows")
+    missing = sorted(set(champion.request_contract.columns) - set(test_rows))
+    if missing:
+        pytest.skip(f"version {version} needs the column '{missing[0]}', which the data no longer has")
+    theirs = RecordedPredictions.of(champion.pipeline, test_rows)
+    everything = np.arange(len(test_rows))
+    return Comparison(version, everything, recorded, theirs, test_target.to_numpy()).part(fresh)
+
+
 @pytest.fixture
 def gate(record_property: Callable[[str, object], None]) -> Gate:
-    """Judge one figure: note it for the verdict, then fail the test if it misses its threshold."""
+    """Judge one figure: note it for the verdict, then fail the test if it misses its threshold.
+
+    With ``if_sure`` only a figure whose whole interval misses the threshold is refused.
+    """
 
     def judge(
         name: str,
@@ -76,17 +196,25 @@ def gate(record_property: Callable[[str, object], None]) -> Gate:
         at_least: float | None = None,
         at_most: float | None = None,
         interval: tuple[float, float] | None = None,
+        if_sure: bool = False,
         note: str = "",
     ) -> None:
         threshold, sign = (at_least, ">=") if at_least is not None else (at_most, "<=")
         assert threshold is not None, "a gate needs a threshold"
         for key, figure in (("gate", name), ("value", value), ("threshold", threshold)):
             record_property(key, figure)
+        record_property("direction", "at least" if at_least is not None else "at most")
         if interval:
             record_property("low", interval[0])
             record_property("high", interval[1])
         passed = value >= threshold if at_least is not None else value <= threshold
-        message = f"{value:.6g} {sign if passed else 'is not ' + sign} {threshold:.6g}{note and ' ' + note}"
+        told = f"{value:.6g} {sign if passed else 'is not ' + sign} {threshold:.6g}"
+        if not passed and if_sure and interval:
+            end = interval[1] if at_least is not None else interval[0]
+            passed = end >= threshold if at_least is not None else end <= threshold
+            sure = "but that may be chance" if passed else "and that is hardly chance"
+            told += f", {sure} ({interval[0]:.4g} to {interval[1]:.4g})"
+        message = told + (note and f" {note}")
         record_property("message", message)
         assert passed, f"{name}: {message}"
 
@@ -94,10 +222,21 @@ def gate(record_property: Callable[[str, object], None]) -> Gate:
 
 
 @pytest.fixture
-def declared() -> Callable[[float | None, str], float]:
+def warn(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+    """Note something that deserves a look but refuses nothing."""
+
+    def note(name: str, message: str) -> None:
+        for key, text in (("gate", name), ("warning", "yes"), ("message", message)):
+            record_property(key, text)
+
+    return note
+
+
+@pytest.fixture
+def declared() -> Declared:
     """Return a threshold, or skip the test if the project declares none."""
 
-    def threshold(value: float | None, key: str) -> float:
+    def threshold(value: Any, key: str) -> Any:
         if value is None:
             pytest.skip(f"project.toml sets no gates.{key}")
         return value

@@ -1,0 +1,74 @@
+"""Is the candidate no worse than what is served now, overall and on every slice? Both on the same rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ml.metrics import mcnemar, paired_interval, scorer
+from ml.project import Project
+from tests.quality.conftest import FEWEST_ROWS, Comparison
+
+LEAST_PROBABILITY = 0.01  # that a candidate no worse than the champion loses this clearly
+
+
+def test_no_worse_than_the_champion(
+    gate: Callable[..., None], project: Project, comparison: Comparison, figures: dict[str, Any]
+) -> None:
+    """The score is at most ``champion_tolerance`` below the champion's."""
+    metric = project.training.metric
+    ours, theirs = _scores(comparison, metric)
+    figures["champion"] = {
+        name: dict(zip(("candidate", "champion"), _scores(comparison, name), strict=True))
+        for name in sorted({metric, *project.gates.floors})
+    }
+    gate(
+        f"champion: {metric}, candidate minus champion",
+        ours - theirs,
+        at_least=-project.gates.champion_tolerance,
+        interval=paired_interval(metric, comparison.ours, comparison.theirs, comparison.target, project.seed),
+        note=f"({ours:.4f}; version {comparison.version} on the same {len(comparison.rows)} rows {theirs:.4f})",
+    )
+
+
+def test_not_surely_worse_than_the_champion(
+    gate: Callable[..., None], project: Project, comparison: Comparison
+) -> None:
+    """The rows on which only one of the two is right do not speak against the candidate (McNemar)."""
+    if project.task == "regression":
+        pytest.skip("McNemar's test compares classes")
+    p_value = mcnemar(comparison.ours.predictions, comparison.theirs.predictions, comparison.target)
+    gate("champion: McNemar p-value", p_value, at_least=LEAST_PROBABILITY)
+
+
+def test_no_slice_is_worse_than_the_champion(
+    slice_name: str,
+    gate: Callable[..., None],
+    project: Project,
+    comparison: Comparison,
+    slice_masks: dict[str, np.ndarray],
+) -> None:
+    """No slice loses for sure; the certainty is shared by all slices (Bonferroni)."""
+    part = comparison.part(slice_masks[slice_name][comparison.rows])
+    if len(part.rows) < FEWEST_ROWS or len(np.unique(part.target)) < 2:
+        pytest.skip(f"too few of its rows are new to version {comparison.version}")
+    metric = project.training.metric
+    ours, theirs = _scores(part, metric)
+    certainty = 1 - 0.05 / len(slice_masks)
+    gate(
+        f"champion: {metric} of {slice_name}",
+        ours - theirs,
+        at_least=-project.gates.champion_tolerance,
+        interval=paired_interval(metric, part.ours, part.theirs, part.target, project.seed, certainty),
+        if_sure=True,
+    )
+
+
+def _scores(comparison: Comparison, metric: str) -> tuple[float, float]:
+    everything = np.arange(len(comparison.rows))
+    ours, theirs = (
+        float(scorer(metric)(one, everything, comparison.target))
+        for one in (comparison.ours, comparison.theirs)
+    )
+    return ours, theirs

@@ -1,0 +1,16 @@
+"""Does the model behave as the project's ``expectations.py`` says, whatever the data says?"""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from ml.expectations import Expectation, share_broken
+from ml.model import Bundle
+
+
+def test_expectation(
+    expectation: Expectation, gate: Callable[..., None], candidate: Bundle, test_rows: pd.DataFrame
+) -> None:
+    """No row is answered against the expectation."""
+    share = share_broken(expectation, candidate, test_rows)
+    gate(f"expectation: {expectation.name}", share, at_most=0.0, note="(share of rows that break it)")

@@ -1,0 +1,39 @@
+"""Does a little damage to the rows do little damage to the model (R31)?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml.metrics import scorer
+from ml.model import Bundle
+from ml.project import Project
+from ml.robustness import DAMAGES, JUDGED_STRENGTH, STRENGTHS
+
+
+def test_damage(
+    damage: str,
+    gate: Callable[..., None],
+    project: Project,
+    candidate: Bundle,
+    test_rows: pd.DataFrame,
+    test_target: pd.Series,
+    test_score: float,
+    figures: dict[str, Any],
+) -> None:
+    """Damaged rows still get an answer each, and the score falls by no more than is allowed."""
+    score, curve = scorer(project.training.metric), {}
+    for strength in STRENGTHS:
+        random = np.random.default_rng(project.seed)
+        damaged = DAMAGES[damage](project, test_rows, strength, random)
+        answers = candidate.predict(damaged)
+        assert len(answers) == len(test_rows) and answers.notna().all(axis=None), "rows without an answer"
+        curve[strength] = float(score(candidate.pipeline, damaged, test_target))
+    figures.setdefault("robustness", {})[damage] = {"0": test_score} | {f"{k:g}": v for k, v in curve.items()}
+    gate(
+        f"robustness: loss by {damage}",
+        test_score - curve[JUDGED_STRENGTH],
+        at_most=project.gates.max_damage[damage],  # type: ignore[index]
+        note=f"(of {project.training.metric}, strength {JUDGED_STRENGTH:g})",
+    )

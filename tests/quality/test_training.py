@@ -1,0 +1,128 @@
+"""Is the model what training makes of these rows, by skill and not by luck?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import log_loss, mean_squared_error
+
+from ml import locations
+from ml.candidates import Candidate
+from ml.metrics import scorer
+from ml.model import Bundle, feature_table, largest_difference, predict
+from ml.project import Project
+from ml.search import fit
+from ml.workspace import digest
+
+OTHER_SEEDS = 2
+
+
+def test_made_under_this_lock(gate: Callable[..., None], candidate: Bundle) -> None:
+    """The versions it was trained with are those it is tested and served with (R11)."""
+    same = candidate.manifest["provenance"]["lock_sha256"] == digest(locations.LOCK_FILE)
+    gate("environment: trained under another lock", 0.0 if same else 1.0, at_most=0.0)
+
+
+def test_repeated_training_gives_the_same_model(
+    gate: Callable[..., None],
+    project: Project,
+    candidate: Bundle,
+    train: pd.DataFrame,
+    test_rows: pd.DataFrame,
+) -> None:
+    """Fitted anew as the manifest tells, on the training rows alone, it answers the same to the bit."""
+    again = predict(_fit(project, candidate, train), project, test_rows)
+    difference = largest_difference(candidate.predict(test_rows), again, project)
+    gate("reproducible: largest difference to a training repeated", difference, at_most=0.0)
+
+
+def test_seeds(
+    gate: Callable[..., None],
+    declared: Callable[..., float],
+    project: Project,
+    candidate: Bundle,
+    train: pd.DataFrame,
+    test_rows: pd.DataFrame,
+    test_target: pd.Series,
+    test_score: float,
+) -> None:
+    """Other seeds give models that are about as good: this one was not lucky."""
+    most = declared(project.gates.max_seed_spread, "max_seed_spread")
+    scores = [test_score] + [
+        scorer(project.training.metric)(
+            _fit(project, candidate, train, (project.seed + step) % 2**32), test_rows, test_target
+        )
+        for step in range(1, OTHER_SEEDS + 1)
+    ]
+    gate(f"seeds: spread of {project.training.metric}", float(np.ptp(scores)), at_most=most)
+
+
+def test_the_test_error_does_not_rise_while_training_goes_on(
+    gate: Callable[..., None],
+    declared: Callable[..., float],
+    project: Project,
+    candidate: Bundle,
+    train: pd.DataFrame,
+    test_rows: pd.DataFrame,
+    test_target: pd.Series,
+    figures: dict[str, Any],
+) -> None:
+    """The last step is not much worse than the best one on held-out rows (R31)."""
+    most = declared(project.gates.max_divergence, "max_divergence")
+    estimator = candidate.pipeline[-1]
+    staged = "staged_predict_proba" if project.task == "classification" else "staged_predict"
+    if not hasattr(estimator, staged):
+        pytest.skip(f"{candidate.manifest['estimator']} has no steps to watch")
+    error = log_loss if project.task == "classification" else mean_squared_error
+    known = {"labels": estimator.classes_} if project.task == "classification" else {}
+    curves = {}
+    for name, rows, target in (
+        ("training", train.drop(columns=project.target), train[project.target]),
+        ("test", test_rows, test_target),
+    ):
+        features = candidate.pipeline[:-1].transform(rows)
+        curves[name] = [float(error(target, step, **known)) for step in getattr(estimator, staged)(features)]
+    figures["training curve"] = curves
+    least = min(curves["test"])
+    gate(
+        "divergence: rise of the test error after its least",
+        (curves["test"][-1] - least) / least,
+        at_most=most,
+        note=f"(least at step {int(np.argmin(curves['test'])) + 1} of {len(curves['test'])})",
+    )
+
+
+def test_every_feature_helps(
+    warn: Callable[[str, str], None],
+    project: Project,
+    candidate: Bundle,
+    test_rows: pd.DataFrame,
+    test_target: pd.Series,
+    figures: dict[str, Any],
+) -> None:
+    """A feature that can be shuffled without loss is told; that refuses nothing (R34)."""
+    features = feature_table(candidate.project, test_rows)
+    found = permutation_importance(
+        candidate.pipeline[len(project.features.functions) :],
+        features,
+        test_target,
+        scoring=project.training.metric,
+        n_repeats=5,
+        random_state=project.seed,
+    )
+    figures["importance"] = {
+        name: {"mean": float(mean), "spread": float(spread)}
+        for name, mean, spread in zip(features, found.importances_mean, found.importances_std, strict=True)
+    }
+    useless = [str(name) for name, mean in zip(features, found.importances_mean, strict=True) if mean <= 0]
+    if useless:
+        warn("features that do not help", f"{', '.join(useless)}: shuffling them costs nothing")
+
+
+def _fit(project: Project, candidate: Bundle, train: pd.DataFrame, seed: int | None = None) -> Any:
+    manifest = candidate.manifest
+    chosen = Candidate(manifest["estimator"], manifest["parameters"])
+    return fit(project, chosen, train.drop(columns=project.target), train[project.target], seed)
