@@ -1,180 +1,215 @@
-"""The page of a build: what was trained, how it was judged, and pictures of it.
+"""The page of a build: the verdict, every gate, the champion beside the candidate, pictures, lineage.
 
-Pictures and style sheet are files beside the page, not parts of it: Jenkins shows published pages under a
-policy that forbids inline styles and inlined pictures.
+It is written twice. ``report.html`` holds all in one file, to mail or to keep. ``report/index.html`` has its
+style sheet and pictures beside it: Jenkins shows published pages under a policy that forbids inlined ones.
 """
 
+import base64
 import html
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
+from ml import plots
+from ml.metrics import RecordedPredictions
+from ml.model import Bundle, load_bundle
+from ml.project import Project
+from ml.provenance import build_text, commit_text
+from ml.workspace import Workspace, read_json
 
-from matplotlib import pyplot  # noqa: E402  (the backend is chosen first)
-from sklearn.inspection import permutation_importance  # noqa: E402
-from sklearn.metrics import ConfusionMatrixDisplay, RocCurveDisplay  # noqa: E402
-
-from ml.model import Bundle, load_bundle  # noqa: E402
-from ml.project import Project  # noqa: E402
-from ml.provenance import build_text, commit_text  # noqa: E402
-from ml.workspace import Workspace  # noqa: E402
-
-COLOUR = "#2b6cb0"
 STYLE = Path(__file__).with_suffix(".css")
+BAR_WIDTH = 120  # pixels
+COLOURS = {"passed": "#48bb78", "refused": "#e53e3e"}
 
 
 def write_report(folder: Path, project: Project, workspace: Workspace, verdict: dict[str, Any]) -> None:
-    """Write ``report.html`` and its pictures below ``report/`` into ``folder``."""
+    """Write ``report.html``, and ``report/index.html`` with its style sheet and pictures, into ``folder``."""
     bundle = load_bundle(workspace.folder("train"))
     test = pd.read_parquet(workspace.folder("data") / "test.parquet")
-    trials = [
-        json.loads(line)
-        for line in (workspace.folder("train") / "trials.jsonl").read_text("utf-8").splitlines()
-    ]
-    (folder / "report").mkdir()
-    shutil.copy(STYLE, folder / "report" / "style.css")
-    rows, target = test.drop(columns=project.target), test[project.target]
-    pictures = {
-        "confusion": ("Confusion matrix on the test rows", _confusion(bundle, rows, target)),
-        "importance": (
-            f"Loss of {project.training.metric} when a column is shuffled",
-            _importance(bundle, rows, target),
-        ),
-        "trials": ("All trials: score in cross-validation", _trials(trials, project.training.metric)),
-    }
-    if len(bundle.pipeline.classes_) == 2:
-        pictures = {"roc": ("ROC curve on the test rows", _roc(bundle, rows, target))} | pictures
-    for name, (_, figure) in pictures.items():
-        figure.savefig(folder / "report" / f"{name}.png", dpi=110)
+    figures = read_json(folder / "figures.json")
+    beside = folder / "report"
+    beside.mkdir()
+    shutil.copy(STYLE, beside / "style.css")
+    captions, inlined = {}, {}
+    for name, (caption, figure) in _pictures(project, workspace, bundle, test, figures).items():
+        buffer = BytesIO()
+        figure.savefig(buffer, dpi=110, format="png")
         pyplot.close(figure)
-    page = _page(
-        project,
-        bundle,
-        workspace.record("data"),
-        verdict,
-        {name: text for name, (text, _) in pictures.items()},
-    )
-    (folder / "report.html").write_text(page, encoding="utf-8")
-
-
-def _roc(bundle: Bundle, rows: pd.DataFrame, target: pd.Series) -> Any:
-    figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
-    RocCurveDisplay.from_estimator(
-        bundle.pipeline,
-        rows,
-        target,
-        ax=axes,
-        name=bundle.manifest["estimator"],
-        plot_chance_level=True,
-        curve_kwargs={"color": COLOUR},
-    )
-    return figure
-
-
-def _confusion(bundle: Bundle, rows: pd.DataFrame, target: pd.Series) -> Any:
-    figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
-    ConfusionMatrixDisplay.from_estimator(
-        bundle.pipeline, rows, target, ax=axes, cmap="Blues", colorbar=False
-    )
-    return figure
-
-
-def _importance(bundle: Bundle, rows: pd.DataFrame, target: pd.Series) -> Any:
-    project = bundle.project
-    found = permutation_importance(
-        bundle.pipeline, rows, target, scoring=project.training.metric, n_repeats=5, random_state=project.seed
-    )
-    table = pd.DataFrame({"mean": found.importances_mean, "spread": found.importances_std}, index=list(rows))
-    table = table[(table != 0).any(axis=1)].sort_values("mean")
-    figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
-    axes.barh(table.index, table["mean"], xerr=table["spread"], color=COLOUR, ecolor="#a0aec0")
-    axes.set_xlabel(f"mean loss of {project.training.metric}, 5 shuffles")
-    return figure
-
-
-def _trials(trials: list[dict[str, Any]], metric: str) -> Any:
-    table = pd.DataFrame(
-        [
-            (one["estimator"], one["scores"][metric]["mean"], one["scores"][metric]["standard_deviation"])
-            for one in trials
-        ],
-        columns=["estimator", "mean", "spread"],
-    )
-    order = table.groupby("estimator")["mean"].max().sort_values().index
-    figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
-    for place, estimator in enumerate(order):
-        mine = table[table["estimator"] == estimator].sort_values("mean", ignore_index=True)
-        heights = place + (mine.index - (len(mine) - 1) / 2) * 0.1
-        axes.errorbar(
-            mine["mean"], heights, xerr=mine["spread"], fmt="o", markersize=4, color=COLOUR, ecolor="#cbd5e0"
+        (beside / f"{name}.png").write_bytes(buffer.getvalue())
+        captions[name] = caption
+        inlined[name] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    data = workspace.record("data")
+    judgement, lineage = _judgement(project, data, verdict, figures), _lineage(bundle, data, verdict)
+    for file, style, source in (
+        (folder / "report.html", f"<style>{STYLE.read_text(encoding='utf-8')}</style>", inlined.__getitem__),
+        (beside / "index.html", '<link rel="stylesheet" href="style.css">', lambda name: f"{name}.png"),
+    ):
+        file.write_text(
+            _page(project.title, style, judgement, _gallery(captions, source), lineage), encoding="utf-8"
         )
-    axes.set_yticks(range(len(order)), [name.removesuffix("Classifier") for name in order])
-    axes.set_xlabel(f"{metric}: mean and deviation over the folds")
-    return figure
 
 
-def _page(
-    project: Project, bundle: Bundle, data: dict[str, Any], verdict: dict[str, Any], pictures: dict[str, str]
+def _pictures(
+    project: Project, workspace: Workspace, bundle: Bundle, test: pd.DataFrame, figures: dict[str, Any]
+) -> dict[str, tuple[str, Figure]]:
+    """Return caption and figure of each picture there is something to draw for."""
+    metric, target = project.training.metric, test[project.target]
+    recorded = RecordedPredictions.of(bundle.pipeline, test.drop(columns=project.target))
+    log = (workspace.folder("train") / "trials.jsonl").read_text("utf-8").splitlines()
+    overall = next(iter(figures.get("robustness", {}).values()), {}).get("0")
+    found: dict[str, tuple[str, Figure]] = {}
+    if project.task == "regression":
+        found["predictions"] = ("Test rows", plots.predicted_against_true(recorded, target))
+    else:
+        if recorded.probabilities is not None and len(bundle.pipeline.classes_) == 2:
+            found["curves"] = ("Curves on the test rows", plots.roc_and_precision_recall(recorded, target))
+            found["calibration"] = ("Are its probabilities true?", plots.calibration(recorded, target))
+        found["confusion"] = ("Confusion matrix on the test rows", plots.confusion(recorded, target))
+    if "slices" in figures:
+        found["slices"] = ("Slices of the test rows", plots.slices(figures["slices"], metric, overall))
+    if "robustness" in figures:
+        found["robustness"] = ("Damaged test rows", plots.robustness(figures["robustness"], metric))
+    if "importance" in figures:
+        found["importance"] = ("Features, by what they add", plots.importance(figures["importance"], metric))
+    if "training curve" in figures:
+        found["training"] = ("Does it still learn?", plots.training_curve(figures["training curve"]))
+    found["trials"] = ("All trials", plots.trials([json.loads(line) for line in log], metric))
+    return found
+
+
+def _judgement(
+    project: Project, data: dict[str, Any], verdict: dict[str, Any], figures: dict[str, Any]
 ) -> str:
+    gates = verdict["gates"]
+    word, style = ("blessed", "passed") if verdict["blessed"] else ("not blessed", "refused")
+    counts = {
+        outcome: sum(gate["outcome"] == outcome for gate in gates)
+        for outcome in ("passed", "refused", "warning", "not run")
+    }
+    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    refused = "".join(
+        f"<li><b>{html.escape(gate['gate'])}</b>: {html.escape(gate['message'])}</li>"
+        for gate in gates
+        if gate["outcome"] == "refused"
+    )
+    parts = [
+        f'<h1>{html.escape(project.title)}</h1><p class="verdict">The model is <span class="{style}">{word}'
+        f"</span>. Gates: {told}.</p>",
+        f"<ul>{refused}</ul>" if refused else "",
+        _champion(verdict["champion"], figures),
+        f"<h2>Gates</h2>{_gates(gates)}",
+        f"<h2>Data</h2>{_gates(data['gates'])}" if data["gates"] else "",
+    ]
+    return "".join(parts)
+
+
+def _champion(version: int | None, figures: dict[str, Any]) -> str:
+    if "champion" not in figures:
+        return ""
+    rows = [
+        [
+            name,
+            _number(both["candidate"]),
+            _number(both["champion"]),
+            _number(both["candidate"] - both["champion"]),
+        ]
+        for name, both in figures["champion"].items()
+    ]
+    head = ["score on the same rows", "candidate", f"champion (version {version})", "difference"]
+    return f"<h2>Candidate and champion</h2>{_table(head, rows)}"
+
+
+def _gates(gates: list[dict[str, Any]]) -> str:
+    """Return the gates, the refused ones first; those that were not run are folded away."""
+    rows = [
+        [
+            f'<span class="{gate["outcome"]}">{gate["outcome"]}</span>',
+            gate["gate"],
+            _number(gate["value"]),
+            _bar(gate),
+            _number(gate["threshold"]),
+            " to ".join(_number(end) for end in gate.get("interval") or []),
+            gate["message"],
+        ]
+        for outcome in ("refused", "warning", "passed")
+        for gate in gates
+        if gate["outcome"] == outcome
+    ]
+    left_out = [[gate["gate"], gate["message"]] for gate in gates if gate["outcome"] == "not run"]
+    header = ["outcome", "gate", "value", "", "threshold", "95 % interval", "in words"]
+    folded = (
+        f"<details><summary>{len(left_out)} not run</summary>{_table(['gate', 'why'], left_out)}</details>"
+    )
+    return f'<div class="gates">{_table(header, rows)}</div>' + (folded if left_out else "")
+
+
+def _bar(gate: dict[str, Any]) -> str:
+    """Return the value as a bar with a line at the threshold; attributes only, as Jenkins forbids styles."""
+    value, threshold = gate["value"], gate["threshold"]
+    if value is None or threshold is None:
+        return ""
+    low, high = min(0.0, value, threshold), max(value, threshold, 0.0)
+    scale = BAR_WIDTH / (high - low) if high > low else 0.0
+    zero, end, line = ((number - low) * scale for number in (0.0, value, threshold))
+    return (
+        f'<svg width="{BAR_WIDTH + 4}" height="14" role="img"><rect x="{min(zero, end) + 1:.1f}" y="3" '
+        f'width="{max(abs(end - zero), 1):.1f}" height="8" fill="{COLOURS.get(gate["outcome"], "#a0aec0")}"/>'
+        f'<rect x="{line:.1f}" y="0" width="2" height="14" fill="#1a202c"/></svg>'
+    )
+
+
+def _lineage(bundle: Bundle, data: dict[str, Any], verdict: dict[str, Any]) -> str:
     manifest, source, rows = bundle.manifest, bundle.manifest["provenance"], data["rows_out"]
     facts = {
         "Model": f"{manifest['estimator']} {json.dumps(manifest['parameters'])}",
         "sha256": bundle.sha256,
         "Trained": f"{manifest['finished']}, best of {manifest['trials']} trials",
         "Data": f"{data['source']}: {rows['train']} train rows, {rows['test']} test rows",
+        "Train rows sha256": manifest["data_sha256"]["train.parquet"],
         "Commit": commit_text(source),
+        "Environment": f"Python {source['python']}, requirements.txt {source['lock_sha256']}",
         "Jenkins build": build_text(source),
         "Champion": f"version {verdict['champion']}" if verdict["champion"] is not None else "none yet",
     }
-    gates = (
-        [
-            _gate_cell(gate),
-            gate["gate"],
-            _number(gate["value"]),
-            _number(gate["threshold"]),
-            " to ".join(_number(end) for end in gate["interval"] or []),
-            gate["message"],
-        ]
-        for gate in verdict["gates"]
+    return _table(
+        ["", ""], ([key, f"<code>{html.escape(str(value))}</code>"] for key, value in facts.items())
     )
-    word, style = ("blessed", "passed") if verdict["blessed"] else ("not blessed", "refused")
-    figures = "".join(
-        f'<figure><img src="report/{name}.png" alt=""><figcaption>{html.escape(text)}</figcaption></figure>'
-        for name, text in pictures.items()
+
+
+def _gallery(captions: dict[str, str], source: Callable[[str], str]) -> str:
+    return "".join(
+        f'<figure><img src="{source(name)}" alt="{html.escape(text)}"><figcaption>{html.escape(text)}'
+        "</figcaption></figure>"
+        for name, text in captions.items()
     )
-    summary = "".join(
-        f"<tr><th>{key}</th><td><code>{html.escape(str(value))}</code></td></tr>"
-        for key, value in facts.items()
-    )
+
+
+def _page(title: str, style: str, judgement: str, gallery: str, lineage: str) -> str:
     return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{html.escape(project.title)}</title>
-<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="report/style.css"></head>
-<body><h1>{html.escape(project.title)}</h1><p>The model is <span class="{style}">{word}</span>.</p>
-<table>{summary}</table>
-<h2>Gates</h2>{_table(["outcome", "gate", "value", "threshold", "95 % interval", "in words"], gates)}
-<h2>Pictures</h2><div class="pictures">{figures}</div></body></html>
+<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
+<meta name="viewport" content="width=device-width">{style}</head>
+<body>{judgement}<h2>Pictures</h2><div class="pictures">{gallery}</div><h2>Lineage</h2>{lineage}</body></html>
 """
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:
+    """Return a table; cells that are our own mark-up are taken as they are."""
+    ours = ("<span", "<svg", "<code")
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
     body = "".join(
         "<tr>"
-        + "".join(f"<td>{cell if cell.startswith('<span') else html.escape(cell)}</td>" for cell in row)
+        + "".join(f"<td>{cell if cell.startswith(ours) else html.escape(cell)}</td>" for cell in row)
         + "</tr>"
         for row in rows
     )
-    return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _gate_cell(gate: dict[str, Any]) -> str:
-    return f'<span class="{gate["outcome"].replace(" ", "-")}">{gate["outcome"]}</span>'
+    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _number(value: float | None) -> str:

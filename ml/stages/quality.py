@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,6 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
     }
 
     def work(folder: Path) -> dict[str, Any]:
-        from ml.report import write_report
-
         say("quality: running the tests of the model")
         junit = folder / "junit.xml"
         _run_tests(project, workspace, champion, junit, folder / "figures.json")
@@ -59,7 +58,13 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
             "gates": gates,
         }
         for gate in gates:
-            say(f"quality: {gate['outcome']:>8}  {gate['gate']}  {gate['message']}")
+            if gate["outcome"] != "not run":
+                say(f"quality: {gate['outcome']:>8}  {gate['gate']}  {gate['message']}")
+        left_out = Counter(gate["message"] for gate in gates if gate["outcome"] == "not run")
+        for reason, count in left_out.items():
+            say(f"quality:  not run  {count} gate{'s' if count > 1 else ''}: {reason}")
+        from ml.report import write_report
+
         write_report(folder, project, workspace, verdict)
         return verdict
 
@@ -142,8 +147,21 @@ def _run_tests(
     ]
     # A model is code: while it is tried, the key that could bless another is out of its reach.
     kept = {key: value for key, value in os.environ.items() if key not in ("ML_SIGNING_KEY", "ML_API_KEYS")}
-    done = subprocess.run(command, cwd=locations.ROOT, env=kept, capture_output=True, text=True, check=False)
-    (junit.parent / "pytest.log").write_text(done.stdout + done.stderr, encoding="utf-8")
-    if done.returncode not in (0, 1) or not junit.exists():
-        last = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise MlError(f"the tests of the model could not run (pytest exit {done.returncode}): {last[-1]}")
+    log = junit.parent / "pytest.log"
+    with (
+        open(log, "w", encoding="utf-8") as stream,
+        subprocess.Popen(
+            command, cwd=locations.ROOT, env=kept, stdout=stream, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            import ml.report  # noqa: F401  (takes seconds, which the tests take anyway)
+
+            process.wait()
+        except BaseException:
+            process.kill()
+            raise
+
+    if process.returncode not in (0, 1) or not junit.exists():
+        last = log.read_text(encoding="utf-8").strip().splitlines() or ["no output"]
+        raise MlError(f"the tests of the model could not run (pytest exit {process.returncode}): {last[-1]}")

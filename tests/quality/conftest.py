@@ -1,5 +1,8 @@
 """What every test of a model is given: the candidate, the data, the champion, and ``gate`` to judge with."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml import locations
 from ml.data_gates import fingerprints
 from ml.metrics import RecordedPredictions, scorer
 from ml.model import Bundle, load_bundle, load_version
@@ -20,6 +24,7 @@ from ml.workspace import ROWS_FILE, Workspace, write_json
 Gate = Callable[..., None]
 Declared = Callable[[Any, str], Any]
 
+ELSEWHERE = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "LANG": "C", "PYTHONHASHSEED": "1"}
 FEWEST_ROWS = 30  # to compare two models on
 NONE = pytest.param(None, id="none", marks=pytest.mark.skip(reason="project.toml declares none"))
 
@@ -115,6 +120,28 @@ def _figures_are_written(figures: dict[str, Any]) -> None:
 def candidate(workspace: Workspace) -> Bundle:
     """The model under test, loaded in this fresh process after its signature was verified."""
     return load_bundle(workspace.folder("train"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fresh_process(workspace: Workspace) -> Iterator[subprocess.Popen[str]]:
+    """A process in another time zone and locale that loads the model and answers, while other tests run."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.quality.fresh_process",
+        str(workspace.folder("train")),
+        str(workspace.folder("data") / "test.parquet"),
+    ]
+    with subprocess.Popen(
+        command,
+        cwd=locations.ROOT,
+        env=os.environ | ELSEWHERE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ def test_no_worse_than_the_champion(
         ours - theirs,
         at_least=-project.gates.champion_tolerance,
         interval=paired_interval(metric, comparison.ours, comparison.theirs, comparison.target, project.seed),
-        note=f"({ours:.4f}; version {comparison.version} on the same {len(comparison.rows)} rows {theirs:.4f})",
+        note=f"({ours:.4f}; version {comparison.version} on these {len(comparison.rows)} rows {theirs:.4f})",
     )
 
 

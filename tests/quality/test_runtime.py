@@ -1,10 +1,8 @@
 """Is the model fast and small enough, and does it say the same wherever it is asked?"""
 
 import json
-import os
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +13,6 @@ import pandas as pd
 import pytest
 import uvicorn
 
-from ml import locations
 from ml.contracts import records
 from ml.model import Bundle, largest_difference
 from ml.project import Project
@@ -25,26 +22,16 @@ from ml.serving.app import create_app
 from ml.serving.follower import Follower, ready
 from ml.workspace import Workspace
 
-ELSEWHERE = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "LANG": "C", "PYTHONHASHSEED": "1"}
 MOST_ROWS_A_REQUEST = 500
 ROWS_ALONE = 10
 
 
 @pytest.fixture(scope="session")
-def elsewhere(workspace: Workspace, candidate: Bundle) -> dict[str, Any]:
-    """What a fresh process in another time zone and locale finds: answers, seconds to load, memory."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.quality.fresh_process",
-        str(workspace.folder("train")),
-        str(workspace.folder("data") / "test.parquet"),
-    ]
-    done = subprocess.run(
-        command, cwd=locations.ROOT, env=os.environ | ELSEWHERE, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, (done.stderr.strip().splitlines() or ["no output"])[-1]
-    found: dict[str, Any] = json.loads(done.stdout)
+def elsewhere(fresh_process: subprocess.Popen[str]) -> dict[str, Any]:
+    """What the fresh process found: answers, seconds to load, memory."""
+    told, complaint = fresh_process.communicate()
+    assert fresh_process.returncode == 0, (complaint.strip().splitlines() or ["no output"])[-1]
+    found: dict[str, Any] = json.loads(told)
     return found
 
 
