@@ -17,7 +17,7 @@ RESAMPLES = 500
 CALIBRATION_BINS = 10
 
 
-class RecordedPredictions(ClassifierMixin, BaseEstimator):
+class RecordedPredictions(BaseEstimator):
     """Stands in for a fitted model and looks predictions up by row number: resampling costs nothing."""
 
     def __init__(
@@ -26,11 +26,18 @@ class RecordedPredictions(ClassifierMixin, BaseEstimator):
         """Keep the predictions, shape (rows,), and probabilities, shape (rows, classes), of a model."""
         self.predictions, self.probabilities, self.classes_ = predictions, probabilities, classes
 
-    @classmethod
-    def of(cls, model: Any, features: pd.DataFrame) -> "RecordedPredictions":
+    @staticmethod
+    def of(model: Any, features: pd.DataFrame) -> "RecordedPredictions":
         """Let ``model`` predict every row once."""
         probabilities = model.predict_proba(features) if hasattr(model, "predict_proba") else None
-        return cls(np.ravel(model.predict(features)), probabilities, getattr(model, "classes_", None))
+        classes = getattr(model, "classes_", None)
+        kind = RecordedPredictions if classes is None else RecordedClasses
+        return kind(np.ravel(model.predict(features)), probabilities, classes)
+
+    def part(self, rows: np.ndarray) -> "RecordedPredictions":
+        """Return what was recorded for some row numbers, numbered anew."""
+        probabilities = None if self.probabilities is None else self.probabilities[rows]
+        return type(self)(self.predictions[rows], probabilities, self.classes_)
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Return the recorded predictions of the given row numbers."""
@@ -41,6 +48,10 @@ class RecordedPredictions(ClassifierMixin, BaseEstimator):
         if self.probabilities is None:
             raise MlError("this estimator gives no probabilities, and the metric needs them")
         return self.probabilities[rows]
+
+
+class RecordedClasses(ClassifierMixin, RecordedPredictions):
+    """Recorded predictions of a classifier: scikit-learn's scorers ask what kind of model they score."""
 
 
 def scorer(name: str) -> Scorer:

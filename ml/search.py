@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 from joblib import Parallel, delayed
+from pandas.api import types
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold, StratifiedKFold, cross_validate
 from sklearn.pipeline import Pipeline
@@ -22,11 +23,14 @@ from ml.errors import MlError
 from ml.model import build_pipeline
 from ml.project import Project
 
+MOST_RENAMED = 20  # different values: more of them do not fall into the same order by design
+
 
 def check_features(project: Project, features: pd.DataFrame) -> None:
     """Raise ``MlError`` if a feature has one value only (R1), tells what another tells or misses values.
 
-    Two features tell the same if the values of one can be renamed into those of the other. How often a
+    Two features tell the same if the values of one can be renamed into those of the other; of numbers that
+    are nearly all different this is asked only for a renaming along a line. How often a
     feature that a function makes may be missing is in ``data_gates.max_missing``.
     """
     seen: dict[bytes, str] = {}
@@ -44,11 +48,18 @@ def check_features(project: Project, features: pd.DataFrame) -> None:
                 f"feature '{name}' is constant in the training data ({value}): mend the function or source "
                 "that makes it, or take it out of [features] in project.toml"
             )
-        if (twin := seen.setdefault(codes.tobytes(), str(name))) != name:
+        twin = seen.setdefault(codes.tobytes(), str(name))
+        if twin != name and (len(values) <= MOST_RENAMED or _on_a_line(features[twin], features[name])):
             raise MlError(
                 f"features '{twin}' and '{name}' are duplicates in the training data: take one out of "
                 "[features] in project.toml"
             )
+
+
+def _on_a_line(one: pd.Series, other: pd.Series) -> bool:
+    if not (types.is_numeric_dtype(one) and types.is_numeric_dtype(other)):
+        return True
+    return bool(abs(one.corr(other)) > 1 - 1e-9)
 
 
 def search(

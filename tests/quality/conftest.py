@@ -42,14 +42,7 @@ class Comparison:
     def part(self, mask: np.ndarray) -> "Comparison":
         """Return the comparison on some of its rows."""
         chosen = np.flatnonzero(mask)
-        ours, theirs = (
-            RecordedPredictions(
-                one.predictions[chosen],
-                None if one.probabilities is None else one.probabilities[chosen],
-                one.classes_,
-            )
-            for one in (self.ours, self.theirs)
-        )
+        ours, theirs = self.ours.part(chosen), self.theirs.part(chosen)
         return Comparison(self.version, self.rows[chosen], ours, theirs, self.target[chosen])
 
 

@@ -32,11 +32,7 @@ def test_slice(
     target = test_target.to_numpy()[rows]
     if len(np.unique(target)) < 2:
         pytest.skip("all its rows have the same target")
-    part = RecordedPredictions(
-        recorded.predictions[rows],
-        None if recorded.probabilities is None else recorded.probabilities[rows],
-        recorded.classes_,
-    )
+    part = recorded.part(rows)
     value = float(scorer(metric)(part, np.arange(len(rows)), target))
     low, high = interval(metric, part, target, project.seed)
     figures.setdefault("slices", {})[slice_name] = {
