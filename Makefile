@@ -16,7 +16,7 @@ endif
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
-.PHONY: run test stop install lock help projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback \
+.PHONY: run test stop install lock help projects nightly-projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback \
     jenkins-up jenkins-down jenkins-logs jenkins-local jenkins-local-stop jenkins-test jenkins-tools
 
 help:  ## list the targets
@@ -36,6 +36,9 @@ rollback: $(INSTALLED)  ## return the channel to the version before, or to ROLLB
 
 projects: $(INSTALLED)  ## list the projects
 	@$(PYTHON) -m ml projects
+
+nightly-projects: $(INSTALLED)  ## list those that the job `nightly` trains
+	@$(PYTHON) -m ml projects --nightly
 
 $(STAGES): $(INSTALLED)
 	@$(PYTHON) -m ml $@

@@ -144,7 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--first", type=_count, metavar="N", help="only the first N rows")
     sub = add("show", "show versions and channels, or the lineage of one version", _show)
     sub.add_argument("version", type=_count, nargs="?", help="a version's number")
-    add("projects", "list the projects", _projects)
+    sub = add("projects", "list the projects", _projects)
+    sub.add_argument("--nightly", action="store_true", help="only those that the job `nightly` trains")
     return parser
 
 
@@ -280,5 +281,6 @@ def _show(options: argparse.Namespace) -> None:
 def _projects(options: argparse.Namespace) -> None:
     from ml.project import find_project, project_names
 
-    for name in project_names():
-        print(f"{name:<16} {find_project(name).title}")
+    for project in map(find_project, project_names()):
+        if project.nightly or not options.nightly:
+            print(f"{project.name:<20} {project.title}")

@@ -161,6 +161,7 @@ class Gates(Settings):
     max_divergence: float | None = Field(default=None, gt=0)
     max_seed_spread: float | None = Field(default=None, gt=0)
     champion_tolerance: float | None = Field(default=None, ge=0)
+    min_mcnemar_p: float | None = Field(default=None, gt=0, lt=1)
     slices: Slices | None = None
     fairness: Fairness | None = None
     max_damage: dict[Damage, float] = {}
@@ -223,6 +224,8 @@ class Project(Settings):
                 raise ValueError(f"the {role} '{column}' must not be a feature")
         if self.gates.fairness and self.task != "classification":
             raise ValueError("gates.fairness compares rates of classes: it needs a classification")
+        if self.gates.min_mcnemar_p and self.task != "classification":
+            raise ValueError("gates.min_mcnemar_p compares classes: it needs a classification")
         return self
 
 

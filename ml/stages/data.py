@@ -55,7 +55,7 @@ def build_data(
             mode="json", include={"task", "target", "id", "seed", "split", "data_gates", "personal"}
         ),
         "keys": {join.file: digest(project.folder / join.file) for join in project.data_gates.keys},
-        "champion": reference.manifest["outputs"] if reference else None,
+        "champion": _compared_with(workspace, reference, labelled),
         "today": now()[:10] if project.data_gates.timeliness else None,
         "csv": csv,
         "code": code_digest(),
@@ -88,6 +88,16 @@ def build_data(
         }
 
     return workspace.run("data", inputs, work, force=force)
+
+
+def _compared_with(workspace: Workspace, reference: Reference | None, labelled: pd.DataFrame) -> Any:
+    """Return what stands for the champion's data: data that was deployed since is not compared with itself."""
+    if reference is None:
+        return None
+    kept = workspace.kept("data")
+    if kept and reference.manifest["inputs"]["tables"]["labelled"] == _table_digest(labelled):
+        return kept["inputs"]["champion"]
+    return reference.manifest["outputs"]
 
 
 def _findings_beside(

@@ -331,7 +331,7 @@ def test_a_channel_is_taken_back(live: Live, first: dict[str, Any]) -> None:
     folder = live.checkout / "ml" / "projects" / live.project
     (folder / "grid.json").write_text(json.dumps({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}}))
     live.push(
-        f"ml/projects/{live.project}/project.toml", "champion_tolerance = 0.0 ", "champion_tolerance = 1.0 "
+        f"ml/projects/{live.project}/project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 "
     )
     second = live.build()
     assert second["result"] == "SUCCESS", second["console"]

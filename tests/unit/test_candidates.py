@@ -30,9 +30,9 @@ def test_a_grid_is_every_combination(site: Site) -> None:
 @pytest.mark.parametrize(
     ("grid", "problem"),
     [
-        ({"NoSuchClassifier": {}}, "'NoSuchClassifier' is no classifier of scikit-learn or catboost"),
-        ({"LinearRegression": {}}, "'LinearRegression' is no classifier"),
-        ({"os": {}}, "'os' is no classifier"),
+        ({"NoSuchClassifier": {}}, "'NoSuchClassifier' is no estimator of scikit-learn or catboost"),
+        ({"LinearRegression": {}}, "'LinearRegression' is no classification estimator"),
+        ({"os": {}}, "'os' is no estimator"),
         ({"LogisticRegression": {"depth": [1]}}, "LogisticRegression has no parameter 'depth'"),
         ({"CatBoostClassifier": {"max_deph": [1]}}, "CatBoostClassifier has no parameter 'max_deph'"),
         ({"LogisticRegression": {"C": 1}}, "LogisticRegression.C: expected a list of values, got 1"),

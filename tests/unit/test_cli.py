@@ -74,4 +74,7 @@ def test_jenkins_parameters_are_the_defaults(
 
 def test_projects_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["projects"]) == 0
-    assert "titanic" in capsys.readouterr().out
+    assert {"titanic", "temperature-noisy"} <= set(capsys.readouterr().out.split())
+    assert main(["projects", "--nightly"]) == 0
+    nightly = set(capsys.readouterr().out.split())
+    assert "titanic" in nightly and "temperature-noisy" not in nightly

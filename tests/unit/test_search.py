@@ -32,19 +32,35 @@ def test_the_features_of_the_titanic_pass() -> None:
     project = find_project("titanic")
     from ml.model import feature_table
 
-    check_features(feature_table(project, pd.read_csv(project.folder / "data" / "train.csv")))
+    check_features(project, feature_table(project, pd.read_csv(project.folder / "data" / "train.csv")))
 
 
 def test_a_constant_feature_is_named() -> None:
     with pytest.raises(MlError, match=r"feature 'Sex' is constant in the training data \(the one value 0\)"):
-        check_features(pd.DataFrame({"Sex": [0, 0, 0], "Age": [1, 2, 3]}))
+        check_features(find_project("titanic"), pd.DataFrame({"Sex": [0, 0, 0], "Age": [1, 2, 3]}))
     with pytest.raises(MlError, match="feature 'Age' is constant .*no value at all"):
-        check_features(pd.DataFrame({"Sex": [0, 1, 0], "Age": [None, None, None]}))
+        check_features(find_project("titanic"), pd.DataFrame({"Sex": [0, 1, 0], "Age": [None, None, None]}))
 
 
 def test_a_relabelled_copy_is_a_duplicate() -> None:
     with pytest.raises(MlError, match="features 'Sex' and 'Gender' are duplicates"):
-        check_features(pd.DataFrame({"Sex": ["m", "f", None, "m"], "Gender": [1.0, 0.0, None, 1.0]}))
+        check_features(
+            find_project("titanic"),
+            pd.DataFrame({"Sex": ["m", "f", None, "m"], "Gender": [1.0, 0.0, None, 1.0]}),
+        )
+
+
+def test_numbers_that_are_all_different_are_duplicates_only_along_a_line() -> None:
+    numbers = pd.Series(range(30), dtype=float)
+    check_features(find_project("titanic"), pd.DataFrame({"a": numbers, "b": numbers**2}))
+    with pytest.raises(MlError, match="features 'a' and 'b' are duplicates"):
+        check_features(find_project("titanic"), pd.DataFrame({"a": numbers, "b": 3 - 2 * numbers}))
+
+
+def test_a_feature_that_loses_values_is_named() -> None:
+    features = pd.DataFrame({"Title": ["Mr", None, "Mrs"], "Pclass": [1, 2, 3]})
+    with pytest.raises(MlError, match="feature 'Title' is missing in 33.3% of the training rows"):
+        check_features(find_project("titanic"), features)
 
 
 def test_the_course_s_always_zero_sex_does_not_pass(built: Site, error_of: object) -> None:
