@@ -16,7 +16,7 @@ endif
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
-.PHONY: run test stop install lock help projects nightly-projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback \
+.PHONY: run test sabotage stop install lock help projects nightly-projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback \
     jenkins-up jenkins-down jenkins-logs jenkins-local jenkins-local-stop jenkins-test jenkins-tools
 
 help:  ## list the targets
@@ -27,6 +27,9 @@ run: $(INSTALLED)  ## all stages, from raw data to a service that answers
 
 test: $(INSTALLED)  ## the whole test suite
 	@$(PYTHON) -m pytest
+
+sabotage: $(INSTALLED)  ## break data, code, model and environment on purpose: who notices? (half an hour)
+	@$(PYTHON) -m tests.sabotage
 
 stop: $(INSTALLED)  ## stop the service
 	@$(PYTHON) -m ml serve --stop

@@ -79,7 +79,10 @@ def make_estimator(candidate: Candidate, seed: int) -> BaseEstimator:
 
 def _estimator_class(name: str, file: str) -> Any:
     for module in MODULES:
-        found = getattr(importlib.import_module(module), name, None)
+        try:
+            found = getattr(importlib.import_module(module), name, None)
+        except ImportError as error:
+            raise MlError(f"{file}: {name}: {error}: install requirements.txt anew") from error
         if inspect.isclass(found):
             return found
     raise MlError(f"{file}: '{name}' is no estimator of scikit-learn or catboost")

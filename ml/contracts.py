@@ -91,7 +91,8 @@ def examine(
     """Return ``table`` in the contract's order and types, and every deviation from the contract.
 
     Only lossless changes of type are made: whole numbers to float, and a column without any value to the
-    type the contract gives it. Values of ``personal`` columns are not told.
+    type the contract gives it. Columns more are left out if the contract says ``strict = "filter"``. Values
+    of ``personal`` columns are not told.
     """
     table = table.copy()
     for name, column in contract.columns.items():
@@ -100,6 +101,8 @@ def examine(
             whole_numbers = types.is_float_dtype(wanted) and types.is_integer_dtype(table[name])
             if whole_numbers or (not types.is_integer_dtype(wanted) and table[name].isna().all()):
                 table[name] = table[name].astype(wanted)
+    if contract.strict == "filter":
+        table = table[[name for name in table if name in contract.columns]]
     violations = _contract_violations(table, contract, personal)
     return table[[name for name in contract.columns if name in table]], violations
 

@@ -91,7 +91,7 @@ def build_data(
 
 
 def _compared_with(workspace: Workspace, reference: Reference | None, labelled: pd.DataFrame) -> Any:
-    """Return what stands for the champion's data: data that was deployed since is not compared with itself."""
+    """Return what stands for the champion's data: data deployed since is not compared with itself."""
     if reference is None:
         return None
     kept = workspace.kept("data")

@@ -16,9 +16,9 @@ class Days(pa.DataFrameModel):
     Temperature: float = pa.Field(ge=-90, le=60, description="°C, the mean of the day")
 
     class Config:
-        """No column more, no column less."""
+        """No column less; columns more are left out."""
 
-        strict = True
+        strict = "filter"
 
     @pa.dataframe_check(name="YesterdayLow <= YesterdayHigh")
     def low_before_high(cls, days: pd.DataFrame) -> pd.Series:

@@ -27,6 +27,6 @@ class Passengers(pa.DataFrameModel):
     )
 
     class Config:
-        """No column more, no column less."""
+        """No column less; columns more are left out."""
 
-        strict = True
+        strict = "filter"

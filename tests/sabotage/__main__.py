@@ -1,0 +1,113 @@
+"""Break everything on purpose and print who noticed: ``make sabotage``.
+
+Every fault and every harmless change is done to a copy of the repository in which the real commands run. Give
+words to run only what has them in its name.
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from ml.console import progress, results
+from tests.sabotage.faults import FAULTS, Fault
+from tests.sabotage.harmless import HARMLESS, RESAMPLED, Harmless, resample
+from tests.sabotage.sandbox import STAGES, Sandbox, make_base
+
+AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one change: the stage that stopped it, if any, whether that is right, what was said."""
+
+    change: Fault | Harmless
+    stopped: str
+    right: bool
+    said: str
+
+
+def try_fault(base: Sandbox, fault: Fault, folder: Path) -> Outcome:
+    """Break a copy and run the stages; right is only the stage that must stop it, with its reason."""
+    sandbox = base.copy(folder, fault.project)
+    held = fault.breaks(sandbox)
+    stopped, said = sandbox.ends(fault.start)
+    executed = (folder / "pwned").exists()  # what no pickle may leave behind
+    del held
+    shutil.rmtree(folder)
+    line = next((line for line in reversed(said.splitlines()) if line.startswith("error: ")), said[-300:])
+    right = stopped == fault.stage and fault.told in said and "Traceback" not in said and not executed
+    return Outcome(fault, stopped, right, line)
+
+
+def try_harmless(base: Sandbox, change: Harmless, folder: Path) -> Outcome:
+    """Change a copy and run the stages; right is that none stops."""
+    sandbox = base.copy(folder, change.project)
+    change.change(sandbox)
+    stopped, said = sandbox.ends(change.start, change.last)
+    shutil.rmtree(folder)
+    return Outcome(change, stopped, not stopped, said.splitlines()[-1] if said else "")
+
+
+def main(words: list[str]) -> int:
+    """Run everything, print the matrix; return 0 if every fault was caught and nothing harmless stopped."""
+
+    def wanted(changes: Iterable[Any]) -> list[Any]:
+        return [one for one in changes if not words or any(word in one.name for word in words)]
+
+    faults, harmless = wanted(FAULTS), wanted([*HARMLESS, *map(resample, range(RESAMPLED))])
+    with tempfile.TemporaryDirectory(prefix="sabotage-") as folder_name:
+        folder = Path(folder_name)
+        base = make_base(folder / "base")
+        tasks: list[Callable[[], Outcome]] = [
+            lambda one=one, number=number: try_fault(base, one, folder / f"fault-{number}")  # type: ignore[misc]
+            for number, one in enumerate(faults)
+        ]
+        tasks += [
+            lambda one=one, number=number: try_harmless(base, one, folder / f"harmless-{number}")  # type: ignore[misc]
+            for number, one in enumerate(harmless)
+        ]
+        with ThreadPoolExecutor(AT_ONCE) as pool, progress("sabotage", len(tasks)) as advance:
+            outcomes = []
+            for outcome in pool.map(lambda task: task(), tasks):
+                outcomes.append(outcome)
+                advance(outcome.change.name)
+    return report(outcomes)
+
+
+def report(outcomes: list[Outcome]) -> int:
+    """Print fault by stage, harmless changes and the sums; return 1 if anything was not as it must be."""
+    caught = [one for one in outcomes if isinstance(one.change, Fault)]
+    passed = [one for one in outcomes if isinstance(one.change, Harmless)]
+    matrix = Table("family", "fault", *STAGES, "")
+    for one in caught:
+        cells = ["x" if stage == one.stopped else "" for stage in STAGES]
+        verdict = "caught" if one.right else "missed" if not one.stopped else "caught for another reason"
+        matrix.add_row(one.change.family, one.change.name, *cells, verdict)
+    results.print(matrix)
+    for one in outcomes:
+        if not one.right:
+            results.print(
+                f"{one.change.name}: stopped at {one.stopped or 'no stage'}: {one.said}", markup=False
+            )
+    sums = Table("family", "caught", "tried")
+    for family in dict.fromkeys(one.change.family for one in caught):
+        mine = [one for one in caught if one.change.family == family]
+        sums.add_row(family, str(sum(one.right for one in mine)), str(len(mine)))
+    sums.add_row("all", str(sum(one.right for one in caught)), str(len(caught)))
+    results.print(sums)
+    clean = [one for one in passed if one.change.name.startswith("resampled data")]
+    changed = [one for one in passed if one not in clean]
+    for name, group in (("harmless changes", changed), ("resampled clean data sets", clean)):
+        results.print(f"false alarms: {sum(not one.right for one in group)} of {len(group)} {name}")
+    return 0 if all(one.right for one in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

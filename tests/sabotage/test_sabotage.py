@@ -1,0 +1,59 @@
+"""A sample of ``make sabotage``: two faults of each family and two harmless changes."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.sabotage.__main__ import try_fault, try_harmless
+from tests.sabotage.faults import FAULTS, Fault
+from tests.sabotage.harmless import HARMLESS, RESAMPLED, Harmless
+from tests.sabotage.sandbox import STAGES, Sandbox, make_base
+
+pytestmark = pytest.mark.slow
+
+SAMPLE = [
+    "columns SibSp and Parch swapped",
+    "a stale file",
+    "5 % flipped",
+    "shuffled in new rows",
+    "sex always 0, as in the course",
+    "fitted on the test rows too",
+    "stopped early: a linear model",
+    "model that runs a command",
+    "verdict blessed by hand",
+    "version number used twice",
+    "lock moved after the training",
+    "library of a candidate missing",
+]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """Return the sandbox that each test copies."""
+    return make_base(tmp_path_factory.mktemp("sabotage") / "base")
+
+
+@pytest.mark.parametrize("fault", [one for one in FAULTS if one.name in SAMPLE], ids=lambda one: one.name)
+def test_a_fault_is_stopped_by_the_stage_whose_job_it_is(base: Sandbox, tmp_path: Path, fault: Fault) -> None:
+    outcome = try_fault(base, fault, tmp_path / "copy")
+    assert outcome.right, f"stopped at {outcome.stopped or 'no stage'}: {outcome.said}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [one for one in HARMLESS if one.name in ("a column more", "another seed")],
+    ids=lambda one: one.name,
+)
+def test_a_harmless_change_passes(base: Sandbox, tmp_path: Path, change: Harmless) -> None:
+    outcome = try_harmless(base, change, tmp_path / "copy")
+    assert outcome.right, f"stopped at {outcome.stopped}: {outcome.said}"
+
+
+def test_the_table_is_as_wide_as_it_claims() -> None:
+    families = Counter(fault.family for fault in FAULTS)
+    assert set(families) == {"data", "labels", "features", "training", "artifacts", "environment"}
+    assert sum(families.values()) >= 60 and len(HARMLESS) >= 20 and RESAMPLED >= 20
+    assert len({one.name for one in [*FAULTS, *HARMLESS]}) == len(FAULTS) + len(HARMLESS)
+    assert {fault.stage for fault in FAULTS} == set(STAGES)
+    assert set(SAMPLE) <= {fault.name for fault in FAULTS}
