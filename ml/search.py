@@ -35,18 +35,18 @@ def check_features(project: Project, features: pd.DataFrame) -> None:
     """
     seen: dict[bytes, str] = {}
     for name in features:
-        missing, most = features[name].isna().mean(), project.data_gates.max_missing.get(str(name), 1.0)
-        if missing > most:
-            raise MlError(
-                f"feature '{name}' is missing in {missing:.1%} of the training rows, and "
-                f"data_gates.max_missing allows {most:.1%}: mend the function or source that makes it"
-            )
         codes, values = pd.factorize(features[name])
         if len(values) < 2:
             value = "no value at all" if len(values) == 0 else f"the one value {values[0]}"
             raise MlError(
                 f"feature '{name}' is constant in the training data ({value}): mend the function or source "
                 "that makes it, or take it out of [features] in project.toml"
+            )
+        missing, most = features[name].isna().mean(), project.data_gates.max_missing.get(str(name), 1.0)
+        if missing > most:
+            raise MlError(
+                f"feature '{name}' is missing in {missing:.1%} of the training rows, and "
+                f"data_gates.max_missing allows {most:.1%}: mend the function or source that makes it"
             )
         twin = seen.setdefault(codes.tobytes(), str(name))
         if twin != name and (len(values) <= MOST_RENAMED or _on_a_line(features[twin], features[name])):

@@ -7,9 +7,10 @@ words to run only what has them in its name.
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,20 +66,24 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="sabotage-") as folder_name:
         folder = Path(folder_name)
         base = make_base(folder / "base")
-        tasks: list[Callable[[], Outcome]] = [
-            lambda one=one, number=number: try_fault(base, one, folder / f"fault-{number}")  # type: ignore[misc]
-            for number, one in enumerate(faults)
-        ]
-        tasks += [
-            lambda one=one, number=number: try_harmless(base, one, folder / f"harmless-{number}")  # type: ignore[misc]
-            for number, one in enumerate(harmless)
+        tasks: list[partial[Outcome]] = [
+            *(partial(try_fault, base, one, folder / f"fault-{n}") for n, one in enumerate(faults)),
+            *(partial(try_harmless, base, one, folder / f"harmless-{n}") for n, one in enumerate(harmless)),
         ]
         with ThreadPoolExecutor(AT_ONCE) as pool, progress("sabotage", len(tasks)) as advance:
             outcomes = []
-            for outcome in pool.map(lambda task: task(), tasks):
+            for outcome in pool.map(_finished, tasks):
                 outcomes.append(outcome)
                 advance(outcome.change.name)
     return report(outcomes)
+
+
+def _finished(task: partial[Outcome]) -> Outcome:
+    """Return what came of a task; one that cannot even be set up must not lose the others."""
+    try:
+        return task()
+    except Exception as error:
+        return Outcome(task.args[1], "", False, f"could not be tried: {error!r}")
 
 
 def report(outcomes: list[Outcome]) -> int:

@@ -339,7 +339,7 @@ FAULTS = [
         "semicolons between columns",
         "data",
         "is missing",
-        rows(lambda t: pd.DataFrame({";".join(t.columns): t.astype(str).agg(";".join, axis=1)})),
+        text(lambda content: content.replace(b",", b";")),
     ),
     Fault(
         "data",

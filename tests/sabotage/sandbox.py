@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,8 +110,8 @@ class Sandbox:
                 self.run("serve", "--stop")
 
 
-def make_base(root: Path) -> Sandbox:
-    """Make the sandbox that all others are copies of: both projects built, blessed and deployed."""
+def make_base(root: Path, projects: Iterable[str] = tuple(TABLES)) -> Sandbox:
+    """Make the sandbox that all others are copies of: its projects built, blessed and deployed."""
     base = Sandbox(root)
     for part in PARTS:
         source, target = locations.ROOT / part, base.repository / part
@@ -126,7 +126,7 @@ def make_base(root: Path) -> Sandbox:
     assert count == 1
     (base.folder / "project.toml").write_text(settings, encoding="utf-8")
     base.grid(GRID)
-    for project in TABLES:
+    for project in projects:
         stopped, said = Sandbox(root, project).ends("data")
         assert not stopped, f"{project} is stopped at {stopped} before anything was broken: {said}"
     return base

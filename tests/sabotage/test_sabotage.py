@@ -1,4 +1,4 @@
-"""A sample of ``make sabotage``: two faults of each family and two harmless changes."""
+"""A sample of ``make sabotage``: some faults of each family and a harmless change."""
 
 from collections import Counter
 from pathlib import Path
@@ -14,16 +14,15 @@ pytestmark = pytest.mark.slow
 
 SAMPLE = [
     "columns SibSp and Parch swapped",
-    "a stale file",
+    "target in a text",
     "5 % flipped",
     "shuffled in new rows",
     "sex always 0, as in the course",
-    "fitted on the test rows too",
     "stopped early: a linear model",
     "model that runs a command",
     "verdict blessed by hand",
     "version number used twice",
-    "lock moved after the training",
+    "a library of the lock missing",
     "library of a candidate missing",
 ]
 
@@ -31,7 +30,7 @@ SAMPLE = [
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     """Return the sandbox that each test copies."""
-    return make_base(tmp_path_factory.mktemp("sabotage") / "base")
+    return make_base(tmp_path_factory.mktemp("sabotage") / "base", ["titanic"])
 
 
 @pytest.mark.parametrize("fault", [one for one in FAULTS if one.name in SAMPLE], ids=lambda one: one.name)
@@ -42,7 +41,7 @@ def test_a_fault_is_stopped_by_the_stage_whose_job_it_is(base: Sandbox, tmp_path
 
 @pytest.mark.parametrize(
     "change",
-    [one for one in HARMLESS if one.name in ("a column more", "another seed")],
+    [one for one in HARMLESS if one.name == "another seed"],
     ids=lambda one: one.name,
 )
 def test_a_harmless_change_passes(base: Sandbox, tmp_path: Path, change: Harmless) -> None:

@@ -6,7 +6,16 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from ml.errors import MlError
-from ml.metrics import RecordedPredictions, interval, scorer
+from ml.metrics import (
+    RecordedClasses,
+    RecordedPredictions,
+    calibration_error,
+    error_measure,
+    interval,
+    mcnemar,
+    paired_interval,
+    scorer,
+)
 
 
 @pytest.fixture
@@ -41,3 +50,38 @@ def test_the_interval_holds_the_score_and_has_the_width_that_theory_gives(
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(MlError, match="unknown metric 'acuracy'"):
         scorer("acuracy")
+
+
+def test_an_error_is_measured_by_its_plain_name(
+    fitted: tuple[LogisticRegression, pd.DataFrame, np.ndarray],
+) -> None:
+    model, rows, target = fitted
+    assert error_measure("log_loss")(model, rows, target) == -scorer("neg_log_loss")(model, rows, target)
+    with pytest.raises(MlError, match="unknown error 'rmse'"):
+        error_measure("rmse")
+
+
+def test_calibration_error_is_what_is_said_too_much() -> None:
+    target = np.array([0, 1] * 100)
+    sure = RecordedClasses(np.ones(200, dtype=int), np.array([[0.1, 0.9]] * 200), np.array([0, 1]))
+    assert calibration_error(sure, np.arange(200), target) == pytest.approx(0.4)
+
+
+def test_the_paired_interval_of_equal_models_is_zero_and_narrower_than_two_single_ones() -> None:
+    random = np.random.default_rng(1)
+    target = random.integers(0, 2, 300)
+    ours = np.where(random.random(300) < 0.8, target, 1 - target)
+    theirs = np.where(np.arange(300) < 6, 1 - ours, ours)
+    one, other = (RecordedClasses(predictions, None, np.array([0, 1])) for predictions in (ours, theirs))
+    assert paired_interval("accuracy", one, one, target, seed=1) == (0.0, 0.0)
+    low, high = paired_interval("accuracy", one, other, target, seed=1)
+    alone = interval("accuracy", one, target, seed=1)
+    assert high - low < (alone[1] - alone[0]) / 2
+
+
+def test_mcnemar_is_the_binomial_test_of_the_rows_that_only_one_gets_right() -> None:
+    target = np.ones(20, dtype=int)
+    ours, theirs = target.copy(), target.copy()
+    ours[:8], theirs[8:9] = 0, 0
+    assert mcnemar(ours, theirs, target) == pytest.approx(10 / 512)
+    assert mcnemar(target, target, target) == 1.0

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from ml.drift import statistics
 from ml.project import find_project
 from ml.stages.data import split
 from tests.conftest import Site
@@ -74,12 +73,6 @@ def test_the_same_data_gives_the_same_bytes(site: Site) -> None:
     first = json.loads((site.build / "data" / "manifest.json").read_text())["outputs"]
     site.ml("data", "--force")
     assert json.loads((site.build / "data" / "manifest.json").read_text())["outputs"] == first
-
-
-def test_statistics_tell_numbers_and_categories_apart() -> None:
-    found = statistics(pd.DataFrame({"n": [1.0, 2.0, None], "c": ["a", "b", "b"]}))
-    assert found["n"]["missing"] == 1 and found["n"]["mean"] == 1.5
-    assert found["c"]["shares"] == pytest.approx({"a": 1 / 3, "b": 2 / 3})
 
 
 @pytest.mark.parametrize(
