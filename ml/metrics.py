@@ -135,13 +135,27 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray, target: np.ndarray) -> float:
 
 
 def _resampled(name: str, recorded: RecordedPredictions, target: np.ndarray, seed: int) -> np.ndarray:
-    if name == "accuracy":  # a mean over rows: no need to ask scikit-learn 500 times
-        right = recorded.predictions == target
-        return np.array([right[rows].mean() for rows in _draws(target, seed)])
+    if (quick := _quick(name, recorded, target)) is not None:
+        return np.array([quick(rows) for rows in _draws(target, seed)])
     score = scorer(name) if name in get_scorer_names() else error_measure(name)
     # scikit-learn's checks of arguments would take half of the time, and every draw would pass them
     with config_context(assume_finite=True, skip_parameter_validation=True):
         return np.array([score(recorded, rows, target[rows]) for rows in _draws(target, seed)])
+
+
+def _quick(
+    name: str, recorded: RecordedPredictions, target: np.ndarray
+) -> Callable[[np.ndarray], float] | None:
+    """Return a score that is a mean or a ratio of sums over rows: scikit-learn takes 100 times as long."""
+    said, classes = recorded.predictions, recorded.classes_
+    if name == "accuracy":
+        right = said == target
+        return lambda rows: float(right[rows].mean())
+    if name in ("precision", "recall", "f1") and classes is not None and list(classes) == [0, 1]:
+        hits, called, true = (said == 1) & (target == 1), said == 1, target == 1
+        ends = {"precision": 2 * called, "recall": 2 * true, "f1": called.astype(int) + true}[name]
+        return lambda rows: float(2 * hits[rows].sum() / max(ends[rows].sum(), 1))
+    return None
 
 
 def _draws(target: np.ndarray, seed: int) -> Iterator[np.ndarray]:

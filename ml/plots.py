@@ -88,7 +88,7 @@ def importance(found: dict[str, dict[str, float]], metric: str) -> Figure:
     return figure
 
 
-def slices(found: dict[str, dict[str, float]], metric: str, overall: float | None) -> Figure:
+def slices(found: dict[str, dict[str, float]], metric: str, overall: float) -> Figure:
     """Return the score of each slice with its 95 % interval."""
     names = list(found)[::-1]
     figure, axes = _axes(max(3.0, 0.32 * len(names) + 0.8))
@@ -96,8 +96,7 @@ def slices(found: dict[str, dict[str, float]], metric: str, overall: float | Non
         one = found[name]
         axes.plot([one["low"], one["high"]], [place, place], color=GREY)
         axes.plot(one["value"], place, "o", color=BLUE)
-    if overall is not None:
-        axes.axvline(overall, linestyle="--", color=GREY)
+    axes.axvline(overall, linestyle="--", color=GREY)
     axes.set_yticks(range(len(names)), [f"{name} ({found[name]['rows']})" for name in names], fontsize=8)
     axes.set_xlabel(f"{metric}, 95 % interval; dashed: all rows")
     return figure

@@ -63,7 +63,6 @@ def _pictures(
     metric, target = project.training.metric, test[project.target]
     recorded = RecordedPredictions.of(bundle.pipeline, test.drop(columns=project.target))
     log = (workspace.folder("train") / "trials.jsonl").read_text("utf-8").splitlines()
-    overall = next(iter(figures.get("robustness", {}).values()), {}).get("0")
     found: dict[str, tuple[str, Figure]] = {}
     if project.task == "regression":
         found["predictions"] = ("Test rows", plots.predicted_against_true(recorded, target))
@@ -73,7 +72,10 @@ def _pictures(
             found["calibration"] = ("Are its probabilities true?", plots.calibration(recorded, target))
         found["confusion"] = ("Confusion matrix on the test rows", plots.confusion(recorded, target))
     if "slices" in figures:
-        found["slices"] = ("Slices of the test rows", plots.slices(figures["slices"], metric, overall))
+        found["slices"] = (
+            "Slices of the test rows",
+            plots.slices(figures["slices"], metric, figures["score"]),
+        )
     if "robustness" in figures:
         found["robustness"] = ("Damaged test rows", plots.robustness(figures["robustness"], metric))
     if "importance" in figures:

@@ -34,6 +34,7 @@ class Comparison:
     """The candidate and the champion on the test rows that neither was trained on."""
 
     version: int
+    tolerance: float
     rows: np.ndarray
     ours: RecordedPredictions
     theirs: RecordedPredictions
@@ -43,7 +44,7 @@ class Comparison:
         """Return the comparison on some of its rows."""
         chosen = np.flatnonzero(mask)
         ours, theirs = self.ours.part(chosen), self.theirs.part(chosen)
-        return Comparison(self.version, self.rows[chosen], ours, theirs, self.target[chosen])
+        return Comparison(self.version, self.tolerance, self.rows[chosen], ours, theirs, self.target[chosen])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -184,7 +185,8 @@ def comparison(
 ) -> Comparison:
     """The champion beside the candidate; skips the test if there is none, or nothing to compare them on."""
     version = pytestconfig.getoption("--champion")
-    if project.gates.champion_tolerance is None:
+    tolerance = project.gates.champion_tolerance
+    if tolerance is None:
         pytest.skip("project.toml sets no gates.champion_tolerance")
     if version is None:
         pytest.skip("the channel has no other champion")
@@ -199,7 +201,8 @@ def comparison(
         pytest.skip(f"version {version} needs the column '{missing[0]}', which the data no longer has")
     theirs = RecordedPredictions.of(champion.pipeline, test_rows)
     everything = np.arange(len(test_rows))
-    return Comparison(version, everything, recorded, theirs, test_target.to_numpy()).part(fresh)
+    whole = Comparison(version, tolerance, everything, recorded, theirs, test_target.to_numpy())
+    return whole.part(fresh)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def test_no_worse_than_the_champion(
     gate(
         f"champion: {metric}, candidate minus champion",
         ours - theirs,
-        at_least=-project.gates.champion_tolerance,
+        at_least=-comparison.tolerance,
         interval=paired_interval(metric, comparison.ours, comparison.theirs, comparison.target, project.seed),
         note=f"({ours:.4f}; version {comparison.version} on these {len(comparison.rows)} rows {theirs:.4f})",
     )
@@ -56,7 +56,7 @@ def test_no_slice_is_worse_than_the_champion(
     gate(
         f"champion: {metric} of {slice_name}",
         ours - theirs,
-        at_least=-project.gates.champion_tolerance,
+        at_least=-part.tolerance,
         interval=paired_interval(metric, part.ours, part.theirs, part.target, project.seed, certainty),
         if_sure=True,
     )

@@ -35,6 +35,7 @@ def test_slice(
     part = recorded.part(rows)
     value = float(scorer(metric)(part, np.arange(len(rows)), target))
     low, high = interval(metric, part, target, project.seed)
+    figures["score"] = test_score
     figures.setdefault("slices", {})[slice_name] = {
         "rows": len(rows),
         "value": value,

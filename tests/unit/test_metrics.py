@@ -9,6 +9,7 @@ from ml.errors import MlError
 from ml.metrics import (
     RecordedClasses,
     RecordedPredictions,
+    _quick,
     calibration_error,
     error_measure,
     interval,
@@ -50,6 +51,27 @@ def test_the_interval_holds_the_score_and_has_the_width_that_theory_gives(
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(MlError, match="unknown metric 'acuracy'"):
         scorer("acuracy")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "precision", "recall", "f1"])
+def test_the_quick_way_to_a_score_leads_to_scikit_learn_s(metric: str) -> None:
+    random = np.random.default_rng(1)
+    target, said = random.integers(0, 2, 90), random.integers(0, 2, 90)
+    recorded = RecordedClasses(said, None, np.array([0, 1]))
+    quick = _quick(metric, recorded, target)
+    assert quick is not None
+    for rows in (np.arange(90), random.integers(0, 90, 90), np.flatnonzero(target == 1)):
+        assert quick(rows) == pytest.approx(scorer(metric)(recorded, rows, target[rows]))
+    never = RecordedClasses(np.zeros(90, dtype=int), None, np.array([0, 1]))
+    assert metric == "accuracy" or _quick(metric, never, target)(np.arange(90)) == 0  # type: ignore[misc]
+
+
+def test_other_classes_and_metrics_are_left_to_scikit_learn() -> None:
+    named = RecordedClasses(np.array(["a", "b"]), None, np.array(["a", "b"]))
+    assert _quick("f1", named, np.array(["a", "b"])) is None
+    assert (
+        _quick("roc_auc", RecordedClasses(np.array([0, 1]), None, np.array([0, 1])), np.array([0, 1])) is None
+    )
 
 
 def test_an_error_is_measured_by_its_plain_name(
