@@ -26,6 +26,8 @@ LIMITS = (
 )
 
 
+# What pandera calls a column too few and one too many, in its reports on a whole table
+COLUMN_RULES = ("column_in_dataframe", "column_in_schema")
 MOST_EXAMPLES = 3
 
 
@@ -196,7 +198,7 @@ def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
 def _contract_violations(
     table: pd.DataFrame, contract: pa.DataFrameSchema, personal: Sequence[str]
 ) -> list[Violation]:
-    if table.empty:
+    if len(table) == 0:
         return [Violation("", "the table has no rows", 0, structural=True)]
     infinite = [name for name in table if types.is_float_dtype(table[name]) and np.isinf(table[name]).any()]
     if infinite:
@@ -224,10 +226,16 @@ def _read_failures(
     failures: pd.DataFrame, table: pd.DataFrame, contract: pa.DataFrameSchema, personal: Sequence[str]
 ) -> list[Violation]:
     ranked: list[tuple[int, Violation]] = []
-    for (column, check_name), cases in failures.groupby(["column", "check"], sort=False, dropna=False):
+    across = (failures["schema_context"] == "DataFrameSchema") & ~failures["check"].isin(COLUMN_RULES)
+    for check_name, cases in failures[across].groupby("check", sort=False):
+        broken = np.isin(table.index.to_numpy(), cases["index"].dropna().unique())
+        told = f"the columns contradict each other: {check_name}"
+        ranked.append((4, Violation("", told, int(broken.sum()) or len(table), examples(table, broken))))
+    for (column, check_name), cases in failures[~across].groupby(
+        ["column", "check"], sort=False, dropna=False
+    ):
         check_name = str(check_name)
         case = cases["failure_case"].iloc[0]
-        in_schema = column in contract.columns
         if check_name == "column_in_dataframe":
             told = f"column '{case}' is missing"
             ranked.append((0, Violation(str(case), told, len(table), structural=True)))
@@ -246,15 +254,10 @@ def _read_failures(
             ranked.append(
                 (3, Violation(column, told, int(wrong.sum()) or len(table), shown, structural=True))
             )
-        elif in_schema:
+        else:
             rule = "values must be unique" if check_name == "field_uniqueness" else check_name
             labels = cases["index"].dropna()
             broken = np.isin(table.index.to_numpy(), labels.to_numpy()) if len(labels) else None
             shown = examples(table, broken, column, personal) if broken is not None else (f"{case!r:.60}",)
             ranked.append((4, Violation(column, f"column '{column}', {rule}", len(cases), shown)))
-        else:  # a rule over several columns: pandera reports each of their values
-            labels = cases["index"].dropna().unique()
-            broken = np.isin(table.index.to_numpy(), labels)
-            told = f"the columns contradict each other: {check_name}"
-            ranked.append((4, Violation("", told, int(broken.sum()) or len(table), examples(table, broken))))
     return [violation for _, violation in sorted(ranked, key=lambda item: item[0])]

@@ -1,7 +1,8 @@
 """What a project may expect of its model whatever the data says: the ``EXPECTATIONS`` of ``expectations.py``.
 
 The three kinds are those of Ribeiro et al., Beyond Accuracy: Behavioral Testing of NLP Models with CheckList
-(2020): invariance, directional expectation, minimum functionality.
+(2020): invariance, directional expectation, minimum functionality. Each allows a share ``most_broken`` of the
+rows to break it, none unless said otherwise.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,7 @@ class Invariant:
     name: str
     change: Change
     tolerance: float = 0.0
+    most_broken: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Directional:
     direction: Literal["not lower", "not higher"]
     of: Any = None
     tolerance: float = 0.0
+    most_broken: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Known:
     rows: list[dict[str, Any]]
     answer: Any
     tolerance: float = 0.0
+    most_broken: float = 0.0
 
 
 Expectation = Invariant | Directional | Known

@@ -17,12 +17,14 @@ from tests.sabotage.sandbox import Sandbox, free_port
 
 Break = Callable[[Sandbox], Any]
 SMALL_FILES = ["bash", "-c", 'ulimit -f 4; exec "$@"', "bash"]
-LITTLE_MEMORY = ["bash", "-c", 'ulimit -v 700000; exec "$@"', "bash"]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is broken, the stage that must stop it and a part of what that stage must say."""
+    """One thing that is broken, the stage that must stop it and a part of what that stage must say.
+
+    No stage means a known limit: it is too small to be told from chance, and is shown as not noticed.
+    """
 
     family: str
     name: str
@@ -86,7 +88,7 @@ def new_ids(table: pd.DataFrame) -> pd.DataFrame:
 
 def flip(share: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
     """Return what turns the label of a share of the rows around."""
-    return lambda table: table.assign(Survived=table["Survived"] ^ some(table, share))
+    return lambda table: table.assign(Survived=table["Survived"] ^ some(table, share).astype(int))
 
 
 def shuffled(table: pd.DataFrame) -> pd.DataFrame:
@@ -221,7 +223,7 @@ def malicious_pickle(sandbox: Sandbox) -> None:
 
 def take_back(sandbox: Sandbox) -> None:
     """Let a person roll version 2 back, then deploy the same model again."""
-    sandbox.grid({"GradientBoostingClassifier": {"learning_rate": [0.05], "max_depth": [3]}})
+    sandbox.grid({"GradientBoostingClassifier": {"learning_rate": [0.06], "max_depth": [2]}})
     stopped, said = sandbox.ends("train")
     assert not stopped, said
     done = sandbox.run("rollback")
@@ -378,7 +380,7 @@ FAULTS = [
         "data",
         "file cut in the middle of a row",
         "data",
-        "rows: change",
+        "cannot be read as a table",
         text(lambda b: b[: len(b) * 6 // 10]),
     ),
     Fault("data", "a hundred rows only", "data", "rows: number", rows(lambda t: t.head(100))),
@@ -511,8 +513,8 @@ FAULTS = [
     Fault(
         "labels",
         "50 % flipped in new rows",
-        "data",
-        "label balance shift",
+        "quality",
+        "floor: accuracy",
         rows(lambda t: flip(0.5)(new_ids(t))),
     ),
     Fault(
@@ -565,6 +567,8 @@ FAULTS = [
         ),
         "temperature",
     ),
+    Fault("labels", "5 % flipped in new rows", "", "", rows(lambda t: flip(0.05)(new_ids(t)))),
+    Fault("labels", "1 % flipped", "", "", rows(flip(0.01))),
     # features
     Fault(
         "features",
@@ -652,7 +656,11 @@ FAULTS = [
         "changes the rows it is given",
         "quality",
         "largest difference",
-        feature('passengers["Age"] = passengers["Age"] * 0.8'),
+        code(
+            "ml/projects/titanic/features.py",
+            '    found = passengers["Name"]',
+            '    passengers["Age"] = passengers["Age"] * 0.8\n    found = passengers["Name"]',
+        ),
     ),
     Fault(
         "features",
@@ -992,7 +1000,13 @@ FAULTS = [
         together(limit(SMALL_FILES), grid({"LogisticRegression": {"C": [2.0], "max_iter": [1000]}})),
         start="train",
     ),
-    Fault("environment", "no memory", "data", "memory", limit(LITTLE_MEMORY)),
+    Fault(
+        "environment",
+        "no memory",
+        "train",
+        "Unable to allocate",
+        feature('passengers = passengers.assign(Age=__import__("numpy").zeros(10**14)[: len(passengers)])'),
+    ),
     Fault(
         "environment",
         "a clock that is behind",

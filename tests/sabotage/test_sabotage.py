@@ -54,5 +54,6 @@ def test_the_table_is_as_wide_as_it_claims() -> None:
     assert set(families) == {"data", "labels", "features", "training", "artifacts", "environment"}
     assert sum(families.values()) >= 60 and len(HARMLESS) >= 20 and RESAMPLED >= 20
     assert len({one.name for one in [*FAULTS, *HARMLESS]}) == len(FAULTS) + len(HARMLESS)
-    assert {fault.stage for fault in FAULTS} == set(STAGES)
+    assert {fault.stage for fault in FAULTS} == {*STAGES, ""}
+    assert sum(fault.stage == "" for fault in FAULTS) <= 2, "known limits are few"
     assert set(SAMPLE) <= {fault.name for fault in FAULTS}

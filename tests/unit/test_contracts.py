@@ -8,7 +8,15 @@ import pandera.pandas as pa
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ml.contracts import check, load_contract, records, request_contract, request_model, rows_to_table
+from ml.contracts import (
+    check,
+    examine,
+    load_contract,
+    records,
+    request_contract,
+    request_model,
+    rows_to_table,
+)
 from ml.errors import MlError
 from ml.project import find_project
 from tests.conftest import Site
@@ -83,6 +91,7 @@ def test_a_deviation_is_named(
 def test_missing_unknown_and_absent_rows_are_named(table: pd.DataFrame, contract: pa.DataFrameSchema) -> None:
     with pytest.raises(MlError, match="column 'Sex' is missing"):
         check(table.drop(columns="Sex"), contract, "table")
+    contract.strict = True
     with pytest.raises(MlError, match="column 'Sexe' is not in the contract"):
         check(table.assign(Sexe="male"), contract, "table")
     with pytest.raises(MlError, match="no rows"):
@@ -164,3 +173,25 @@ def test_columns_may_have_any_name() -> None:
     assert records(rows_to_table([row.model_validate(given)], contract)) == [given]
     with pytest.raises(ValidationError, match="_id"):
         row.model_validate(given | {"_id": 1000})
+
+
+def test_columns_that_contradict_each_other_are_one_violation() -> None:
+    project = find_project("temperature")
+    days = pd.read_csv(project.folder / "data" / "days.csv").head(5)
+    days.loc[[1, 3], "YesterdayLow"] = 55.0
+    with pytest.raises(MlError) as caught:
+        check(days, load_contract(project.folder), "table")
+    told = "contradict each other: YesterdayLow <= YesterdayHigh: 2 values, the first in row 2, row 4"
+    assert str(caught.value).endswith(told)
+
+
+def test_columns_more_are_left_out_if_the_contract_filters(
+    table: pd.DataFrame, contract: pa.DataFrameSchema
+) -> None:
+    assert "Deck" not in check(table.assign(Deck="A"), contract, "table")
+
+
+def test_personal_values_are_not_told(table: pd.DataFrame, contract: pa.DataFrameSchema) -> None:
+    table["Name"] = ["Kelly", "Kelly, Mr. J", "Smith"]
+    _, (violation,) = examine(table, contract, ["Name"])
+    assert str(violation).endswith("2 values, the first in row 1: ***, row 3: ***")
