@@ -807,7 +807,7 @@ FAULTS = [
         "too slow",
         "quality",
         "speed: seconds per request",
-        feature('__import__("time").sleep(0.25)'),
+        feature('__import__("time").sleep(0.6)'),
     ),
     Fault(
         "training",
