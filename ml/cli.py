@@ -2,14 +2,20 @@
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from ml.errors import MlError
 from ml.locations import ROOT
+
+if TYPE_CHECKING:
+    from ml.project import Project
+    from ml.stages.deploy import Place
 
 DESCRIPTION = "From tabular data to a model in production: the stages of the Jenkinsfile, runnable anywhere."
 STAGE_HELP = {
@@ -114,8 +120,9 @@ def _parser() -> argparse.ArgumentParser:
             _add_channel(sub)
         if stage == "deploy":
             _add_port(sub)
+            _add_trial(sub)
     sub = add("run", "run all stages in the Jenkinsfile's order", _run)
-    for option in (_add_force, _add_format, _add_channel, _add_port):
+    for option in (_add_force, _add_format, _add_channel, _add_port, _add_trial):
         option(sub)
     sub = add("rollback", "return a channel to an earlier version", _rollback)
     _add_channel(sub)
@@ -126,10 +133,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="a version's number, or previous (default: $ROLLBACK_TO, else previous)",
     )
+    _add_why(sub)
+    sub = add("undeploy", "take a version out of service; rollback brings it back", _undeploy)
+    _add_channel(sub)
+    _add_why(sub)
+    sub.add_argument("--version", type=_count, metavar="N", help="a version (default: the one that serves)")
     sub = add("serve", "answer requests with a channel's model", _serve)
     _add_channel(sub)
     _add_port(sub)
     sub.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    sub.add_argument(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="processes that answer on the port (default: 1)",
+    )
     sub.add_argument("--stop", action="store_true", help="stop the channel's service on this machine instead")
     sub = add(
         "predict", "score a file or standard input with a channel's model, without the service", _predict
@@ -187,6 +206,61 @@ def _add_port(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_trial(parser: argparse.ArgumentParser) -> None:
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--canary",
+        type=_percent,
+        metavar="PERCENT",
+        help="try the candidate with this share of the requests (default: as in project.toml)",
+    )
+    how.add_argument("--shadow", action="store_true", help="let it score what the champion answers")
+    parser.add_argument("--for", dest="seconds", type=_seconds, metavar="TIME", help="how long: 60s, 5m, 2h")
+    parser.add_argument(
+        "--min-requests", type=_count, metavar="N", help="how many of its requests it takes to judge"
+    )
+    parser.add_argument(
+        "--hosts",
+        type=_addresses,
+        default=(),
+        metavar="URL,URL",
+        help="the services to wait for (default: those of project.toml, else $ML_SERVICES, else a local one)",
+    )
+
+
+def _add_why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--why",
+        default=os.environ.get("WHY", ""),
+        metavar="TEXT",
+        help="the reason, kept in the channel's history (default: $WHY)",
+    )
+
+
+def _percent(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0
+    if not 0 < share < 100:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a percentage between 0 and 100")
+    return share
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smh]?)", text)
+    if not found or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a duration like 60s, 5m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    addresses = tuple(filter(None, text.split(",")))
+    if not addresses or not all(one.startswith(("http://", "https://")) for one in addresses):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of addresses like http://host:8000")
+    return addresses
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
@@ -208,7 +282,6 @@ def _stage(options: argparse.Namespace) -> None:
     from ml.run import outcome_line, run_stage
 
     given = vars(options)
-    extra = {key: given[key] for key in ("force", "port") if key in given}
     project = find_project(options.project)
     results = run_stage(
         options.name,
@@ -217,7 +290,8 @@ def _stage(options: argparse.Namespace) -> None:
         given.get("channel", ""),
         checks=tuple(given.get("check", ())),
         csv=given.get("format") == "csv",
-        **extra,
+        force=options.force,
+        place=_place(options, project) if options.name == "deploy" else None,
     )
     _note(outcome_line(options.name, project, results[-1]))
 
@@ -226,22 +300,50 @@ def _run(options: argparse.Namespace) -> None:
     from ml.project import find_project
     from ml.run import run_all
 
+    project = find_project(options.project)
     run_all(
-        find_project(options.project),
+        project,
         options.build,
         options.channel,
         force=options.force,
         csv=options.format == "csv",
-        port=options.port,
+        place=_place(options, project),
     )
+
+
+def _place(options: argparse.Namespace, project: "Project") -> "Place":
+    from ml.stages.deploy import Place
+
+    given = {
+        "mode": "shadow" if options.shadow else "canary" if options.canary else None,
+        "share": options.canary and options.canary / 100,
+        "seconds": options.seconds,
+        "min_requests": options.min_requests,
+    }
+    changes = {key: value for key, value in given.items() if value is not None}
+    if changes:
+        changes["replay"] = project.canary.replay and "seconds" not in changes
+    canary = project.canary.model_copy(update=changes)
+    return Place(options.channel, canary, tuple(options.hosts), options.port, options.force)
 
 
 def _rollback(options: argparse.Namespace) -> None:
     from ml.project import find_project
     from ml.stages.deploy import roll_back
 
-    left, now = roll_back(find_project(options.project), options.channel, options.to)
+    left, now = roll_back(find_project(options.project), options.channel, options.to, options.why)
     print(done := f"{options.channel}: back from version {left} to version {now}")
+    _note(done)
+
+
+def _undeploy(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.stages.deploy import take_out
+
+    left = take_out(find_project(options.project), options.channel, options.version, options.why)
+    print(
+        done := f"{options.channel}: version {left} is out of service; `rollback --to {left}` brings it back"
+    )
     _note(done)
 
 
@@ -253,7 +355,7 @@ def _serve(options: argparse.Namespace) -> None:
     project.check_channel(options.channel)
     if not options.stop:
         port = options.port or project.channels[options.channel]
-        service.serve(project.name, options.channel, options.host, port)
+        service.serve(project.name, options.channel, options.host, port, options.workers)
     elif service.stop(project.name, options.channel):
         print(f"stopped the service of {project.name}, channel {options.channel}")
     else:

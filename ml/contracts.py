@@ -1,15 +1,16 @@
 """The data contract of a project: loading it, checking tables against it, and what it says of a request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from pandas.api import types
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic_core import PydanticCustomError
 
 from ml.errors import MlError
 from ml.project import load_module
@@ -29,6 +30,7 @@ LIMITS = (
 # What pandera calls a column too few and one too many, in its reports on a whole table
 COLUMN_RULES = ("column_in_dataframe", "column_in_schema")
 MOST_EXAMPLES = 3
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,7 @@ def request_contract(contract: pa.DataFrameSchema, target: str) -> pa.DataFrameS
 def request_model(contract: pa.DataFrameSchema) -> type[BaseModel]:
     """Return the pydantic model of one row of a request, with the contract's types, ranges and descriptions.
 
-    A nullable column may be left out. What pydantic cannot express (a project's own checks) is left to
-    ``check``, which every request passes as well.
+    A nullable column may be left out. What pydantic cannot express is left to ``check``: see ``expressed``.
     """
     fields: dict[str, Any] = {}
     for number, (name, column) in enumerate(contract.columns.items()):
@@ -149,19 +150,78 @@ def request_model(contract: pa.DataFrameSchema) -> type[BaseModel]:
             fields[f"column_{number}"] = (Optional[kind], Field(default=None, alias=name, **limits))
         else:
             fields[f"column_{number}"] = (kind, Field(alias=name, **limits))
-    settings = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
-    return create_model("Row", __config__=settings, **fields)
+    return create_model("Row", __config__=STRICT, **fields)
 
 
-def rows_to_table(rows: Sequence[BaseModel], contract: pa.DataFrameSchema) -> pd.DataFrame:
-    """Return the rows of a request, in the contract's types, checked against the contract."""
-    return check(typed_table([row.model_dump(by_alias=True) for row in rows], contract), contract, "request")
+def example_row(contract: pa.DataFrameSchema) -> dict[str, Any] | None:
+    """Return a row that the contract admits, made from its ranges and examples; none if it tells too little.
+
+    No row of the training data is shown: it may be about a person.
+    """
+    row = {}
+    for name, column in contract.columns.items():
+        kind, about = _kind_and_limits(column)
+        allowed = next(
+            (one.statistics["allowed_values"] for one in column.checks if one.name == "isin"), None
+        )
+        if examples := about.get("examples"):
+            row[name] = examples[0]
+        elif allowed is not None:
+            row[name] = list(allowed)[0]
+        elif column.nullable:
+            row[name] = None
+        elif kind in (int, float):
+            row[name] = kind(max(about.get("ge", 0), min(1, about.get("le", 1))))
+        else:
+            row[name] = "text"
+    try:
+        request_model(contract).model_validate(row)
+    except ValidationError:
+        return None
+    return row
+
+
+def label_adapter(contract: pa.DataFrameSchema, target: str) -> TypeAdapter[Any]:
+    """Return what reads one label from JSON, as strictly as the contract describes the target."""
+    kind, limits = _kind_and_limits(contract.columns[target])
+    model = create_model("Label", __config__=STRICT, label=(kind, Field(**limits)))
+    return TypeAdapter(model)
+
+
+def expressed(contract: pa.DataFrameSchema) -> bool:
+    """Tell whether ``request_model`` says all that the contract says, so that rows need no second check."""
+    known = {"isin", *(rule for rule, _, _ in LIMITS)}
+    return not contract.checks and all(
+        _plain(column) and {check.name for check in column.checks} <= known
+        for column in contract.columns.values()
+    )
+
+
+def _plain(column: Any) -> bool:
+    wanted = column.dtype.type if column.dtype is not None else object
+    kinds = (types.is_string_dtype, types.is_bool_dtype, types.is_integer_dtype, types.is_float_dtype)
+    return any(kind(wanted) for kind in kinds) and not column.parsers
+
+
+def rows_to_table(
+    rows: Sequence[BaseModel], contract: pa.DataFrameSchema, *, checked: bool = False
+) -> pd.DataFrame:
+    """Return the rows of a request, in the contract's types, checked against the contract.
+
+    ``checked`` says that their model has checked all of it already (``expressed``).
+    """
+    table = typed_table([row.model_dump(by_alias=True) for row in rows], contract)
+    return table if checked else check(table, contract, "request")
 
 
 def typed_table(rows: Sequence[dict[str, Any]], contract: pa.DataFrameSchema) -> pd.DataFrame:
     """Return JSON objects as a table in the contract's types: what ``records`` made, back again."""
-    kinds = {name: column.dtype.type for name, column in contract.columns.items() if column.dtype is not None}
-    return pd.DataFrame(rows, dtype=object).astype(kinds)
+    return pd.DataFrame(
+        {
+            name: pd.Series([row[name] for row in rows], dtype=column.dtype.type if column.dtype else object)
+            for name, column in contract.columns.items()
+        }
+    )
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -178,7 +238,6 @@ def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
     if "isin" in rules and types.is_string_dtype(wanted):
         return Literal[tuple(rules["isin"]["allowed_values"])], about
     if "isin" in rules:
-        # A Literal of numbers would take true for 1, so numbers are only documented here: `check` decides.
         about["json_schema_extra"] = {"enum": list(rules["isin"]["allowed_values"])}
     limits: dict[str, Any] = {}
     kind: Any = str
@@ -192,7 +251,19 @@ def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
     for rule, statistic, limit in LIMITS:
         if rules.get(rule, {}).get(statistic) is not None:
             limits[limit] = rules[rule][statistic]
+    if "isin" in rules:  # a Literal of numbers would take true for 1
+        kind = Annotated[kind, AfterValidator(_one_of(list(rules["isin"]["allowed_values"])))]
     return kind, about | limits
+
+
+def _one_of(allowed: list[Any]) -> Callable[[Any], Any]:
+    def check_value(value: Any) -> Any:
+        if value not in allowed:
+            told = {"allowed": ", ".join(map(str, allowed))}
+            raise PydanticCustomError("one_of", "Input should be one of {allowed}", told)
+        return value
+
+    return check_value
 
 
 def _contract_violations(

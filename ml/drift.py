@@ -59,17 +59,20 @@ def measure(column: pd.Series, reference: dict[str, Any]) -> list[Drift]:
         names = sorted(set(reference["shares"]) | set(labels))
         before = np.array([reference["shares"].get(name, 0.0) for name in names]) * known
         now = labels.value_counts().reindex(names, fill_value=0).to_numpy(dtype=float)
-        return [_psi(before, now), _cramers_v(before, now)]
+        return [population_stability(before, now), _cramers_v(before, now)]
     if "percentiles" not in reference:
         return []
     percentiles = np.asarray(reference["percentiles"])
     edges = np.unique(percentiles[:: len(PERCENTILES) // BINS])[1:-1]
     before = np.bincount(np.searchsorted(edges, percentiles), minlength=len(edges) + 1)
     now = np.bincount(np.searchsorted(edges, values.to_numpy()), minlength=len(edges) + 1)
-    return [_psi(before / len(percentiles) * known, now.astype(float)), _ks(percentiles, known, values)]
+    return [
+        population_stability(before / len(percentiles) * known, now.astype(float)),
+        _ks(percentiles, known, values),
+    ]
 
 
-def _psi(before: np.ndarray, now: np.ndarray) -> Drift:
+def population_stability(before: np.ndarray, now: np.ndarray) -> Drift:
     """Return the population stability index of two counts of the same bins.
 
     Source: Siddiqi, Credit Risk Scorecards (2006): below 0.1 no change, above 0.25 a large one. By chance

@@ -33,6 +33,12 @@ def api_keys() -> Path | None:
     return Path(file).absolute() if file else None
 
 
+def predictions(project: str, channel: str) -> str | None:
+    """Return the SQLAlchemy URL of the prediction log (``ML_PREDICTIONS``; ``off``: none is kept)."""
+    url = os.environ.get("ML_PREDICTIONS") or f"sqlite:///{home() / 'predictions' / project}-{channel}.sqlite"
+    return None if url == "off" else url
+
+
 def project_folders() -> list[Path]:
     """Return the folders that hold projects: the built-in one, then those of ``ML_PROJECTS``."""
     extra = os.environ.get("ML_PROJECTS", "")

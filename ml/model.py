@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,14 @@ class Bundle:
 
     project: Project
     pipeline: Pipeline
-    request_contract: pa.DataFrameSchema
+    contract: pa.DataFrameSchema
     golden: dict[str, Any]
     manifest: dict[str, Any]
+
+    @cached_property
+    def request_contract(self) -> pa.DataFrameSchema:
+        """The contract of rows to predict for."""
+        return request_contract(self.contract, self.project.target)
 
     @property
     def sha256(self) -> str:
@@ -114,8 +120,13 @@ def golden_predictions(
 
 def predict(pipeline: Pipeline, project: Project, rows: pd.DataFrame) -> pd.DataFrame:
     """Return id, ``prediction`` and ``probability_<class>`` of each row, in the order of the rows."""
-    answers = pd.DataFrame({project.id: rows[project.id].to_numpy()})
+    return pd.DataFrame(predict_columns(pipeline, project, rows))
+
+
+def predict_columns(pipeline: Pipeline, project: Project, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the columns of ``predict`` as arrays: a table costs more than a single row's prediction."""
     features, estimator = pipeline[:-1].transform(rows), pipeline[-1]
+    answers = {project.id: rows[project.id].to_numpy()}
     answers["prediction"] = np.ravel(estimator.predict(features))  # catboost gives a column for many classes
     if hasattr(estimator, "predict_proba"):
         for label, column in zip(estimator.classes_, estimator.predict_proba(features).T, strict=True):
@@ -147,8 +158,7 @@ def load_bundle(folder: Path) -> Bundle:
     feature_functions(project)  # the pickle refers to this module
     pipeline = signing.unpickle(folder, "model.pkl", manifest)
     golden = json.loads(signing.read_covered(folder, "golden.json", manifest))
-    contract = request_contract(load_contract(project.folder), project.target)
-    return Bundle(project, pipeline, contract, golden, manifest)
+    return Bundle(project, pipeline, load_contract(project.folder), golden, manifest)
 
 
 def load_version(registry: Registry, version: int) -> Bundle:

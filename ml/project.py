@@ -172,6 +172,28 @@ class Gates(Settings):
     max_memory_bytes: int | None = Field(default=None, gt=0)
 
 
+class Canary(Settings):
+    """How a candidate is tried before it takes over, and what it must not do; without a champion it is not.
+
+    ``shadow``: it scores what the champion answers. ``canary``: it answers a share of the requests.
+    ``replay`` lets the deploy ask the test rows itself, until ``min_requests`` are reached, for a service
+    that has no traffic yet. p50 and p99 may be ``max_latency_ratio`` times the champion's, and the slack.
+    """
+
+    mode: Literal["none", "shadow", "canary"] = "none"
+    share: float = Field(default=0.1, gt=0, lt=1)
+    seconds: float = Field(default=60, gt=0, le=7 * 86400)
+    min_requests: int = Field(default=200, ge=1)
+    replay: bool = False
+    max_error_rate_increase: Share = 0.01
+    max_latency_ratio: float = Field(default=2.0, ge=1)
+    latency_slack_seconds: float = Field(default=0.02, ge=0)
+    max_psi: float = Field(default=0.25, gt=0)
+    max_changed: Share = 0.2
+    difference: float = Field(default=0.2, gt=0)
+    max_quality_loss: Share = 0.05
+
+
 class Project(Settings):
     """One user's model: everything ``project.toml`` says, and the folder it came from."""
 
@@ -188,7 +210,10 @@ class Project(Settings):
     training: Training
     data_gates: DataGates = DataGates()
     gates: Gates
+    canary: Canary = Canary()
     channels: dict[str, Port] = Field(min_length=1)
+    hosts: dict[str, list[Annotated[str, Field(pattern="^https?://")]]] = {}
+    workers: int = Field(default=1, ge=1, le=64)
 
     _folder: Path = PrivateAttr()
     _name: str = PrivateAttr()

@@ -5,11 +5,14 @@ a signed ``version.json``; ``<registry>/<project>/channels/<channel>.json`` hold
 """
 
 import fcntl
+import getpass
+import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +20,21 @@ from ml import locations, signing
 from ml.errors import MlError
 from ml.workspace import digests, flush, now, read_json, write_json
 
-Action = Literal["deploy", "rollback", "revert"]
+Action = Literal["deploy", "rollback", "revert", "undeploy", "canary", "shadow", "withdraw"]
+RETURNS = ("rollback", "revert")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version on trial: the share of the requests it answers (0: a shadow), until when (Unix time)."""
+
+    version: int
+    share: float
+    until: float
+
+    def over(self) -> bool:
+        """Tell whether the trial has ended; nobody needs to be alive to end it."""
+        return time.time() > self.until
 
 
 @dataclass(frozen=True)
@@ -27,28 +44,36 @@ class Channel:
     name: str
     version: int | None
     history: list[dict[str, Any]]
+    candidate: Candidate | None = None
 
     @property
     def previous(self) -> int | None:
-        """The version that a rollback returns to: deploys stack up, rollback and revert unstack."""
+        """The version that a rollback returns to: deploys stack up, rollback and revert unstack.
+
+        After ``undeploy`` it is the version that was taken out of service.
+        """
         stack: list[int] = []
         for move in self.history:
             if move["action"] == "deploy":
                 stack.append(move["version"])
-                continue
-            stack = stack[:-1]
-            while stack and stack[-1] != move["version"]:
-                stack.pop()
-            if not stack and move["version"] is not None:
-                stack = [move["version"]]
+            elif move["action"] == "undeploy" and move["version"] is not None:  # a retired one
+                stack = [version for version in stack if version != move["from"]]
+            elif move["action"] in RETURNS:
+                stack = stack[:-1] if move["from"] is not None else stack
+                while stack and stack[-1] != move["version"]:
+                    stack.pop()
+                if not stack and move["version"] is not None:
+                    stack = [move["version"]]
+        if self.version is None:
+            return stack[-1] if stack else None
         return stack[-2] if len(stack) > 1 else None
 
     def withdrawn(self, version: int) -> bool:
-        """Tell whether a person rolled this version back and nobody deployed it since."""
+        """Tell whether a person took this version back and nobody brought it back since."""
         for move in reversed(self.history):
-            if move["action"] == "deploy" and move["version"] == version:
+            if move["action"] in ("deploy", "rollback") and move["version"] == version:
                 return False
-            if move["action"] == "rollback" and move["from"] == version:
+            if move["action"] in ("rollback", "undeploy") and move["from"] == version:
                 return True
         return False
 
@@ -132,22 +157,45 @@ class Registry:
 
     def channel(self, name: str) -> Channel:
         """Return a channel; one that was never deployed to points to no version."""
-        file = self._channel_file(name)
+        file = self.channel_file(name)
         if not file.exists():
             return Channel(name, None, [])
         content = read_json(file)
         if not isinstance(content.get("history"), list) or not isinstance(content.get("version"), int | None):
             raise MlError(f"{file} is not a channel pointer: restore it, or remove it and deploy again")
-        return Channel(name, content["version"], content["history"])
+        candidate = Candidate(**content["candidate"]) if content.get("candidate") else None
+        return Channel(name, content["version"], content["history"], candidate)
 
-    def move(self, name: str, version: int | None, action: Action) -> Channel:
-        """Point a channel to a version and add the move to its history."""
+    def move(
+        self,
+        name: str,
+        version: int | None,
+        action: Action,
+        why: str = "",
+        *,
+        candidate: Candidate | None = None,
+        left: int | None = None,
+    ) -> Channel:
+        """Point a channel to a version, and to a candidate beside it; note who did that and why.
+
+        ``left`` is the version that the move is about, if that is not the one the channel pointed to.
+        """
         channel = self.channel(name)
-        entry = {"version": version, "from": channel.version, "action": action, "at": now()}
-        moved = Channel(name, version, [*channel.history, entry])
-        file = self._channel_file(name)
+        entry = {
+            "version": version,
+            "from": left or channel.version,
+            "action": action,
+            "at": now(),
+            "by": person(),
+            "why": why,
+        }
+        if candidate:
+            entry["candidate"] = candidate.version
+        moved = Channel(name, version, [*channel.history, entry], candidate)
+        file = self.channel_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, {"version": version, "history": moved.history})
+        pointer = {"version": version, "candidate": asdict(candidate) if candidate else None}
+        write_json(file, pointer | {"history": moved.history})
         return moved
 
     @contextmanager
@@ -162,5 +210,16 @@ class Registry:
         """Return every channel that was ever deployed to."""
         return [self.channel(file.stem) for file in sorted((self.root / "channels").glob("*.json"))]
 
-    def _channel_file(self, name: str) -> Path:
+    def channel_file(self, name: str) -> Path:
+        """Return the file of a channel's pointer."""
         return self.root / "channels" / f"{name}.json"
+
+
+def person() -> str:
+    """Return who moves a pointer: the build, and who started it if Jenkins tells, or else the user here."""
+    if build := os.environ.get("BUILD_URL") or os.environ.get("BUILD_TAG"):
+        return f"{os.environ['BUILD_USER']}, {build}" if os.environ.get("BUILD_USER") else build
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return f"user {os.getuid()}"

@@ -4,7 +4,7 @@ import json
 import shlex
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Column, Table
 
@@ -12,6 +12,9 @@ from ml.console import results, say
 from ml.errors import MlError
 from ml.project import Project
 from ml.workspace import StageResult, Workspace
+
+if TYPE_CHECKING:
+    from ml.stages.deploy import Place
 
 STAGES = ("lint", "data", "train", "quality", "deploy")
 
@@ -25,7 +28,7 @@ def run_stage(
     force: bool = False,
     csv: bool = False,
     checks: tuple[str, ...] = (),
-    port: int | None = None,
+    place: "Place | None" = None,
 ) -> list[StageResult]:
     """Run one stage; the stages' modules are imported only here, and only the one that is needed."""
     workspace = Workspace(build, project.name)
@@ -45,9 +48,9 @@ def run_stage(
         from ml.stages.quality import judge_model
 
         return [judge_model(project, workspace, channel, force=force)]
-    from ml.stages.deploy import deploy_model
+    from ml.stages.deploy import Place, deploy_model
 
-    return [deploy_model(project, workspace, channel, port=port, force=force)]
+    return [deploy_model(project, workspace, place or Place(channel, project.canary, force=force))]
 
 
 def outcome_line(stage: str, project: Project, result: StageResult) -> str:
@@ -76,7 +79,7 @@ def run_all(
     *,
     force: bool = False,
     csv: bool = False,
-    port: int | None = None,
+    place: "Place | None" = None,
 ) -> None:
     """Run every stage; the first that fails ends the run, and the summary shows how far it came."""
     rows: list[tuple[str, float, str]] = []
@@ -85,7 +88,7 @@ def run_all(
         say(f"=== {stage}")
         start = time.monotonic()
         try:
-            done = run_stage(stage, project, build, channel, force=force, csv=csv, port=port)
+            done = run_stage(stage, project, build, channel, force=force, csv=csv, place=place)
         except MlError as error:
             _print_stages(
                 [*rows, (stage, time.monotonic() - start, "refused" if error.exit_code == 3 else "failed")]

@@ -32,6 +32,7 @@ VARIABLES = (
     "ML_SERVICES",
     "ML_API_KEY",
     "ML_API_KEYS",
+    "ML_PREDICTIONS",
     "BUILD_TAG",
     "BUILD_NUMBER",
     "BUILD_URL",

@@ -1,7 +1,8 @@
 """The service as a process: run it, start it in the background, ask it, stop it; ask one that runs elsewhere.
 
 While it runs, a service holds a lock on ``<ML_HOME>/services/<project>-<channel>.lock``; the process id in
-the file beside it can therefore be trusted, whatever became of an earlier process.
+the file beside it can therefore be trusted, whatever became of an earlier process. The process that holds it
+only keeps workers alive (``workers.py``); they answer.
 """
 
 import fcntl
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,12 +24,13 @@ import httpx2
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
-from ml.serving import API_KEY_HEADER
-from ml.workspace import read_json, write_json
+from ml.serving import API_KEY_HEADER, REPLAY_HEADER
+from ml.serving.workers import keep_workers
+from ml.workspace import code_digest, read_json, write_json
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 
 Found = TypeVar("Found")
 
@@ -48,9 +50,29 @@ class Service:
         """Return the answer of ``POST /predict``; an error status raises ``MlError``."""
         return self._ask("POST", "/predict", rows)
 
+    def replay(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Ask for each row alone; what comes of it is seen in the metrics."""
+        key = os.environ.get("ML_API_KEY")
+        headers = {REPLAY_HEADER: "deploy"} | ({API_KEY_HEADER: key} if key else {})
+        try:
+            with httpx2.Client(headers=headers, timeout=10, trust_env=False) as client:
+                for row in rows:
+                    client.post(f"{self.url}/predict", json=row)
+        except httpx2.HTTPError as error:
+            raise MlError(f"the service at {self.url} does not answer /predict: {error}") from error
+
+    def metrics(self) -> str:
+        """Return what the service tells Prometheus, or raise ``MlError``."""
+        try:
+            response = httpx2.get(self.url + "/metrics", timeout=10, trust_env=False)
+            response.raise_for_status()
+        except httpx2.HTTPError as error:
+            raise MlError(f"the service at {self.url} does not tell its metrics: {error}") from error
+        return response.text
+
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         key = os.environ.get("ML_API_KEY")
-        headers = {API_KEY_HEADER: key} if key else {}
+        headers = {REPLAY_HEADER: "deploy"} | ({API_KEY_HEADER: key} if key else {})
         try:
             response = httpx2.request(
                 method, self.url + path, json=body, headers=headers, timeout=10, trust_env=False
@@ -63,17 +85,16 @@ class Service:
         return answer
 
 
-def serve(project: str, channel: str, host: str, port: int) -> None:
+def serve(project: str, channel: str, host: str, port: int, workers: int = 1) -> None:
     """Serve a channel until interrupted; a port or channel that is taken raises ``MlError``.
 
     So does an address that others can reach while no API keys are set (``ML_API_KEYS``).
     """
-    import uvicorn
-
-    from ml.serving.app import create_app
+    from ml.serving.access import read_keys
 
     if not _is_loopback(host) and locations.api_keys() is None:
         raise MlError(f"{host} can be reached from elsewhere: name a file of API keys in ML_API_KEYS first")
+    read_keys()
     state = _state_file(project, channel)
     state.parent.mkdir(parents=True, exist_ok=True)
     with open(state.with_suffix(".lock"), "w", encoding="utf-8") as lock:
@@ -85,11 +106,11 @@ def serve(project: str, channel: str, host: str, port: int) -> None:
             ) from error
         with _bind(host, port) as listener:
             url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            server = uvicorn.Server(uvicorn.Config(create_app(project, channel), log_level="warning"))
             write_json(state, {"pid": os.getpid(), "url": url})
-            say(f"serve: {project}, channel {channel}, at {url} (documentation: {url}/docs)")
+            of_workers = f", {workers} workers" if workers > 1 else ""
+            say(f"serve: {project}, channel {channel}{of_workers}, at {url} (documentation: {url}/docs)")
             try:
-                server.run(sockets=[listener])
+                keep_workers(project, channel, listener, workers, state.with_suffix(".status"))
             except KeyboardInterrupt:  # the way to stop a service in the foreground
                 say("serve: stopped")
             finally:
@@ -108,11 +129,13 @@ def find(project: str, channel: str) -> Service | None:
     return Service(content["url"], content["pid"])
 
 
-def elsewhere(project: str, channel: str) -> list[Service]:
-    """Return the services of a channel that other machines or containers run (``ML_SERVICES``).
+def elsewhere(project: str, channel: str, hosts: Sequence[str] = ()) -> list[Service]:
+    """Return the services of a channel that run elsewhere: ``hosts``, else those of ``ML_SERVICES``.
 
     The variable holds ``<project>/<channel>=<url>``, separated by blanks; other text raises ``MlError``.
     """
+    if hosts:
+        return [Service(url.rstrip("/")) for url in hosts]
     found = []
     for entry in os.environ.get("ML_SERVICES", "").split():
         place, separator, url = entry.partition("=")
@@ -123,7 +146,7 @@ def elsewhere(project: str, channel: str) -> list[Service]:
     return found
 
 
-def start(project: str, channel: str, port: int) -> Service:
+def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
     """Start a service in the background and return it once it answers, or raise ``MlError``.
 
     It runs a copy of the code, so it outlives the checkout that a Jenkins build works in.
@@ -143,6 +166,8 @@ def start(project: str, channel: str, port: int) -> Service:
         channel,
         "--port",
         str(port),
+        "--workers",
+        str(workers),
     ]
     secrets = ("ML_SIGNING_KEY", "ML_API_KEY")
     environment = {name: value for name, value in os.environ.items() if name not in secrets} | {
@@ -169,7 +194,7 @@ def start(project: str, channel: str, port: int) -> Service:
             raise MlError(f"the service did not start: {lines[-1]} (log: {log_file})")
         service = find(project, channel)
         try:
-            return service if service and service.get("/health") else None
+            return service if service and len(service.get("/health")["workers"]) == workers else None
         except MlError:
             return None
 
@@ -178,6 +203,33 @@ def start(project: str, channel: str, port: int) -> Service:
         process.terminate()
         raise MlError(f"the service did not answer within {START_SECONDS:g} s (log: {log_file})")
     return service
+
+
+def renew(service: Service, project: str, channel: str) -> None:
+    """Let new workers with the code of this checkout take over from those that run, without a gap.
+
+    Raises ``MlError`` if they do not start; the old ones then stay.
+    """
+    assert service.pid
+    _copy_code(_state_file(project, channel).with_suffix(""))
+    code = code_digest()
+    os.kill(service.pid, signal.SIGHUP)
+
+    def renewed() -> bool | None:
+        return all(worker["code"] == code for worker in service.get("/health")["workers"]) or None
+
+    if not _wait_for(renewed, START_SECONDS):
+        raise MlError(f"the service at {service.url} did not take the new code within {START_SECONDS:g} s")
+
+
+def same_environment(service: Service) -> bool:
+    """Tell whether a service of this machine runs in this Python environment."""
+    try:
+        return Path(os.readlink(f"/proc/{service.pid}/exe")).samefile(sys.executable) and (
+            f"{sys.prefix}/".encode() in Path(f"/proc/{service.pid}/cmdline").read_bytes()
+        )
+    except OSError:
+        return False
 
 
 def stop(project: str, channel: str) -> bool:
@@ -192,14 +244,23 @@ def stop(project: str, channel: str) -> bool:
     return True
 
 
-def wait_for_version(service: Service, version: int, seconds: float = 30.0) -> None:
-    """Wait until the service reports a version; a refusal or silence raises ``MlError``."""
+def wait_for_version(service: Service, version: int | None, seconds: float = 30.0) -> None:
+    """Wait until all workers of the service report a version; a refusal or silence raises ``MlError``."""
+    _wait_for_workers(service, version, "version", seconds)
 
+
+def wait_for_candidate(service: Service, version: int, seconds: float = 30.0) -> None:
+    """Wait until all workers of the service have a candidate; a refusal or silence raises ``MlError``."""
+    _wait_for_workers(service, version, "candidate", seconds)
+
+
+def _wait_for_workers(service: Service, version: int | None, role: str, seconds: float) -> None:
     def reached() -> bool | None:
-        health = service.get("/health")
-        if reason := health["refused"].get(str(version)):
-            raise MlError(f"the service refuses version {version}: {reason}")
-        return health["version"] == version or None
+        workers = service.get("/health")["workers"]
+        for worker in workers:
+            if reason := worker["refused"].get(str(version)):
+                raise MlError(f"the service refuses version {version}: {reason}")
+        return all(worker[role] == version for worker in workers) or None
 
     if not _wait_for(reached, seconds):
         raise MlError(f"the service at {service.url} did not take version {version} within {seconds:g} s")
@@ -221,7 +282,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(128)
+        listener.listen(1024)
         return listener
     except OSError as error:
         listener.close()
@@ -243,9 +304,12 @@ def _locked(lock: Path) -> bool:
 
 
 def _copy_code(folder: Path) -> None:
+    aside = folder.with_suffix(".incoming")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(locations.ROOT / "ml", aside / "ml", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(locations.LOCK_FILE, aside / locations.LOCK_FILE.name)
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(locations.ROOT / "ml", folder / "ml", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(locations.LOCK_FILE, folder / locations.LOCK_FILE.name)
+    aside.rename(folder)
 
 
 def _is_loopback(host: str) -> bool:

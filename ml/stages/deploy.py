@@ -1,29 +1,50 @@
-"""The deploy stage: register the blessed candidate, move the channel, prove that the service answers."""
+"""The deploy stage: register the blessed candidate, try it beside the champion, switch, prove it."""
 
+import itertools
 import math
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ml import signing
+from ml.canary import changed_share, judge, observe, read_counts
 from ml.console import say
+from ml.contracts import records
 from ml.errors import GateRefused, MlError
-from ml.project import Project
+from ml.project import Canary, Project
 from ml.provenance import provenance
-from ml.registry import Channel, Registry
+from ml.registry import Candidate, Channel, Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving import service as services
 from ml.workspace import StageResult, Workspace, code_digest, read_json
 
+# How long a trial may outlive the deploy that judges it, and how much longer a replay may take than it said.
+SLACK_SECONDS = 60.0
+LOOK_SECONDS = 0.5
+REPLAYED_AT_ONCE = 20
 
-def deploy_model(
-    project: Project, workspace: Workspace, channel: str, *, port: int | None = None, force: bool = False
-) -> StageResult:
-    """Bring the candidate into a channel; if the service does not answer as it must, move the pointer back.
 
-    Raises ``GateRefused`` for a candidate that is not blessed, or that a person rolled back before (unless
-    forced), and ``MlError`` if the deployment failed.
+@dataclass(frozen=True)
+class Place:
+    """Where to deploy: the channel, the services to wait for, and how a candidate is tried there."""
+
+    channel: str
+    canary: Canary
+    hosts: tuple[str, ...] = ()
+    port: int | None = None
+    force: bool = False
+
+
+def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageResult:
+    """Bring the candidate into a channel; if a service does not answer as it must, move the pointer back.
+
+    Raises ``GateRefused`` for a candidate that is not blessed, that a person took back before (unless forced)
+    or that its trial speaks against, and ``MlError`` if the deployment failed.
     """
-    project.check_channel(channel)
+    project.check_channel(place.channel)
     verdict, model = workspace.record("quality"), workspace.record("train")
     signing.verify(workspace.record_file("quality"))
     signing.verify(workspace.record_file("train"))
@@ -43,86 +64,247 @@ def deploy_model(
     }
 
     def work(folder: Path) -> dict[str, Any]:
-        with registry.lock(channel):
-            version = registry.find(identity)
-            if version is None:
-                version = registry.register(
-                    {"model": workspace.folder("train"), "quality": workspace.folder("quality")},
-                    identity,
-                    {"provenance": provenance()},
-                )
-                say(f"deploy: registered version {version}")
-            before = registry.channel(channel)
-            if before.withdrawn(version) and not force:
-                raise GateRefused(
-                    f"version {version} was taken back from {channel} before: --force deploys it all the same"
-                )
-            serving = _serving(project.name, channel, port or project.channels[channel])
-            if before.version != version:
-                registry.move(channel, version, "deploy")
-            try:
-                for running in serving:
-                    _prove(running, registry, version)
-            except BaseException as error:
-                if before.version != version:
-                    _move_back(registry, serving, before)
-                if not isinstance(error, MlError):
-                    raise
-                kept = f"version {before.version}" if before.version is not None else "no version"
-                raise MlError(f"deploying version {version} failed: {error}; {channel} has {kept}") from error
-        urls = [running.url for running in serving]
-        say(f"deploy: {channel} answers with version {version} at {', '.join(urls)}")
+        with registry.lock(place.channel):
+            before, version = _register(registry, workspace, identity, place)
+            serving = _serving(project, place)
+            tried = before.version not in (None, version) and place.canary.mode != "none"
+            trial = _begin_trial(registry, version, before, place) if tried else None
+        found: dict[str, Any] = {"outcome": "deployed", "why": []}
+        if trial:
+            found = _try(registry, serving, trial, before, place, _replayed(workspace, project))
+        elif before.version == version:
+            found["outcome"] = "already deployed"
+        if found["outcome"] != "withdrawn":
+            _switch(registry, serving, version, before, place.channel, trial)
+            urls = ", ".join(one.url for one in serving)
+            say(f"deploy: {place.channel} answers with version {version} at {urls}")
         return {
-            "channel": channel,
+            "channel": place.channel,
             "version": version,
             "previous_version": before.version,
-            "urls": urls,
+            "urls": [one.url for one in serving],
             "sha256": identity["model_sha256"],
-            "outcome": "already deployed" if before.version == version else "deployed",
+            **found,
         }
 
-    return workspace.run("deploy", {"identity": identity}, work, force=True)
+    result = workspace.run("deploy", {"identity": identity}, work, force=True)
+    if result.record["outcome"] == "withdrawn":
+        record = result.record
+        raise GateRefused(
+            f"version {record['version']} was withdrawn: {'; '.join(record['why'])};"
+            f" {place.channel} has version {record['previous_version']}"
+        )
+    return result
 
 
-def roll_back(project: Project, channel: str, to: int | None = None) -> tuple[int, int]:
+def roll_back(project: Project, channel: str, to: int | None = None, why: str = "") -> tuple[int | None, int]:
     """Point the channel to version ``to``, else the one before; return the versions left and returned to.
 
-    Raises ``MlError`` if there is no such version to return to, or a service does not follow.
+    While a candidate is on trial, the one before is the champion: the trial ends. Raises ``MlError`` if there
+    is no such version to return to, it was never blessed, or a service does not follow.
     """
     project.check_channel(channel)
     registry = Registry(project.name)
     with registry.lock(channel):
         now = registry.channel(channel)
+        if to is None and now.candidate and not now.candidate.over() and now.version is not None:
+            registry.move(channel, now.version, "rollback", why, left=now.candidate.version)
+            return now.candidate.version, now.version
         target = now.previous if to is None else to
-        if now.version is None or target is None:
+        if target is None:
             raise MlError(f"channel '{channel}' of {project.name} has no earlier version to return to")
         if target == now.version:
             raise MlError(f"channel '{channel}' of {project.name} already has version {target}")
         registry.read(target)
-        registry.move(channel, target, "rollback")
-        local = services.find(project.name, channel)
-        for running in services.elsewhere(project.name, channel) or ([local] if local else []):
+        if read_json(registry.folder(target) / "quality" / "verdict.json").get("blessed") is not True:
+            raise MlError(f"version {target} of {project.name} was never blessed: only what passed may serve")
+        registry.move(channel, target, "rollback", why)
+        for running in _known(project, channel):
             services.wait_for_version(running, target)
     return now.version, target
 
 
-def _serving(project: str, channel: str, port: int) -> list[services.Service]:
+def take_out(project: Project, channel: str, version: int | None = None, why: str = "") -> int:
+    """Take a version out of service, by default the one that answers, and return its number.
+
+    If it answers, the channel then has none; a retired one is no longer returned to by itself. Either can be
+    brought back with ``rollback``. Raises ``MlError`` if there is none, or a service does not follow.
+    """
+    project.check_channel(channel)
+    registry = Registry(project.name)
+    with registry.lock(channel):
+        now = registry.channel(channel)
+        left = now.version if version is None else version
+        if left is None:
+            raise MlError(f"channel '{channel}' of {project.name} serves no version")
+        registry.folder(left)
+        if not any(move["version"] == left for move in now.history):
+            raise MlError(f"version {left} never served in channel '{channel}' of {project.name}")
+        kept = None if left == now.version else now.version
+        registry.move(channel, kept, "undeploy", why, left=left)
+        for running in _known(project, channel):
+            services.wait_for_version(running, kept)
+    return left
+
+
+def _register(
+    registry: Registry, workspace: Workspace, identity: dict[str, Any], place: Place
+) -> tuple[Channel, int]:
+    before = registry.channel(place.channel)
+    if before.candidate and not before.candidate.over():
+        raise MlError(
+            f"version {before.candidate.version} is on trial in {place.channel}: wait until that deploy has "
+            "ended, or end the trial with `rollback`"
+        )
+    version = registry.find(identity)
+    if version is None:
+        version = registry.register(
+            {"model": workspace.folder("train"), "quality": workspace.folder("quality")},
+            identity,
+            {"provenance": provenance()},
+        )
+        say(f"deploy: registered version {version}")
+    if before.withdrawn(version) and not place.force:
+        raise GateRefused(
+            f"version {version} was taken back from {place.channel} before: --force deploys it all the same"
+        )
+    return before, version
+
+
+def _begin_trial(registry: Registry, version: int, before: Channel, place: Place) -> Candidate:
+    shadow = place.canary.mode == "shadow"
+    until = time.time() + place.canary.seconds + 2 * SLACK_SECONDS
+    trial = Candidate(version, 0.0 if shadow else place.canary.share, until)
+    how = "as a shadow" if shadow else f"with {trial.share:.0%} of the requests"
+    registry.move(before.name, before.version, "shadow" if shadow else "canary", candidate=trial)
+    say(f"deploy: version {version} is tried beside version {before.version}, {how}")
+    return trial
+
+
+def _try(
+    registry: Registry,
+    serving: list[services.Service],
+    trial: Candidate,
+    before: Channel,
+    place: Place,
+    rows: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Watch champion and candidate until there is enough to judge by; end the trial if it loses."""
+    assert before.version is not None
+    limits, version = place.canary, trial.version
+    replayed = itertools.cycle(rows) if limits.replay and rows else None
+    try:
+        for running in serving:
+            services.wait_for_candidate(running, version)
+        start, began = read_counts([running.metrics() for running in serving]), time.monotonic()
+        while True:
+            if replayed:
+                for running in serving:
+                    running.replay(itertools.islice(replayed, REPLAYED_AT_ONCE))
+            else:
+                time.sleep(LOOK_SECONDS)
+            if registry.channel(place.channel).candidate != trial:
+                raise GateRefused(f"version {version} was taken back while it was tried")
+            counts, seconds = read_counts([one.metrics() for one in serving]), time.monotonic() - began
+            champion, candidate = (observe(start, counts, one) for one in (before.version, version))
+            changed = None if trial.share else changed_share(start, counts, version, limits.difference)
+            enough = replayed is not None and candidate.requests >= limits.min_requests
+            over = seconds >= limits.seconds + (SLACK_SECONDS if replayed else 0)
+            against = judge(champion, candidate, changed, limits, final=enough or over)
+            if against or enough or over:
+                break
+    except BaseException as error:
+        _end_trial(registry, trial, before, f"{type(error).__name__}: {error}")
+        if isinstance(error, GateRefused) or not isinstance(error, MlError):
+            raise
+        raise MlError(
+            f"deploying version {version} failed: {error}; {before.name} has version {before.version}"
+        ) from error
+    if against:
+        _end_trial(registry, trial, before, "; ".join(against))
+    figures = {"champion": champion.told(), "candidate": candidate.told(), "changed": changed}
+    return {
+        "outcome": "withdrawn" if against else "deployed",
+        "why": against or [f"{candidate.requests} requests in {seconds:.0f} s: nothing against it"],
+        "trial": {"mode": limits.mode, "share": trial.share, "seconds": round(seconds, 3), **figures},
+    }
+
+
+def _end_trial(registry: Registry, trial: Candidate, before: Channel, why: str) -> None:
+    with registry.lock(before.name):
+        now = registry.channel(before.name)
+        if now.candidate == trial:
+            registry.move(before.name, now.version, "withdraw", why, left=trial.version)
+            say(f"deploy: withdrew version {trial.version}")
+
+
+def _switch(
+    registry: Registry,
+    serving: list[services.Service],
+    version: int,
+    before: Channel,
+    channel: str,
+    trial: Candidate | None,
+) -> None:
+    """Point the channel to the version and prove that every service answers with it, else move back."""
+    with registry.lock(channel):
+        now = registry.channel(channel)
+        if trial and now.candidate != trial:
+            raise GateRefused(f"version {version} was taken back while it was tried")
+        if not trial and now.version != before.version:
+            raise MlError(f"{channel} was moved to version {now.version} meanwhile: deploy again")
+        if before.version != version:
+            registry.move(channel, version, "deploy", "its trial spoke for it" if trial else "")
+        try:
+            for running in serving:
+                _prove(running, registry, version)
+        except BaseException as error:
+            if before.version != version:
+                _move_back(registry, serving, before)
+            if not isinstance(error, MlError):
+                raise
+            kept = f"version {before.version}" if before.version is not None else "no version"
+            raise MlError(f"deploying version {version} failed: {error}; {channel} has {kept}") from error
+
+
+def _replayed(workspace: Workspace, project: Project) -> list[dict[str, Any]]:
+    """Return the test rows without their targets, else the golden rows, which every model brings along."""
+    test = workspace.folder("data") / "test.parquet"
+    if test.exists():
+        return records(pd.read_parquet(test).drop(columns=project.target))
+    golden: list[dict[str, Any]] = read_json(workspace.folder("train") / "golden.json")["rows"]
+    return golden
+
+
+def _known(project: Project, channel: str) -> list[services.Service]:
+    local = services.find(project.name, channel)
+    hosts = project.hosts.get(channel, ())
+    return services.elsewhere(project.name, channel, hosts) or ([local] if local else [])
+
+
+def _serving(project: Project, place: Place) -> list[services.Service]:
     """Return the services of a channel: those that run elsewhere, or else the one on this machine.
 
-    The latter is started anew if there is none or its code is not that of this build.
+    The latter is started if there is none, and its workers are renewed if their code is not this build's.
     """
-    if elsewhere := services.elsewhere(project, channel):
+    hosts = place.hosts or project.hosts.get(place.channel, ())
+    if elsewhere := services.elsewhere(project.name, place.channel, hosts):
         for one in elsewhere:
             if one.get("/health").get("code") != code_digest():
                 say(f"deploy: {one.url} runs other code than this build: renew it when it suits")
         return elsewhere
-    running = services.find(project, channel)
+    running = services.find(project.name, place.channel)
+    port = place.port or project.channels[place.channel]
     if running and running.get("/health").get("code") != code_digest():
-        say("deploy: the service runs other code than this build: restarting it")
-        port = int(running.url.rsplit(":", 1)[1])
-        services.stop(project, channel)
-        running = None
-    return [running or services.start(project, channel, port)]
+        if services.same_environment(running):
+            say("deploy: the service runs other code than this build: new workers take over")
+            services.renew(running, project.name, place.channel)
+        else:
+            say("deploy: the service runs in another environment than this build: restarting it")
+            port = int(running.url.rsplit(":", 1)[1])
+            services.stop(project.name, place.channel)
+            running = None
+    return [running or services.start(project.name, place.channel, port, project.workers)]
 
 
 def _prove(running: services.Service, registry: Registry, version: int) -> None:

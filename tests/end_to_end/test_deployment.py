@@ -8,10 +8,13 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from ml import locations
@@ -38,6 +41,52 @@ def answering_version() -> int:
     assert running is not None
     version: int = running.predict([PASSENGER])["version"]
     return version
+
+
+@dataclass
+class Seen:
+    """What clients saw that never stopped asking."""
+
+    versions: set[int] = field(default_factory=set)
+    failed: list[str] = field(default_factory=list)
+    answered: int = 0
+
+
+@contextlib.contextmanager
+def constant_load(url: str, clients: int = 4) -> Iterator[Seen]:
+    """Let clients ask all the time, and note each answer that is none, or is of two versions at once."""
+    seen, ending = Seen(), threading.Event()
+
+    def ask() -> None:
+        # As any client of a service whose workers come and go: a connection that was closed is opened anew.
+        with httpx2.Client(transport=httpx2.HTTPTransport(retries=3), timeout=30, trust_env=False) as client:
+            while not ending.is_set():
+                try:
+                    answer = client.post(f"{url}/predict", json=PASSENGER, headers={"Connection": "close"})
+                    told = answer.json()
+                    seen.answered += 1
+                    if answer.status_code != 200:
+                        seen.failed.append(f"{answer.status_code}: {told}")
+                    elif str(told["version"]) != answer.headers["X-Model-Version"]:
+                        seen.failed.append(f"mixed: {told}")
+                    else:
+                        seen.versions.add(told["version"])
+                except (httpx2.HTTPError, ValueError) as error:
+                    seen.failed.append(repr(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+
+
+def workers_of(running: service.Service) -> set[int]:
+    return {worker["pid"] for worker in running.get("/health")["workers"]}
 
 
 def test_a_version_is_deployed_replaced_rolled_back_and_stopped(
@@ -95,15 +144,21 @@ def test_a_version_that_the_service_refuses_is_taken_back(
     assert not (served.build / "deploy" / "deployment.json").read_text().count('"version": 2')
 
 
-def test_a_service_with_other_code_is_restarted(
+def test_workers_with_other_code_are_renewed_without_a_failed_request(
     served: Site, free_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert served.ml("deploy", "--port", str(free_port)) == 0
-    before = service.find("small", "production")
+    running = service.find("small", "production")
+    assert running
+    before = workers_of(running)
     monkeypatch.setattr("ml.stages.deploy.code_digest", lambda: "another checkout")
-    assert served.ml("deploy") == 0
-    after = service.find("small", "production")
-    assert before and after and before.pid != after.pid and before.url == after.url
+    with constant_load(running.url) as seen:
+        assert served.ml("deploy") == 0
+        deadline = time.monotonic() + 30
+        while workers_of(running) & before and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert not workers_of(running) & before
+    assert seen.failed == [] and seen.versions == {1}
 
 
 def test_a_port_in_use_is_named_and_nothing_is_pointed_to(
@@ -216,3 +271,85 @@ def test_a_service_that_runs_elsewhere_is_waited_for_and_never_started(
     finally:
         process.terminate()
         process.wait()
+
+
+def test_swaps_and_rollbacks_under_load_lose_nothing_on_any_worker(served: Site, free_port: int) -> None:
+    registry = Registry("small")
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    build_another_model(served)
+    assert served.ml("deploy") == 0
+    running = service.find("small", "production")
+    assert running
+    with constant_load(running.url) as seen:
+        for turn in range(20):
+            version = 1 + turn % 2
+            registry.move("production", version, "deploy" if turn % 5 else "rollback")
+            service.wait_for_version(running, version, seconds=5)
+    assert seen.failed == [] and seen.versions == {1, 2} and seen.answered > 50
+
+
+def test_a_killed_worker_comes_back(served: Site, free_port: int) -> None:
+    settings = served.project / "project.toml"
+    settings.write_text("workers = 2\n" + settings.read_text(encoding="utf-8"), encoding="utf-8")
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    running = service.find("small", "production")
+    assert running
+    before = workers_of(running)
+    assert len(before) == 2
+    killed = min(before)
+    os.kill(killed, 9)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(MlError):
+            if len(now := workers_of(running)) == 2 and killed not in now:
+                break
+        time.sleep(0.1)
+    assert killed not in now and len(now) == 2
+    assert answering_version() == 1
+
+
+def test_a_canary_is_promoted_or_withdrawn_and_the_reason_is_kept(
+    served: Site, free_port: int, error_of: ErrorOf
+) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    build_another_model(served)
+    running = service.find("small", "production")
+    assert running
+    assert served.ml("deploy", "--canary", "30", "--for", "1s", "--min-requests", "5000") == 3
+    assert "only 0 of at least 5000 requests came" in error_of()
+    deployment = json.loads((served.build / "deploy" / "deployment.json").read_text())
+    assert (deployment["outcome"], deployment["trial"]["share"]) == ("withdrawn", 0.3)
+    assert Registry("small").channel("production").candidate is None
+    assert answering_version() == 1
+    with constant_load(running.url, clients=1) as seen:
+        time.sleep(0.5)  # let some requests come before the trial begins
+        command = ["deploy", "--shadow", "--for", "4s", "--min-requests", "20"]
+        assert served.ml(*command) == 0
+    assert seen.failed == []
+    deployment = json.loads((served.build / "deploy" / "deployment.json").read_text())
+    assert deployment["outcome"] == "deployed" and deployment["trial"]["changed"] is not None
+    assert deployment["trial"]["candidate"]["requests"] >= 20
+    assert "nothing against it" in deployment["why"][0]
+    moves = [move["action"] for move in Registry("small").channel("production").history]
+    assert moves == ["deploy", "canary", "withdraw", "shadow", "deploy"]
+
+
+def test_undeploy_takes_out_of_service_and_rollback_brings_back(
+    served: Site, free_port: int, error_of: ErrorOf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert served.ml("undeploy") == 1
+    assert "serves no version" in error_of()
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    running = service.find("small", "production")
+    assert running
+    assert served.ml("undeploy", "--version", "3") == 1
+    assert "no version 3 of small" in error_of()
+    assert served.ml("undeploy", "--why", "wrong prices") == 0
+    assert running.get("/health")["ready"] is False
+    move = Registry("small").channel("production").history[-1]
+    assert (move["action"], move["from"], move["why"]) == ("undeploy", 1, "wrong prices")
+    assert move["by"]
+    assert served.ml("deploy") == 3
+    assert "version 1 was taken back" in error_of()
+    assert served.ml("rollback") == 0
+    assert answering_version() == 1

@@ -19,7 +19,7 @@ from ml.project import Project
 from ml.registry import Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving.app import create_app
-from ml.serving.follower import Follower, ready
+from ml.serving.follower import Follower, Serving, ready
 from ml.workspace import Workspace
 
 MOST_ROWS_A_REQUEST = 500
@@ -41,7 +41,7 @@ def service(
 ) -> Iterator[Callable[[list[dict[str, Any]]], list[dict[str, Any]]]]:
     """The real service with the candidate in it, on a free port of this machine."""
     follower = Follower(Registry(project.name), "candidate")
-    follower.served = ready(0, candidate)
+    follower.serving = Serving(ready(0, candidate))
     app = create_app(project.name, "candidate", follower)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

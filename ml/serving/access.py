@@ -1,0 +1,87 @@
+"""Who may ask, and a line for each request: an id, a count, the access log."""
+
+import contextlib
+import hashlib
+import json
+import re
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated, Any
+from uuid import uuid4
+
+from fastapi import HTTPException, Security
+from fastapi.security import APIKeyHeader
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ml import locations
+from ml.errors import MlError
+from ml.serving import API_KEY_HEADER
+from ml.serving.metrics import Metrics
+from ml.workspace import now
+
+PATHS = ("/predict", "/predict/file", "/feedback", "/health", "/model", "/metrics", "/docs", "/openapi.json")
+
+
+def read_keys() -> frozenset[str]:
+    """Return the sha256 of each key that is accepted; none means that no key is asked for."""
+    file = locations.api_keys()
+    if file is None:
+        return frozenset()
+    lines = file.read_text(encoding="utf-8").splitlines()
+    keys = frozenset(line.split()[0] for line in lines if line.strip())
+    if not keys or not all(re.fullmatch("[0-9a-f]{64}", key) for key in keys):
+        raise MlError(f"{file}: write the sha256 of each API key, in hex, on a line of its own")
+    return keys
+
+
+def key_check(keys: frozenset[str]) -> Callable[[str | None], None]:
+    """Return what refuses a request without one of these keys."""
+
+    def check(
+        key: Annotated[str | None, Security(APIKeyHeader(name=API_KEY_HEADER, auto_error=False))],
+    ) -> None:
+        if key is None or hashlib.sha256(key.encode()).hexdigest() not in keys:
+            raise HTTPException(401, f"send a valid key in the header {API_KEY_HEADER}")
+
+    return check
+
+
+class Observed:
+    """Gives each request an id, counts and times it, and writes a line about it that tells of no person."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        """Stand before the application."""
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start, identity = time.perf_counter(), uuid4().hex
+        scope.setdefault("state", {})["request_id"] = identity
+        told: dict[str, Any] = {"status": 500, "version": None}
+
+        async def observe(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                told["status"] = message["status"]
+                for name, value in message["headers"]:
+                    if name == b"x-model-version":
+                        told["version"] = int(value)
+                message["headers"].append((b"x-request-id", identity.encode()))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, observe)
+        finally:
+            seconds = time.perf_counter() - start
+            # A label, or a line, must not grow with what strangers type.
+            path = scope["path"] if scope["path"] in PATHS else "other"
+            method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+            self.metrics.requests.labels(method, path, str(told["status"])).inc()
+            self.metrics.seconds.labels(path).observe(seconds)
+            line = {"at": now(), "request": identity, "method": method, "path": path, **told}
+            with contextlib.suppress(OSError, ValueError):  # a full disk, a closed pipe
+                sys.stdout.write(json.dumps(line | {"milliseconds": round(seconds * 1000, 2)}) + "\n")
+                sys.stdout.flush()

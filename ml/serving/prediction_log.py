@@ -1,0 +1,240 @@
+"""The prediction log (R53): what was asked and answered, written in the background."""
+
+import contextlib
+import json
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    insert,
+    make_url,
+    select,
+)
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from ml.console import say
+from ml.errors import MlError
+
+MOST_WAITING = 20_000
+MOST_AT_ONCE = 2_000
+GATHER_SECONDS = 0.25
+RETRY_SECONDS = 1.0
+# A label may overtake its prediction, which another worker is still to write.
+LABEL_PATIENCE_SECONDS = 15.0
+
+schema = MetaData()
+predictions = Table(
+    "predictions",
+    schema,
+    Column("request", String(32), primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("at", Float, index=True),  # Unix time
+    Column("project", String(100)),
+    Column("channel", String(100)),
+    Column("version", Integer),
+    Column("replay", Boolean),  # sent by a deploy, not by a client
+    Column("inputs", Text),
+    Column("output", Text),
+    Column("milliseconds", Float),
+)
+labels = Table(
+    "labels",
+    schema,
+    Column("number", Integer, primary_key=True),
+    Column("request", String(32), index=True),
+    Column("row", Integer),
+    Column("at", Float),
+    Column("label", Text),
+)
+
+
+@dataclass(frozen=True)
+class Label:
+    """What came true for one row of a request."""
+
+    request: str
+    row: int
+    label: Any
+    at: float
+
+
+class PredictionLog:
+    """Writes predictions and labels in batches from a thread; when too many wait, new ones are lost."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        written: Callable[[int], None] = lambda rows: None,
+        lost: Callable[[int], None] = lambda rows: None,
+        labelled: Callable[[int | None, Any, Any], None] = lambda version, output, label: None,
+    ) -> None:
+        """Write to a database (SQLAlchemy URL); ``labelled`` gets version or none, output and label."""
+        self._url, self._written, self._lost, self._labelled = url, written, lost, labelled
+        self._waiting: queue.Queue[dict[str, Any] | Label] = queue.Queue(MOST_WAITING)
+        self._unresolved: deque[Label] = deque(maxlen=MOST_WAITING)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._write_forever, name="prediction log", daemon=True)
+        self._engine: Engine | None = None
+        self._complained = False
+        self._thread.start()
+
+    def put(self, entries: Iterable[dict[str, Any] | Label]) -> bool:
+        """Take entries to write; tell whether there was room for all. Never waits."""
+        for entry in entries:
+            try:
+                self._waiting.put_nowait(entry)
+            except queue.Full:
+                self._lost(1)
+                return False
+        return True
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Write what waits, as far as that takes no longer than this."""
+        self._ending.set()
+        self._thread.join(seconds)
+
+    def _write_forever(self) -> None:
+        kept: list[dict[str, Any] | Label] = []
+        while not (self._ending.is_set() and self._waiting.empty() and not kept):
+            kept += self._gather(MOST_AT_ONCE - len(kept))
+            if not kept and not self._unresolved:
+                continue
+            try:
+                self._write(kept)
+                if self._complained:
+                    say("prediction log: written again")
+                self._complained, kept = False, []
+            except (DataError, IntegrityError) as error:
+                say(f"prediction log: {len(kept)} entries cannot be stored: {type(error).__name__}")
+                self._lost(len(kept))
+                kept = []
+            except (SQLAlchemyError, MlError, OSError, ValueError) as error:
+                if not self._complained:
+                    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+                    say(f"prediction log: cannot be written, trying again: {reason}")
+                self._complained = True
+                if self._engine:
+                    self._engine.dispose()
+                if self._ending.wait(RETRY_SECONDS):
+                    break
+        rest = len(kept) + self._waiting.qsize()
+        if rest:
+            self._lost(rest)
+
+    def _gather(self, most: int) -> list[dict[str, Any] | Label]:
+        gathered: list[dict[str, Any] | Label] = []
+        deadline = time.monotonic() + GATHER_SECONDS
+        while len(gathered) < most and (left := deadline - time.monotonic()) > 0:
+            if self._ending.is_set() and self._waiting.empty():
+                break
+            with contextlib.suppress(queue.Empty):
+                gathered.append(self._waiting.get(timeout=min(left, 0.1)))
+                continue
+        return gathered
+
+    def _write(self, entries: list[dict[str, Any] | Label]) -> None:
+        self._engine = self._engine or open_log(self._url)
+        answered = [entry for entry in entries if not isinstance(entry, Label)]
+        told = [entry for entry in entries if isinstance(entry, Label)]
+        with self._engine.begin() as connection:
+            if answered:
+                connection.execute(
+                    insert(predictions),
+                    [
+                        entry | {"inputs": _json(entry["inputs"]), "output": _json(entry["output"])}
+                        for entry in answered
+                    ],
+                )
+            if told:
+                rows = [
+                    {"request": one.request, "row": one.row, "at": one.at, "label": _json(one.label)}
+                    for one in told
+                ]
+                connection.execute(insert(labels), rows)
+        self._written(len(answered))
+        entries.clear()
+        self._unresolved.extend(told)
+        self._resolve()
+
+    def _resolve(self) -> None:
+        assert self._engine
+        for _ in range(len(self._unresolved)):
+            one = self._unresolved.popleft()
+            with self._engine.connect() as connection:
+                found = connection.execute(
+                    select(predictions.c.version, predictions.c.output).where(
+                        predictions.c.request == one.request, predictions.c.row == one.row
+                    )
+                ).first()
+            if found:
+                self._labelled(found.version, json.loads(found.output), one.label)
+            elif time.time() - one.at > LABEL_PATIENCE_SECONDS:
+                self._labelled(None, None, one.label)
+            else:
+                self._unresolved.append(one)
+
+
+def open_log(url: str) -> Engine:
+    """Return a prediction log's database with its tables made; an unusable URL raises ``MlError``."""
+    try:
+        parsed = make_url(url)
+        timeout = {"timeout": 3} if parsed.get_backend_name() == "sqlite" else {"connect_timeout": 3}
+        engine = create_engine(parsed, connect_args=timeout, hide_parameters=True, pool_pre_ping=True)
+    except (SQLAlchemyError, ImportError) as error:
+        raise MlError(
+            "ML_PREDICTIONS: not a database URL as sqlite:///file or postgresql+psycopg://…"
+        ) from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+
+        @event.listens_for(engine, "connect")
+        def _write_ahead(connection: Any, _: Any) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    try:
+        schema.create_all(engine)
+    except SQLAlchemyError:  # another worker may have made them at this very moment
+        time.sleep(0.2)
+        schema.create_all(engine)
+    return engine
+
+
+def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:
+    """Return the rows and the labels of one request; an unknown one, or no database, raises ``MlError``."""
+    try:
+        with open_log(url).connect() as connection:
+            rows = connection.execute(
+                select(predictions).where(predictions.c.request == request).order_by(predictions.c.row)
+            ).all()
+            told = connection.execute(
+                select(labels).where(labels.c.request == request).order_by(labels.c.number)
+            ).all()
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise MlError(f"the prediction log cannot be read: {reason}") from error
+    if not rows:
+        raise MlError(f"no request '{request}' in the prediction log {make_url(url).render_as_string()}")
+    return list(rows), list(told)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
