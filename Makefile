@@ -16,7 +16,7 @@ endif
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
-.PHONY: run test sabotage stop install lock help projects nightly-projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback \
+.PHONY: run test sabotage load stop install lock help projects nightly-projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback \
     jenkins-up jenkins-down jenkins-logs jenkins-local jenkins-local-stop jenkins-test jenkins-tools
 
 help:  ## list the targets
@@ -30,6 +30,9 @@ test: $(INSTALLED)  ## the whole test suite
 
 sabotage: $(INSTALLED)  ## break data, code, model and environment on purpose: who notices? (half an hour)
 	@$(PYTHON) -m tests.sabotage
+
+load: $(INSTALLED)  ## swaps, rollbacks, a killed worker under load: is a request lost? (five minutes; needs wrk, nginx)
+	@$(PYTHON) -m tests.load
 
 stop: $(INSTALLED)  ## stop the service
 	@$(PYTHON) -m ml serve --stop

@@ -116,7 +116,8 @@ def judge(
     chance = _worse_by_chance(
         candidate.failed, candidate.requests, champion.failed, max(champion.requests, ENOUGH_TO_STOP)
     )
-    if rate - usual > limits.max_error_rate_increase and chance < 0.01:
+    enough = final or candidate.requests >= ENOUGH_TO_STOP
+    if enough and rate - usual > limits.max_error_rate_increase and chance < 0.01:
         against.append(f"{candidate.failed} of {candidate.requests} requests failed (champion: {usual:.2%})")
     if not final:
         return against

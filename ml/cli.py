@@ -161,8 +161,10 @@ def _parser() -> argparse.ArgumentParser:
         "(default: the unlabelled rows of the build)",
     )
     sub.add_argument("--first", type=_count, metavar="N", help="only the first N rows")
-    sub = add("show", "show versions and channels, or the lineage of one version", _show)
+    sub = add("show", "show versions and channels, or the lineage of one version or request", _show)
     sub.add_argument("version", type=_count, nargs="?", help="a version's number")
+    sub.add_argument("--request", metavar="ID", help="one answered request instead, by its X-Request-ID")
+    _add_channel(sub)
     sub = add("projects", "list the projects", _projects)
     sub.add_argument("--nightly", action="store_true", help="only those that the job `nightly` trains")
     return parser
@@ -371,10 +373,13 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     from ml.project import find_project
-    from ml.show import show_registry, show_version
+    from ml.show import show_registry, show_request, show_version
 
     project = find_project(options.project)
-    if options.version is None:
+    if options.request:
+        project.check_channel(options.channel)
+        show_request(project.name, options.channel, options.request)
+    elif options.version is None:
         show_registry(project.name)
     else:
         show_version(project.name, options.version)

@@ -4,7 +4,9 @@ import json
 
 from rich.table import Column, Table
 
+from ml import locations
 from ml.console import results
+from ml.errors import MlError
 from ml.provenance import build_text, commit_text
 from ml.registry import Registry
 from ml.workspace import read_json
@@ -40,6 +42,31 @@ def show_registry(project: str) -> None:
             ", ".join(name for name, pointed in pointers.items() if pointed == version),
         )
     results.print(table)
+
+
+def show_request(project: str, channel: str, request: str) -> None:
+    """Print what was asked and answered in one request, what came true, and the lineage of the model."""
+    from datetime import UTC, datetime
+
+    from ml.serving.prediction_log import look_up
+
+    url = locations.predictions(project, channel)
+    if url is None:
+        raise MlError("no prediction log is kept here: ML_PREDICTIONS is off")
+    rows, labels = look_up(url, request)
+    first = rows[0]
+    table = Table(Column(), Column(overflow="fold"), show_header=False, title=f"request {request}")
+    table.add_row("time", datetime.fromtimestamp(first.at, UTC).isoformat(timespec="milliseconds"))
+    table.add_row("channel", f"{first.project}, {first.channel}" + (", a replay" if first.replay else ""))
+    table.add_row("version", str(first.version))
+    table.add_row("milliseconds", f"{first.milliseconds:.1f}")
+    for row in rows:
+        table.add_row(f"row {row.row} asked", row.inputs)
+        table.add_row(f"row {row.row} answered", row.output)
+    for label in labels:
+        table.add_row(f"row {label.row} came true", label.label)
+    results.print(table)
+    show_version(first.project, first.version)
 
 
 def show_version(project: str, version: int) -> None:
@@ -78,9 +105,19 @@ def show_version(project: str, version: int) -> None:
         table.add_row(f"gate {gate['gate']}", f"{gate['outcome']}: {gate['message']}")
     for channel in registry.channels():
         for move in channel.history:
-            if version in (move["version"], move["from"]):
+            if version in (move["version"], move["from"], move.get("candidate")):
                 table.add_row(
                     f"channel {channel.name}",
-                    f"{move['at']} {move['action']} {move['from']} -> {move['version']}",
+                    " ".join(
+                        str(part)
+                        for part in (
+                            move["at"],
+                            move["action"],
+                            f"{move['from']} -> {move['version']}",
+                            f"by {move['by']}" if "by" in move else "",
+                            move.get("why", ""),
+                        )
+                        if part
+                    ),
                 )
     results.print(table)

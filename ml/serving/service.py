@@ -249,7 +249,7 @@ def wait_for_version(service: Service, version: int | None, seconds: float = 30.
     _wait_for_workers(service, version, "version", seconds)
 
 
-def wait_for_candidate(service: Service, version: int, seconds: float = 30.0) -> None:
+def wait_for_candidate(service: Service, version: int | None, seconds: float = 30.0) -> None:
     """Wait until all workers of the service have a candidate; a refusal or silence raises ``MlError``."""
     _wait_for_workers(service, version, "candidate", seconds)
 
@@ -273,6 +273,12 @@ def _wait_for(probe: Callable[[], Found | None], seconds: float) -> Found | None
             return found
         time.sleep(POLL_SECONDS)
     return None
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,5 +1,6 @@
 """The deploy stage: register the blessed candidate, try it beside the champion, switch, prove it."""
 
+import contextlib
 import itertools
 import math
 import time
@@ -214,14 +215,14 @@ def _try(
             if against or enough or over:
                 break
     except BaseException as error:
-        _end_trial(registry, trial, before, f"{type(error).__name__}: {error}")
+        _end_trial(registry, serving, trial, before, f"{type(error).__name__}: {error}")
         if isinstance(error, GateRefused) or not isinstance(error, MlError):
             raise
         raise MlError(
             f"deploying version {version} failed: {error}; {before.name} has version {before.version}"
         ) from error
     if against:
-        _end_trial(registry, trial, before, "; ".join(against))
+        _end_trial(registry, serving, trial, before, "; ".join(against))
     figures = {"champion": champion.told(), "candidate": candidate.told(), "changed": changed}
     return {
         "outcome": "withdrawn" if against else "deployed",
@@ -230,12 +231,18 @@ def _try(
     }
 
 
-def _end_trial(registry: Registry, trial: Candidate, before: Channel, why: str) -> None:
+def _end_trial(
+    registry: Registry, serving: list[services.Service], trial: Candidate, before: Channel, why: str
+) -> None:
     with registry.lock(before.name):
         now = registry.channel(before.name)
-        if now.candidate == trial:
-            registry.move(before.name, now.version, "withdraw", why, left=trial.version)
-            say(f"deploy: withdrew version {trial.version}")
+        if now.candidate != trial:
+            return
+        registry.move(before.name, now.version, "withdraw", why, left=trial.version)
+        say(f"deploy: withdrew version {trial.version}")
+        for running in serving:
+            with contextlib.suppress(MlError):  # one that is away finds the pointer when it is back
+                services.wait_for_candidate(running, None, seconds=5)
 
 
 def _switch(

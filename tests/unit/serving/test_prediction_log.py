@@ -1,0 +1,102 @@
+"""The prediction log: nothing personal in it, nothing waits for it, and what it loses it counts."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ml.errors import MlError
+from ml.serving.prediction_log import MOST_WAITING, Label, PredictionLog, look_up
+from tests.load.servers import Postgres
+
+REQUEST = "0" * 32
+
+
+def entry(request: str = REQUEST, row: int = 0, **inputs: Any) -> dict[str, Any]:
+    return {
+        "request": request,
+        "row": row,
+        "at": time.time(),
+        "project": "small",
+        "channel": "production",
+        "version": 3,
+        "replay": False,
+        "inputs": inputs,
+        "output": {"prediction": 1},
+        "milliseconds": 1.5,
+    }
+
+
+def wait_until(probe: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not probe():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'new' / 'log.sqlite'}"
+        return
+    if not Postgres.available():
+        pytest.skip("the PostgreSQL server is not installed")
+    server = Postgres(tmp_path / "postgres")
+    server.start()
+    yield server.url
+    server.stop()
+
+
+def test_what_was_asked_answered_and_came_true_is_found_again(url: str) -> None:
+    labelled: list[Any] = []
+    log = PredictionLog(url, labelled=lambda *told: labelled.append(told))
+    assert log.put([Label(REQUEST, 1, 0, time.time())]), "a label may come before its row"
+    assert log.put([entry(Age=3.5, Sex="ünï\u0000"), entry(row=1, Age=None)])
+    assert log.put([Label("f" * 32, 0, 1, time.time() - 60)])
+    wait_until(lambda: len(labelled) == 2)
+    log.close()
+    assert sorted(labelled, key=str) == [(3, {"prediction": 1}, 0), (None, None, 1)]
+    rows, labels = look_up(url, REQUEST)
+    assert [row.row for row in rows] == [0, 1] and '"Age": 3.5' in rows[0].inputs
+    assert [label.label for label in labels] == ["0"]
+    with pytest.raises(MlError, match="no request 'unknown'"):
+        look_up(url, "unknown")
+
+
+def test_a_dead_database_costs_nothing_and_gets_all_when_it_is_back(tmp_path: Path) -> None:
+    if not Postgres.available():
+        pytest.skip("the PostgreSQL server is not installed")
+    server, written, lost = Postgres(tmp_path / "postgres"), [0], [0]
+    server.start()
+    log = PredictionLog(
+        server.url,
+        written=lambda rows: written.append(rows),
+        lost=lambda rows: lost.append(rows),
+    )
+    log.put([entry()])
+    wait_until(lambda: sum(written) == 1)
+    server.stop()
+    assert log.put(entry(row=row) for row in range(1, 501))
+    server.start()
+    wait_until(lambda: sum(written) == 501)
+    log.close()
+    server.stop()
+    assert sum(lost) == 0
+
+
+def test_what_cannot_be_kept_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir(mode=0o500)
+    lost: list[int] = []
+    log = PredictionLog("sqlite:////proc/no/log.sqlite", lost=lost.append)
+    assert not log.put(entry(row=row) for row in range(MOST_WAITING + 5000))
+    log.close()
+    assert sum(lost) >= MOST_WAITING
+
+
+def test_a_url_that_names_no_database_is_an_error_without_the_password() -> None:
+    for wrong in ("nonsense", "postgresql+unknown://me:secret@host/x"):
+        with pytest.raises(MlError, match="ML_PREDICTIONS: not a database URL") as told:
+            look_up(wrong, REQUEST)
+        assert "secret" not in str(told.value)
