@@ -99,6 +99,7 @@ def create_app(
             await asyncio.to_thread(service.log.close)
 
     app = FastAPIOffline(title=f"{project}: {channel}", version="1", lifespan=lifespan)
+    app.state.service = service
     app.add_middleware(Observed, metrics=service.metrics)
 
     @app.exception_handler(Refused)

@@ -1,0 +1,154 @@
+"""Whatever dies during a deploy: the old or the new version answers, and the next deploy works."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ml import locations
+from ml.registry import Registry
+from ml.serving import service
+from tests.conftest import Site
+from tests.end_to_end.test_deployment import (
+    ErrorOf,
+    answering_version,
+    build_another_model,
+    constant_load,
+)
+
+pytestmark = pytest.mark.slow
+
+# Runs a deploy in which one function is the last thing that happens, before or after its own work.
+KILLED_AT = """
+import importlib, os, sys
+module, name, when, *arguments = sys.argv[1:]
+owner = importlib.import_module(module)
+*path, last = name.split(".")
+for part in path:
+    owner = getattr(owner, part)
+work = getattr(owner, last)
+def die(*given, **named):
+    if when == "before":
+        os.kill(os.getpid(), 9)
+    work(*given, **named)
+    os.kill(os.getpid(), 9)
+setattr(owner, last, die)
+from ml.cli import main
+sys.exit(main(arguments))
+"""
+STEPS = [
+    ("ml.registry", "Registry.register"),
+    ("ml.signing", "sign"),
+    ("ml.registry", "Registry.move"),
+    ("ml.registry", "write_json"),
+    ("ml.serving.service", "wait_for_candidate"),
+    ("ml.serving.service", "Service.replay"),
+    ("ml.stages.deploy", "_switch"),
+    ("ml.stages.deploy", "_prove"),
+    ("ml.workspace", "write_json"),
+]
+
+
+def start_deploy(site: Site, *before: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, *before, "deploy", "--project", "small", "--build", str(site.root / "build")]
+    environment = os.environ | {"PYTHONPATH": str(locations.ROOT)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_deploy_that_is_killed_at_any_step_leaves_a_version_that_answers(
+    served: Site, free_port: int
+) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    build_another_model(served)
+    running = service.find("small", "production")
+    assert running
+    with constant_load(running.url, clients=1) as seen:
+        for module, name in STEPS:
+            for when in ("before", "after"):
+                died = start_deploy(served, "-c", KILLED_AT, module, name, when)
+                died.communicate()
+                assert died.returncode == -signal.SIGKILL, f"{name} is no step of a deploy any more"
+                assert answering_version() in (1, 2)
+                channel = Registry("small").channel("production")
+                if channel.candidate:  # its trial ends by itself in time; a person need not wait for that
+                    assert served.ml("rollback", "--why", "the deploy died") == 0
+                elif channel.version == 2:
+                    assert served.ml("rollback", "--to", "1") == 0
+        assert served.ml("deploy", "--force") == 0
+    assert answering_version() == 2
+    assert seen.failed == [] and seen.versions == {1, 2}
+    assert Registry("small").versions() == [1, 2]
+    assert not list(Registry("small").root.glob("versions/.incoming-*"))
+
+
+def test_of_two_deploys_at_once_one_wins_and_both_end(served: Site, free_port: int) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    build_another_model(served)
+    shutil.copytree(served.root / "build", served.root / "second")
+    first = start_deploy(served, "-m", "ml")
+    other = Site(served.root)
+    command = [
+        sys.executable,
+        "-m",
+        "ml",
+        "deploy",
+        "--project",
+        "small",
+        "--build",
+        str(other.root / "second"),
+    ]
+    second = subprocess.Popen(command, env=os.environ, cwd=locations.ROOT, stderr=subprocess.PIPE, text=True)
+    said = [process.communicate(timeout=120)[1] for process in (first, second)]
+    codes = [first.returncode, second.returncode]
+    assert 0 in codes and set(codes) <= {0, 1}, said
+    if 1 in codes:
+        assert "version 2 is on trial in production: wait until that deploy has ended" in said[codes.index(1)]
+    assert answering_version() == 2
+    assert Registry("small").versions() == [1, 2]
+
+
+def test_a_registry_that_is_gone_or_broken_stops_no_answer(served: Site, free_port: int) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    running = service.find("small", "production")
+    assert running
+    home = served.root / "home"
+    with constant_load(running.url, clients=1) as seen:
+        (home / "registry").rename(home / "gone")
+        time.sleep(3)  # longer than the follower goes without reading the pointer again
+        assert running.get("/health")["ready"]
+        (home / "gone").rename(home / "registry")
+        channels = home / "registry" / "small" / "channels"
+        pointer = (channels / "production.json").read_text()
+        (channels / "production.json").write_text(pointer[: len(pointer) // 2])
+        time.sleep(1)
+        (channels / "production.json").write_text(pointer)
+    assert seen.failed == [] and seen.versions == {1}
+
+
+def test_a_rollback_ends_a_trial_and_its_deploy_says_so(
+    served: Site, free_port: int, error_of: ErrorOf
+) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    build_another_model(served)
+    command = [sys.executable, "-m", "ml", "deploy", "--project", "small", "--canary", "50", "--for", "60s"]
+    trial = subprocess.Popen(
+        [*command, "--build", str(served.root / "build")],
+        cwd=locations.ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while Registry("small").channel("production").candidate is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    began = time.monotonic()
+    assert served.ml("rollback", "--why", "customers complain") == 0
+    assert time.monotonic() - began < 10, "it must not wait for the end of the trial"
+    _, said = trial.communicate(timeout=60)
+    assert trial.returncode == 3 and "error: version 2 was taken back while it was tried" in said
+    assert answering_version() == 1
+    assert Registry("small").channel("production").history[-1]["why"] == "customers complain"

@@ -1,0 +1,184 @@
+"""Whatever is sent: an answer that says what is wrong; what is admitted is answered as offline."""
+
+import json
+import random
+import string
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ml.contracts import check, example_row, expressed, request_model, typed_table
+from ml.errors import MlError
+from ml.registry import Registry
+from ml.serving.app import create_app
+from tests.conftest import Site
+from tests.unit.serving.test_app import register
+from tests.unit.test_contracts import PASSENGER
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+ROW = st.fixed_dictionaries(
+    {
+        "PassengerId": st.integers(1, 2**63 - 1),
+        "Pclass": st.sampled_from([1, 2, 3]),
+        "Name": st.builds(
+            lambda last, title, rest: f"{last}, {title}. {rest}",
+            *[st.text(string.printable, min_size=1, max_size=20)] * 3,
+        ),
+        "Sex": st.sampled_from(["female", "male"]),
+        "Age": st.none() | st.floats(0, 120) | st.integers(0, 120),
+        "SibSp": st.integers(0, 20),
+        "Parch": st.integers(0, 20),
+        "Ticket": TEXT.filter(bool).map(lambda text: text[:50]),
+        "Fare": st.none() | st.floats(0, 1000),
+        "Cabin": st.none() | TEXT.map(lambda text: text[:50]),
+        "Embarked": st.none() | st.sampled_from(["C", "Q", "S"]),
+    }
+)
+ANYTHING = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
+EASY = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.fixture(scope="module")
+def client(_finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _finished.settle(monkeypatch)
+        monkeypatch.setenv("ML_HOME", str(tmp_path_factory.mktemp("home")))
+        monkeypatch.setenv("ML_VERIFY_KEY", str(_finished.root / "home" / "keys" / "verify.pem"))
+        monkeypatch.setenv("ML_SIGNING_KEY", str(_finished.root / "home" / "keys" / "signing.pem"))
+        Registry("small").move("production", register(_finished), "deploy")
+        with TestClient(create_app("small", "production"), raise_server_exceptions=False) as client:
+            yield client
+
+
+@EASY
+@given(rows=st.lists(ROW, min_size=1, max_size=5))
+def test_any_row_that_the_contract_admits_is_answered_as_offline(
+    client: TestClient, rows: list[dict[str, Any]]
+) -> None:
+    served = client.app.state.service.follower.serving.champion  # type: ignore[attr-defined]
+    contract = served.bundle.request_contract
+    try:
+        table = check(typed_table(rows, contract), contract, "rows")
+    except MlError:
+        assert client.post("/predict", json=rows).status_code == 422
+        return
+    answer = client.post("/predict", json=rows)
+    assert answer.status_code == 200, answer.text
+    offline = served.bundle.predict(table)
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(answer.json()["predictions"]), offline, check_exact=True, check_dtype=False
+    )
+
+
+@EASY
+@given(row=ROW, name=st.sampled_from(sorted(PASSENGER)), value=ANYTHING)
+def test_request_model_and_contract_admit_the_same(
+    client: TestClient, row: dict[str, Any], name: str, value: Any
+) -> None:
+    contract = client.app.state.service.follower.serving.champion.bundle.request_contract  # type: ignore[attr-defined]
+    assert expressed(contract)
+    changed = row | {name: value}
+    try:
+        request_model(contract).model_validate_json(json.dumps(changed))
+    except ValidationError:
+        return
+    check(typed_table([changed], contract), contract, "a row that the model admits")
+
+
+BODIES = {
+    "cut off": json.dumps(PASSENGER).encode()[:-20],
+    "nested": b"[" * 50_000 + b"]" * 50_000,
+    "nested objects": b'{"a":' * 20_000 + b"1" + b"}" * 20_000,
+    "not a number": json.dumps(PASSENGER | {"Age": float("nan")}).encode(),
+    "infinity": json.dumps(PASSENGER | {"Age": float("inf")}).encode(),
+    "huge number": json.dumps(PASSENGER).encode().replace(b"34.5", b"9" * 5000),
+    "huge exponent": json.dumps(PASSENGER | {"Fare": 1}).encode().replace(b'"Fare": 1', b'"Fare": 1e999999'),
+    "huge id": json.dumps(PASSENGER | {"PassengerId": 2**63}).encode(),
+    "utf-16": json.dumps(PASSENGER).encode("utf-16"),
+    "latin-1": json.dumps(PASSENGER | {"Cabin": "é"}, ensure_ascii=False).encode("latin-1"),
+    "lone surrogate": json.dumps(PASSENGER).encode().replace(b"Kelly", b"\\ud800"),
+    "many fields": json.dumps(PASSENGER | {f"field {number}": 1 for number in range(10_000)}).encode(),
+    "too many rows": json.dumps([PASSENGER] * 1001).encode(),
+    "twice the same": json.dumps(PASSENGER).encode()[:-1] + b', "Sex": 5}',
+    "bytes": bytes(random.Random(1).randbytes(10_000)),
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("path", ["/predict", "/feedback"])
+@pytest.mark.parametrize("name", BODIES)
+def test_a_broken_body_is_refused(client: TestClient, path: str, name: str) -> None:
+    answer = client.post(path, content=BODIES[name])
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["detail"] and len(answer.content) < 10_000
+
+
+def test_files_come_back_in_their_own_format(client: TestClient) -> None:
+    rows = [PASSENGER | {"PassengerId": number} for number in range(1, 2502)]
+    lines = "\n".join(map(json.dumps, rows))
+    answer = client.post("/predict/file", content=lines, headers={"Content-Type": "application/x-ndjson"})
+    found = [json.loads(line) for line in answer.text.splitlines()]
+    assert [one["PassengerId"] for one in found] == list(range(1, 2502))
+    table = pd.DataFrame(rows).to_csv(index=False)
+    answer = client.post("/predict/file", content=table, headers={"Content-Type": "text/csv; charset=utf-8"})
+    assert answer.headers["content-type"].startswith("text/csv") and answer.headers["X-Model-Version"] == "1"
+    assert answer.text.splitlines()[0].startswith("PassengerId,prediction,probability_0")
+    assert len(answer.text.splitlines()) == 2502
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status", "told"),
+    [
+        ("application/json", "{}", 415, "send a file of type text/csv or application/x-ndjson"),
+        ("text/csv", "", 422, "is empty"),
+        ("text/csv", "PassengerId,Sex\n1,male\n", 422, "column 'Pclass' is missing"),
+        ("application/x-ndjson", "", 422, "the file is empty"),
+        ("application/x-ndjson", json.dumps(PASSENGER) + "\n{}", 422, "line 2"),
+    ],
+)
+def test_a_broken_file_is_refused_before_anything_is_answered(
+    client: TestClient, kind: str, body: str, status: int, told: str
+) -> None:
+    answer = client.post("/predict/file", content=body, headers={"Content-Type": kind})
+    assert answer.status_code == status and told in json.dumps(answer.json())
+
+
+def test_labels_are_taken_and_counted_for_the_version_that_answered(client: TestClient) -> None:
+    answer = client.post("/predict", json=[PASSENGER, PASSENGER]).json()
+    said = answer["predictions"][0]["prediction"]
+    given_labels = [
+        {"request_id": answer["request_id"], "row": 0, "label": said},
+        {"request_id": answer["request_id"], "row": 1, "label": 1 - said},
+    ]
+    assert client.post("/feedback", json=given_labels).json() == {"accepted": 2}
+    for _ in range(100):
+        time.sleep(0.1)
+        metrics = client.get("/metrics").text
+        if 'outcome="wrong"' in metrics and 'outcome="right"' in metrics:
+            break
+    assert 'ml_feedback_total{outcome="right",version="1"} 1.0' in metrics
+    assert 'ml_feedback_total{outcome="wrong",version="1"} 1.0' in metrics
+    for label in (2, "x", None, True):
+        wrong = {"request_id": answer["request_id"], "label": label}
+        assert client.post("/feedback", json=wrong).status_code == 422
+
+
+def test_the_example_of_the_documentation_is_answered(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    example = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    assert client.post("/predict", json=example["one row"]["value"]).status_code == 200
+    prediction = document["components"]["schemas"]["Prediction"]
+    assert prediction["properties"]["probability_1"] == {"type": "number"}
+    contract = client.app.state.service.follower.serving.champion.bundle.request_contract  # type: ignore[attr-defined]
+    assert example["one row"]["value"] == example_row(contract)
