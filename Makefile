@@ -1,9 +1,9 @@
 # Everything Jenkins runs, and the two commands a newcomer needs: `make run` and `make test`.
-# What a user chooses (PROJECT, CHANNEL, FORCE, PORT, ROLLBACK_TO) reaches Python through the environment only, so no
+# What a user chooses (PROJECT, CHANNEL, FORCE, PORT, ROLLBACK_TO, TARGET, WHY) reaches Python through the environment only, so no
 # text of theirs is ever part of a shell command.
 SHELL := /bin/bash
 STAGES := lint data train quality deploy
-export PROJECT CHANNEL FORCE PORT ROLLBACK_TO
+export PROJECT CHANNEL FORCE PORT ROLLBACK_TO TARGET WHY
 
 # On a laptop everything stays in the checkout. A Jenkins build cleans its workspace, so there what must outlive it
 # (environments, keys, registry, services) lives in ML_HOME; an environment is found again by the lock file's hash.

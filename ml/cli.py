@@ -209,6 +209,7 @@ def _add_port(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_trial(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--canary",
@@ -230,7 +231,17 @@ def _add_trial(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        default=os.environ.get("TARGET") or "local",
+        metavar="WHERE",
+        help="local, compose or ssh://user@host[:port][/folder] (default: $TARGET, else local)",
+    )
+
+
 def _add_why(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
     parser.add_argument(
         "--why",
         default=os.environ.get("WHY", ""),
@@ -326,14 +337,16 @@ def _place(options: argparse.Namespace, project: "Project") -> "Place":
     if changes:
         changes["replay"] = project.canary.replay and "seconds" not in changes
     canary = project.canary.model_copy(update=changes)
-    return Place(options.channel, canary, tuple(options.hosts), options.port, options.force)
+    return Place(options.channel, canary, options.target, tuple(options.hosts), options.port, options.force)
 
 
 def _rollback(options: argparse.Namespace) -> None:
     from ml.project import find_project
     from ml.stages.deploy import roll_back
 
-    left, now = roll_back(find_project(options.project), options.channel, options.to, options.why)
+    left, now = roll_back(
+        find_project(options.project), options.channel, options.to, options.why, options.target
+    )
     print(done := f"{options.channel}: back from version {left} to version {now}")
     _note(done)
 
@@ -342,7 +355,9 @@ def _undeploy(options: argparse.Namespace) -> None:
     from ml.project import find_project
     from ml.stages.deploy import take_out
 
-    left = take_out(find_project(options.project), options.channel, options.version, options.why)
+    left = take_out(
+        find_project(options.project), options.channel, options.version, options.why, options.target
+    )
     print(
         done := f"{options.channel}: version {left} is out of service; `rollback --to {left}` brings it back"
     )

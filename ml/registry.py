@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,9 +81,12 @@ class Channel:
 class Registry:
     """The versions and channels of one project."""
 
-    def __init__(self, project: str) -> None:
-        """Refer to the project's part of the registry (``ML_REGISTRY``); nothing is created yet."""
-        self.project = project
+    def __init__(self, project: str, moved: Callable[[], None] = lambda: None) -> None:
+        """Refer to the project's part of the registry (``ML_REGISTRY``); nothing is created yet.
+
+        ``moved`` is called after each move of a pointer: hosts with a registry of their own are told then.
+        """
+        self.project, self._moved = project, moved
         self.root = locations.registry() / project
 
     def versions(self) -> list[int]:
@@ -136,6 +139,9 @@ class Registry:
         """
         versions = self.root / "versions"
         versions.mkdir(parents=True, exist_ok=True)
+        for left in versions.glob(".incoming-*"):  # by a deploy that was killed
+            if left.stat().st_mtime < time.time() - 86400:
+                shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=versions) as aside_name:
             aside = Path(aside_name) / "version"
             for name, folder in folders.items():
@@ -196,6 +202,7 @@ class Registry:
         file.parent.mkdir(parents=True, exist_ok=True)
         pointer = {"version": version, "candidate": asdict(candidate) if candidate else None}
         write_json(file, pointer | {"history": moved.history})
+        self._moved()
         return moved
 
     @contextmanager

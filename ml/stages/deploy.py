@@ -20,7 +20,8 @@ from ml.provenance import provenance
 from ml.registry import Candidate, Channel, Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving import service as services
-from ml.workspace import StageResult, Workspace, code_digest, read_json
+from ml.targets import Target, open_target
+from ml.workspace import StageResult, Workspace, read_json
 
 # How long a trial may outlive the deploy that judges it, and how much longer a replay may take than it said.
 SLACK_SECONDS = 60.0
@@ -34,6 +35,7 @@ class Place:
 
     channel: str
     canary: Canary
+    target: str = "local"
     hosts: tuple[str, ...] = ()
     port: int | None = None
     force: bool = False
@@ -57,7 +59,6 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
         raise GateRefused(
             "the verdict is about another model than the one in the build folder: run quality again"
         )
-    registry = Registry(project.name)
     identity = {
         "model_sha256": model["outputs"]["model.pkl"],
         "data_sha256": model["data_sha256"]["train.parquet"],
@@ -65,9 +66,14 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
     }
 
     def work(folder: Path) -> dict[str, Any]:
+        with open_target(place.target, project, place.channel, place.port, place.hosts) as target:
+            return bring(target)
+
+    def bring(target: Target) -> dict[str, Any]:
+        registry = Registry(project.name, target.moved)
         with registry.lock(place.channel):
             before, version = _register(registry, workspace, identity, place)
-            serving = _serving(project, place)
+            serving = target.services()
             tried = before.version not in (None, version) and place.canary.mode != "none"
             trial = _begin_trial(registry, version, before, place) if tried else None
         found: dict[str, Any] = {"outcome": "deployed", "why": []}
@@ -83,6 +89,7 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
             "channel": place.channel,
             "version": version,
             "previous_version": before.version,
+            "target": place.target,
             "urls": [one.url for one in serving],
             "sha256": identity["model_sha256"],
             **found,
@@ -98,41 +105,60 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
     return result
 
 
-def roll_back(project: Project, channel: str, to: int | None = None, why: str = "") -> tuple[int | None, int]:
+def roll_back(
+    project: Project, channel: str, to: int | None = None, why: str = "", target: str = "local"
+) -> tuple[int | None, int]:
     """Point the channel to version ``to``, else the one before; return the versions left and returned to.
 
     While a candidate is on trial, the one before is the champion: the trial ends. Raises ``MlError`` if there
     is no such version to return to, it was never blessed, or a service does not follow.
     """
     project.check_channel(channel)
-    registry = Registry(project.name)
+    with open_target(target, project, channel, None, ()) as place:
+        return _roll_back(project, Registry(project.name, place.moved), channel, place, to, why)
+
+
+def _roll_back(
+    project: Project, registry: Registry, channel: str, place: Target, to: int | None, why: str
+) -> tuple[int | None, int]:
     with registry.lock(channel):
         now = registry.channel(channel)
         if to is None and now.candidate and not now.candidate.over() and now.version is not None:
             registry.move(channel, now.version, "rollback", why, left=now.candidate.version)
             return now.candidate.version, now.version
-        target = now.previous if to is None else to
-        if target is None:
+        earlier = now.previous if to is None else to
+        if earlier is None:
             raise MlError(f"channel '{channel}' of {project.name} has no earlier version to return to")
-        if target == now.version:
-            raise MlError(f"channel '{channel}' of {project.name} already has version {target}")
-        registry.read(target)
-        if read_json(registry.folder(target) / "quality" / "verdict.json").get("blessed") is not True:
-            raise MlError(f"version {target} of {project.name} was never blessed: only what passed may serve")
-        registry.move(channel, target, "rollback", why)
-        for running in _known(project, channel):
-            services.wait_for_version(running, target)
-    return now.version, target
+        if earlier == now.version:
+            raise MlError(f"channel '{channel}' of {project.name} already has version {earlier}")
+        registry.read(earlier)
+        if read_json(registry.folder(earlier) / "quality" / "verdict.json").get("blessed") is not True:
+            raise MlError(
+                f"version {earlier} of {project.name} was never blessed: only what passed may serve"
+            )
+        registry.move(channel, earlier, "rollback", why)
+        for running in place.known():
+            services.wait_for_version(running, earlier)
+    return now.version, earlier
 
 
-def take_out(project: Project, channel: str, version: int | None = None, why: str = "") -> int:
+def take_out(
+    project: Project, channel: str, version: int | None = None, why: str = "", target: str = "local"
+) -> int:
     """Take a version out of service, by default the one that answers, and return its number.
 
     If it answers, the channel then has none; a retired one is no longer returned to by itself. Either can be
     brought back with ``rollback``. Raises ``MlError`` if there is none, or a service does not follow.
     """
     project.check_channel(channel)
-    registry = Registry(project.name)
+    with open_target(target, project, channel, None, ()) as place:
+        registry = Registry(project.name, place.moved)
+        return _take_out(project, registry, channel, place, version, why)
+
+
+def _take_out(
+    project: Project, registry: Registry, channel: str, place: Target, version: int | None, why: str
+) -> int:
     with registry.lock(channel):
         now = registry.channel(channel)
         left = now.version if version is None else version
@@ -143,7 +169,7 @@ def take_out(project: Project, channel: str, version: int | None = None, why: st
             raise MlError(f"version {left} never served in channel '{channel}' of {project.name}")
         kept = None if left == now.version else now.version
         registry.move(channel, kept, "undeploy", why, left=left)
-        for running in _known(project, channel):
+        for running in place.known():
             services.wait_for_version(running, kept)
     return left
 
@@ -281,37 +307,6 @@ def _replayed(workspace: Workspace, project: Project) -> list[dict[str, Any]]:
         return records(pd.read_parquet(test).drop(columns=project.target))
     golden: list[dict[str, Any]] = read_json(workspace.folder("train") / "golden.json")["rows"]
     return golden
-
-
-def _known(project: Project, channel: str) -> list[services.Service]:
-    local = services.find(project.name, channel)
-    hosts = project.hosts.get(channel, ())
-    return services.elsewhere(project.name, channel, hosts) or ([local] if local else [])
-
-
-def _serving(project: Project, place: Place) -> list[services.Service]:
-    """Return the services of a channel: those that run elsewhere, or else the one on this machine.
-
-    The latter is started if there is none, and its workers are renewed if their code is not this build's.
-    """
-    hosts = place.hosts or project.hosts.get(place.channel, ())
-    if elsewhere := services.elsewhere(project.name, place.channel, hosts):
-        for one in elsewhere:
-            if one.get("/health").get("code") != code_digest():
-                say(f"deploy: {one.url} runs other code than this build: renew it when it suits")
-        return elsewhere
-    running = services.find(project.name, place.channel)
-    port = place.port or project.channels[place.channel]
-    if running and running.get("/health").get("code") != code_digest():
-        if services.same_environment(running):
-            say("deploy: the service runs other code than this build: new workers take over")
-            services.renew(running, project.name, place.channel)
-        else:
-            say("deploy: the service runs in another environment than this build: restarting it")
-            port = int(running.url.rsplit(":", 1)[1])
-            services.stop(project.name, place.channel)
-            running = None
-    return [running or services.start(project.name, place.channel, port, project.workers)]
 
 
 def _prove(running: services.Service, registry: Registry, version: int) -> None:

@@ -4,11 +4,9 @@ import http.server
 import json
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ import yaml
 
 from ml import locations
 from tests.jenkins.conftest import tracked_files
+from tests.load.servers import start_nginx
 
 DOCKER = locations.ROOT / "docker"
 COMPOSE = DOCKER / "compose.yaml"
@@ -55,7 +54,13 @@ def test_shellcheck_finds_nothing() -> None:
         if (locations.ROOT / name).is_file()
         and shebang.match((locations.ROOT / name).read_bytes()[:80].decode("latin-1"))
     ]
-    assert {".ci/run", "jenkins/post-receive", "docker/agent", "docker/git-server"} <= set(scripts)
+    assert {
+        ".ci/run",
+        "ml/remote_host.sh",
+        "jenkins/post-receive",
+        "docker/agent",
+        "docker/git-server",
+    } <= set(scripts)
     done = subprocess.run(
         [tool("shellcheck") or "", *scripts], cwd=locations.ROOT, capture_output=True, text=True
     )
@@ -69,6 +74,11 @@ def test_the_compose_file_keeps_to_the_specification() -> None:
     expanded = yaml.safe_dump(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")))
     parsed = compose_spec.PyCompose.from_yaml(expanded)
     assert set(parsed.service_names()) == set(services())
+    alone = (DOCKER / "serving.yaml").read_text(encoding="utf-8")
+    values = {"FRONT_PORT": "8000", "ML_REGISTRY": "/r", "ML_VERIFY_KEY": "/v", "ML_API_KEYS": "/k"}
+    for name, value in values.items():
+        alone = alone.replace(f"${{{name}}}", value)
+    compose_spec.PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(alone)))
     with pytest.raises(ValueError, match="restrat"):
         compose_spec.PyCompose.from_yaml(expanded.replace("restart:", "restrat:", 1))
 
@@ -98,13 +108,14 @@ def test_every_image_is_pinned_and_every_port_is_on_loopback() -> None:
         "127.0.0.1:8000",
         "127.0.0.1:8080",
     ]
-    assert "ports" not in services()["serving"], "the model is reached through nginx only"
+    for name in ("serving-1", "serving-2"):
+        assert "ports" not in services()[name], "the model is reached through nginx only"
 
 
 def test_every_service_is_restarted_and_the_exposed_ones_are_confined() -> None:
     for name, service in services().items():
         assert service["restart"] == ("no" if name == "keys" else "unless-stopped")
-    for name in ("serving", "nginx"):
+    for name in ("serving-1", "serving-2", "nginx"):
         assert services()[name]["read_only"] is True and services()[name]["cap_drop"] == ["ALL"]
     text = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
     assert text.count("HEALTHCHECK") == 3 and "USER 1000" in text
@@ -148,37 +159,14 @@ class Upstream(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def nginx(tmp_path: Path, free_port: int) -> Iterator[str]:
+def nginx(tmp_path: Path) -> Iterator[str]:
     """Run nginx with our configuration before a stand-in for the service."""
     upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
-    ours = (DOCKER / "nginx.conf").read_text(encoding="utf-8")
-    assert ours.count("serving:8000") == 1 and ours.count("listen 8080;") == 1
-    ours = ours.replace("serving:8000", f"127.0.0.1:{upstream.server_port}")
-    ours = ours.replace("listen 8080;", f"listen 127.0.0.1:{free_port};")
-    (tmp_path / "site.conf").write_text(ours)
-    paths = "".join(
-        f"{kind}_temp_path {tmp_path}/{kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (tmp_path / "nginx.conf").write_text(
-        f"pid {tmp_path}/pid;\ndaemon off;\nevents {{}}\nhttp {{\naccess_log off;\n"
-        f"client_body_temp_path {tmp_path}/body;\n{paths}include {tmp_path}/site.conf;\n}}\n"
-    )
-    process = subprocess.Popen(
-        ["nginx", "-p", str(tmp_path), "-e", str(tmp_path / "error.log"), "-c", str(tmp_path / "nginx.conf")]
-    )
     try:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            assert process.poll() is None, (tmp_path / "error.log").read_text()
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", free_port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{free_port}"
+        with start_nginx(tmp_path / "nginx", [f"http://127.0.0.1:{upstream.server_port}"]) as url:
+            yield url
     finally:
-        process.terminate()
-        process.wait()
         upstream.shutdown()
 
 

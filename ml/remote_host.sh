@@ -1,0 +1,61 @@
+#!/bin/sh
+# Runs on a host that `deploy --target ssh://…` has copied code and registry to: environment, unit, service.
+set -eu
+folder=$1 project=$2 channel=$3 port=$4 workers=$5 lock=$6
+if [ "$(id -u)" -eq 0 ]; then
+    echo "error: the model is served by a user of its own, never by root" >&2
+    exit 1
+fi
+mkdir -p "$folder" && cd "$folder"
+folder=$(pwd)
+python=$folder/venvs/$lock/bin/python
+if [ ! -e "venvs/$lock/installed" ]; then
+    rm -rf "venvs/$lock"
+    python3 -m venv "venvs/$lock"
+    "$python" -m pip install --quiet --disable-pip-version-check --requirement code/requirements.txt
+    touch "venvs/$lock/installed"
+fi
+name=ml-$project-$channel.service
+units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
+mkdir -p "$units" home
+cat > "$units/$name.new" <<EOF
+[Unit]
+Description=Predictions of $project, channel $channel
+
+[Service]
+WorkingDirectory=$folder/code
+Environment=ML_HOME=$folder/home ML_REGISTRY=$folder/registry ML_VERIFY_KEY=$folder/keys/verify.pem
+ExecStart=$python -m ml serve --project $project --channel $channel --port $port --workers $workers
+ExecReload=/bin/kill -HUP \$MAINPID
+Restart=always
+RestartSec=1
+NoNewPrivileges=yes
+UMask=0077
+
+[Install]
+WantedBy=default.target
+EOF
+changed=no
+cmp -s "$units/$name" "$units/$name.new" || changed=yes
+mv "$units/$name.new" "$units/$name"
+if systemctl --user show-environment >/dev/null 2>&1; then
+    loginctl enable-linger "$(id -un)" 2>/dev/null || true
+    systemctl --user daemon-reload
+    systemctl --user enable --quiet "$name"
+    if [ "$changed" = yes ]; then
+        systemctl --user restart "$name"
+    else
+        systemctl --user reload-or-restart "$name"
+    fi
+    exit
+fi
+# A host without systemd: the service runs in the background, and new code reaches it by the same signal.
+export ML_HOME="$folder/home" ML_REGISTRY="$folder/registry" ML_VERIFY_KEY="$folder/keys/verify.pem"
+cd code
+pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$ML_HOME/services/$project-$channel.json" 2>/dev/null || true)
+if [ "$changed" = no ] && [ -n "$pid" ] && kill -HUP "$pid" 2>/dev/null; then
+    exit
+fi
+"$python" -m ml serve --project "$project" --channel "$channel" --stop >/dev/null
+nohup setsid "$python" -m ml serve --project "$project" --channel "$channel" --port "$port" --workers "$workers" \
+    </dev/null >"$ML_HOME/$project-$channel.log" 2>&1 &

@@ -1,0 +1,200 @@
+"""Other places to serve: another host over a real sshd, containers, and services behind a real nginx."""
+
+import contextlib
+import grp
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from ml import locations
+from ml.errors import MlError, UsageError
+from ml.project import find_project
+from ml.registry import Registry
+from ml.serving import service
+from ml.targets import COMPOSE_FILE, open_target
+from tests.conftest import Site
+from tests.end_to_end.test_deployment import ErrorOf, build_another_model, constant_load, workers_of
+from tests.load.servers import start_nginx
+from tests.unit.test_contracts import PASSENGER
+
+pytestmark = pytest.mark.slow
+SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")
+SSHD = shutil.which("sshd", path=SBIN)
+
+
+def host_user() -> str | None:
+    """Return who may serve: this user, or for root the user that a service account would be."""
+    if os.getuid():
+        return pwd.getpwuid(os.getuid()).pw_name
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam("postgres").pw_name
+    return None
+
+
+@pytest.fixture
+def host(served: Site, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Run a sshd on loopback that lets one user in; yield the target and clean up what it started."""
+    if not SSHD or not shutil.which("rsync") or host_user() is None:
+        pytest.skip("sshd, rsync or a user to log in as is not here")
+    user = pwd.getpwnam(host_user() or "")
+    for parent in [served.root, *served.root.parents]:
+        with contextlib.suppress(OSError):
+            if not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o011)
+    place, keys = served.root / "host", served.root / "ssh"
+    keys.mkdir()
+    place.mkdir()
+    for name in ("host", "client"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(keys / name)], check=True)
+    shutil.copy(keys / "client.pub", place / "authorized")
+    shutil.copy(keys / "host", place / "host-key")
+    lock = hashlib.sha256(locations.LOCK_FILE.read_bytes()).hexdigest()
+    (place / "ml" / "venvs" / lock / "bin").mkdir(parents=True)
+    (place / "ml" / "venvs" / lock / "installed").touch()
+    (place / "ml" / "venvs" / lock / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (place / "ml" / "venvs" / lock / "bin" / "python").chmod(0o755)
+    for entry in [place, *place.rglob("*")]:
+        if os.getuid() == 0:
+            os.chown(entry, user.pw_uid, grp.getgrgid(user.pw_gid).gr_gid)
+    (place / "host-key").chmod(0o600)
+    port = service.free_port()
+    settings = [
+        f"AuthorizedKeysFile={place / 'authorized'}",
+        "StrictModes=no",
+        "UsePAM=no",
+        "ListenAddress=127.0.0.1",
+        f"PidFile={place / 'pid'}",
+        f"SetEnv=XDG_CONFIG_HOME={place / 'config'}",
+    ]
+    command = [SSHD, "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(place / "host-key")]
+    sshd = subprocess.Popen(
+        [*command, *(part for one in settings for part in ("-o", one))],
+        user=user.pw_name if os.getuid() == 0 else None,
+        stderr=subprocess.DEVNULL,
+    )
+    public = (keys / "host.pub").read_text()
+    (keys / "known").write_text(f"[127.0.0.1]:{port} {public}")
+    (keys / "config").write_text(
+        f"IdentityFile {keys / 'client'}\nIdentitiesOnly yes\nUserKnownHostsFile {keys / 'known'}\n"
+    )
+    monkeypatch.setenv("ML_SSH_CONFIG", str(keys / "config"))
+    yield f"ssh://{user.pw_name}@127.0.0.1:{port}{place}/ml"
+    state = place / "ml" / "home" / "services" / "small-production.json"
+    if state.exists():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(json.loads(state.read_text())["pid"], 15)
+    sshd.terminate()
+    sshd.wait()
+
+
+def test_another_host_gets_versions_environment_unit_and_service_and_follows_the_pointer(
+    served: Site, host: str, free_port: int
+) -> None:
+    assert served.ml("deploy", "--target", host, "--port", str(free_port)) == 0
+    place = served.root / "host"
+    there = service.Service(f"http://127.0.0.1:{free_port}")
+    assert there.predict([PASSENGER])["version"] == 1
+    assert there.get("/health")["pid"] != os.getpid()
+    if os.getuid() == 0:
+        owner = Path(f"/proc/{there.get('/health')['pid']}").stat().st_uid
+        assert owner == pwd.getpwnam(host_user() or "").pw_uid != 0
+    unit = place / "config" / "systemd" / "user" / "ml-small-production.service"
+    assert f"WorkingDirectory={place}/ml/code" in unit.read_text()
+    if shutil.which("systemd-analyze"):
+        checked = subprocess.run(
+            ["systemd-analyze", "verify", "--user", "--recursive-errors=no", str(unit)],
+            capture_output=True,
+            text=True,
+        )
+        assert not [line for line in checked.stderr.splitlines() if unit.name in line], checked.stderr
+    assert not list(place.rglob("signing.pem")), "the private key stays here"
+
+    build_another_model(served)
+    with constant_load(there.url, clients=1) as seen:
+        assert served.ml("deploy", "--target", host, "--port", str(free_port)) == 0
+    assert seen.failed == [] and there.predict([PASSENGER])["version"] == 2
+    began = time.monotonic()
+    with open_target(host, find_project("small"), "production", free_port, ()) as target:
+        Registry("small", target.moved).move("production", 1, "rollback")
+    service.wait_for_version(there, 1, seconds=10)
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "elsewhere",
+        "ssh://host",
+        "ssh://root@host",
+        "ssh://me@host:x",
+        "ssh://me@-oProxyCommand=x",
+        "ssh://me@h/a;b",
+    ],
+)
+def test_what_is_no_target_is_a_usage_error(site: Site, text: str) -> None:
+    with pytest.raises(UsageError, match="target|root"):
+        with open_target(text, find_project("small"), "production", None, ()):
+            pass
+
+
+def test_a_host_that_cannot_be_reached_is_named_and_nothing_is_pointed_to(
+    served: Site, free_port: int, error_of: ErrorOf
+) -> None:
+    if not shutil.which("rsync") or not shutil.which("ssh"):
+        pytest.skip("ssh or rsync is not installed")
+    assert served.ml("deploy", "--target", f"ssh://me@127.0.0.1:{free_port}/x") == 1
+    assert "rsync failed" in error_of()
+    assert Registry("small").channel("production").version is None
+
+
+def test_containers_are_brought_up_by_compose_and_both_instances_waited_for(
+    built: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = find_project("small")
+    with open_target("compose", project, "production", None, ()) as target:
+        with pytest.raises(MlError, match="name a file of API keys"):
+            target.services()
+        (built.root / "keys").write_text(hashlib.sha256(b"key").hexdigest())
+        monkeypatch.setenv("ML_API_KEYS", str(built.root / "keys"))
+        fake = built.root / "bin" / "docker"
+        fake.parent.mkdir()
+        fake.write_text(f'#!/bin/sh\necho "$@" > {built.root}/asked; env > {built.root}/environment\n')
+        fake.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+        urls = [one.url for one in target.services()]
+        asked = (built.root / "asked").read_text().strip()
+        assert asked == f"compose -f {COMPOSE_FILE} -p small-production up --detach --build --wait"
+        assert f"ML_REGISTRY={locations.registry()}" in (built.root / "environment").read_text()
+        assert [f'"{url.removeprefix("http://")}:8000"' in COMPOSE_FILE.read_text() for url in urls] == [
+            True
+        ] * 2
+        fake.write_text("#!/bin/sh\necho 'error: no such engine' >&2; exit 1\n")
+        with pytest.raises(MlError, match="docker failed: no such engine"):
+            target.services()
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
+def test_behind_nginx_a_killed_worker_costs_no_request(served: Site, free_port: int) -> None:
+    settings = served.project / "project.toml"
+    settings.write_text("workers = 2\n" + settings.read_text(encoding="utf-8"), encoding="utf-8")
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    running = service.find("small", "production")
+    assert running
+    with start_nginx(served.root / "nginx", [running.url, running.url]) as url:
+        assert httpx2.get(f"{url}/metrics", trust_env=False).status_code == 404
+        with constant_load(url) as seen:
+            for _ in range(3):
+                time.sleep(1)
+                os.kill(min(workers_of(running)), 9)
+                time.sleep(3)
+    assert seen.failed == [] and seen.answered > 50
