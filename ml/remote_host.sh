@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs on a host that `deploy --target ssh://…` has copied code and registry to: environment, unit, service.
 set -eu
-folder=$1 project=$2 channel=$3 port=$4 workers=$5 lock=$6
+folder=$1 project=$2 channel=$3 port=$4 workers=$5 lock=$6 code=$7
 if [ "$(id -u)" -eq 0 ]; then
     echo "error: the model is served by a user of its own, never by root" >&2
     exit 1
@@ -25,6 +25,7 @@ Description=Predictions of $project, channel $channel
 [Service]
 WorkingDirectory=$folder/code
 Environment=ML_HOME=$folder/home ML_REGISTRY=$folder/registry ML_VERIFY_KEY=$folder/keys/verify.pem
+Environment=ML_PROJECTS=$folder/projects
 ExecStart=$python -m ml serve --project $project --channel $channel --port $port --workers $workers
 ExecReload=/bin/kill -HUP \$MAINPID
 Restart=always
@@ -38,22 +39,29 @@ EOF
 changed=no
 cmp -s "$units/$name" "$units/$name.new" || changed=yes
 mv "$units/$name.new" "$units/$name"
+renew=no
+[ "$(cat home/code 2>/dev/null)" = "$code" ] || renew=yes
+echo "$code" > home/code
 if systemctl --user show-environment >/dev/null 2>&1; then
     loginctl enable-linger "$(id -un)" 2>/dev/null || true
     systemctl --user daemon-reload
     systemctl --user enable --quiet "$name"
     if [ "$changed" = yes ]; then
         systemctl --user restart "$name"
-    else
+    elif [ "$renew" = yes ]; then
         systemctl --user reload-or-restart "$name"
+    else
+        systemctl --user start "$name"
     fi
     exit
 fi
 # A host without systemd: the service runs in the background, and new code reaches it by the same signal.
 export ML_HOME="$folder/home" ML_REGISTRY="$folder/registry" ML_VERIFY_KEY="$folder/keys/verify.pem"
+export ML_PROJECTS="$folder/projects"
 cd code
 pid=$(sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$ML_HOME/services/$project-$channel.json" 2>/dev/null || true)
-if [ "$changed" = no ] && [ -n "$pid" ] && kill -HUP "$pid" 2>/dev/null; then
+if [ "$changed" = no ] && [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then
+    [ "$renew" = no ] || kill -HUP "$pid"
     exit
 fi
 "$python" -m ml serve --project "$project" --channel "$channel" --stop >/dev/null

@@ -29,7 +29,7 @@ ANSWER_SECONDS = 60.0
 class Target(Protocol):
     """What a deploy needs of a place: its services, ready to answer, and that it hears of a moved pointer."""
 
-    def services(self) -> list[services.Service]:
+    def prepare(self) -> list[services.Service]:
         """Bring what is registered there, start what does not run, and return the services."""
 
     def known(self) -> list[services.Service]:
@@ -64,7 +64,7 @@ class Local:
     port: int | None
     hosts: tuple[str, ...]
 
-    def services(self) -> list[services.Service]:
+    def prepare(self) -> list[services.Service]:
         """Return the services that run elsewhere, or else the one here: started, with this build's code."""
         if elsewhere := self._elsewhere():
             for one in elsewhere:
@@ -105,7 +105,7 @@ class Compose:
     project: Project
     channel: str
 
-    def services(self) -> list[services.Service]:
+    def prepare(self) -> list[services.Service]:
         """Bring the containers up and return both instances; without API keys raises ``MlError``."""
         keys = locations.api_keys()
         if keys is None or not keys.exists():
@@ -162,7 +162,7 @@ class Remote:
     port: int
     tunnel: services.Service
 
-    def services(self) -> list[services.Service]:
+    def prepare(self) -> list[services.Service]:
         """Copy versions, code and public key there, see that the service runs, and return it."""
         registry = locations.registry() / self.project.name
         for source, to in (
@@ -170,6 +170,7 @@ class Remote:
             (f"{locations.ROOT / 'ml'}/", "code/ml/"),
             (str(locations.LOCK_FILE), "code/"),
             (str(locations.verify_key()), "keys/verify.pem"),
+            *((str(file), f"projects/{self.project.name}/") for file in self.project.declarations),
         ):
             self._copy(source, to)
         self.moved()

@@ -1,5 +1,6 @@
 """Workers: processes that answer on one listening socket, and the parent that keeps them alive."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -17,6 +18,7 @@ Worker = tuple[subprocess.Popen[bytes], float]  # and when it began
 
 START_SECONDS = 60.0
 GRACE_SECONDS = 15
+LINGER_SECONDS = 1.0
 LOOK_SECONDS = 0.1
 # A worker that ends this soon after its start is started again after this pause, not at once.
 SHORT_LIFE_SECONDS = 5.0
@@ -115,8 +117,18 @@ def _work(project: str, channel: str, descriptor: int, status: Path) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE_SECONDS - 3,
     )
+
+    class Server(uvicorn.Server):
+        """Answers those it has accepted before it ends; those that come meanwhile are another worker's."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            for server in self.servers:
+                server.close()
+            await asyncio.sleep(LINGER_SECONDS)
+            await super().shutdown(sockets)
+
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
 
 
 def _end_with_parent() -> None:

@@ -73,7 +73,7 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
         registry = Registry(project.name, target.moved)
         with registry.lock(place.channel):
             before, version = _register(registry, workspace, identity, place)
-            serving = target.services()
+            serving = target.prepare()
             tried = before.version not in (None, version) and place.canary.mode != "none"
             trial = _begin_trial(registry, version, before, place) if tried else None
         found: dict[str, Any] = {"outcome": "deployed", "why": []}
@@ -241,7 +241,10 @@ def _try(
             if against or enough or over:
                 break
     except BaseException as error:
+        taken_back = registry.channel(place.channel).candidate != trial
         _end_trial(registry, serving, trial, before, f"{type(error).__name__}: {error}")
+        if taken_back:
+            raise GateRefused(f"version {version} was taken back while it was tried") from error
         if isinstance(error, GateRefused) or not isinstance(error, MlError):
             raise
         raise MlError(

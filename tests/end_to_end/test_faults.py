@@ -54,7 +54,8 @@ STEPS = [
 
 
 def start_deploy(site: Site, *before: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, *before, "deploy", "--project", "small", "--build", str(site.root / "build")]
+    command = [sys.executable, *before, "deploy", "--project", "small", "--force"]
+    command += ["--build", str(site.root / "build")]
     environment = os.environ | {"PYTHONPATH": str(locations.ROOT)}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 

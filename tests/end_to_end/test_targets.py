@@ -9,6 +9,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,12 +42,28 @@ def host_user() -> str | None:
     return None
 
 
+def python_for(user: str) -> str | None:
+    """Return a Python like this one that the user may run: this very one may lie in root's home."""
+    for python in (sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"):
+        with contextlib.suppress(OSError):
+            given = {"user": user} if os.getuid() == 0 else {}
+            if subprocess.run([python, "-c", ""], cwd="/", **given).returncode == 0:
+                return python
+    return None
+
+
 @pytest.fixture
 def host(served: Site, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Run a sshd on loopback that lets one user in; yield the target and clean up what it started."""
     if not SSHD or not shutil.which("rsync") or host_user() is None:
         pytest.skip("sshd, rsync or a user to log in as is not here")
     user = pwd.getpwnam(host_user() or "")
+    if (python := python_for(user.pw_name)) is None:
+        pytest.skip(
+            f"no Python {sys.version_info.major}.{sys.version_info.minor} that {user.pw_name} may run"
+        )
+    packages = sysconfig.get_path("purelib")
+    wrapper = f'#!/bin/sh\nPYTHONPATH=$PWD:{packages} exec {python} "$@"\n'
     for parent in [served.root, *served.root.parents]:
         with contextlib.suppress(OSError):
             if not parent.stat().st_mode & 0o001:
@@ -61,7 +78,7 @@ def host(served: Site, free_port: int, monkeypatch: pytest.MonkeyPatch) -> Itera
     lock = hashlib.sha256(locations.LOCK_FILE.read_bytes()).hexdigest()
     (place / "ml" / "venvs" / lock / "bin").mkdir(parents=True)
     (place / "ml" / "venvs" / lock / "installed").touch()
-    (place / "ml" / "venvs" / lock / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (place / "ml" / "venvs" / lock / "bin" / "python").write_text(wrapper)
     (place / "ml" / "venvs" / lock / "bin" / "python").chmod(0o755)
     for entry in [place, *place.rglob("*")]:
         if os.getuid() == 0:
@@ -163,7 +180,7 @@ def test_containers_are_brought_up_by_compose_and_both_instances_waited_for(
     project = find_project("small")
     with open_target("compose", project, "production", None, ()) as target:
         with pytest.raises(MlError, match="name a file of API keys"):
-            target.services()
+            target.prepare()
         (built.root / "keys").write_text(hashlib.sha256(b"key").hexdigest())
         monkeypatch.setenv("ML_API_KEYS", str(built.root / "keys"))
         fake = built.root / "bin" / "docker"
@@ -171,7 +188,7 @@ def test_containers_are_brought_up_by_compose_and_both_instances_waited_for(
         fake.write_text(f'#!/bin/sh\necho "$@" > {built.root}/asked; env > {built.root}/environment\n')
         fake.chmod(0o755)
         monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
-        urls = [one.url for one in target.services()]
+        urls = [one.url for one in target.prepare()]
         asked = (built.root / "asked").read_text().strip()
         assert asked == f"compose -f {COMPOSE_FILE} -p small-production up --detach --build --wait"
         assert f"ML_REGISTRY={locations.registry()}" in (built.root / "environment").read_text()
@@ -180,7 +197,7 @@ def test_containers_are_brought_up_by_compose_and_both_instances_waited_for(
         ] * 2
         fake.write_text("#!/bin/sh\necho 'error: no such engine' >&2; exit 1\n")
         with pytest.raises(MlError, match="docker failed: no such engine"):
-            target.services()
+            target.prepare()
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
