@@ -183,6 +183,7 @@ class Remote:
             str(self.port),
             str(self.project.workers),
             lock,
+            code_digest(),
         ]
         remote = shlex.join(["sh", "-s", "--", *words])
         _call(

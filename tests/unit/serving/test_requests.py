@@ -18,6 +18,7 @@ from ml.contracts import check, example_row, expressed, request_model, typed_tab
 from ml.errors import MlError
 from ml.registry import Registry
 from ml.serving.app import create_app
+from ml.serving.follower import Served
 from tests.conftest import Site
 from tests.unit.serving.test_app import register
 from tests.unit.test_contracts import PASSENGER
@@ -61,12 +62,18 @@ def client(_finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield client
 
 
+def champion(client: TestClient) -> Served:
+    found = client.app.state.service.follower.serving.champion  # type: ignore[attr-defined]
+    assert isinstance(found, Served)
+    return found
+
+
 @EASY
 @given(rows=st.lists(ROW, min_size=1, max_size=5))
 def test_any_row_that_the_contract_admits_is_answered_as_offline(
     client: TestClient, rows: list[dict[str, Any]]
 ) -> None:
-    served = client.app.state.service.follower.serving.champion  # type: ignore[attr-defined]
+    served = champion(client)
     contract = served.bundle.request_contract
     try:
         table = check(typed_table(rows, contract), contract, "rows")
@@ -86,7 +93,7 @@ def test_any_row_that_the_contract_admits_is_answered_as_offline(
 def test_request_model_and_contract_admit_the_same(
     client: TestClient, row: dict[str, Any], name: str, value: Any
 ) -> None:
-    contract = client.app.state.service.follower.serving.champion.bundle.request_contract  # type: ignore[attr-defined]
+    contract = champion(client).bundle.request_contract
     assert expressed(contract)
     changed = row | {name: value}
     try:
@@ -180,5 +187,5 @@ def test_the_example_of_the_documentation_is_answered(client: TestClient) -> Non
     assert client.post("/predict", json=example["one row"]["value"]).status_code == 200
     prediction = document["components"]["schemas"]["Prediction"]
     assert prediction["properties"]["probability_1"] == {"type": "number"}
-    contract = client.app.state.service.follower.serving.champion.bundle.request_contract  # type: ignore[attr-defined]
+    contract = champion(client).bundle.request_contract
     assert example["one row"]["value"] == example_row(contract)
