@@ -69,6 +69,8 @@ class Refused(Exception):
 
 
 FEEDBACK = TypeAdapter(list[Feedback])
+ONE_LABEL = Feedback.model_json_schema()
+MANY_LABELS = {"type": "array", "items": ONE_LABEL, "minItems": 1, "maxItems": MOST_ROWS}
 BUSY = Refused(503, "too many requests wait already: ask again in a moment")
 NO_MODEL = "channel '{}' serves no model yet: deploy one"
 
@@ -158,7 +160,7 @@ def create_app(
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": FEEDBACK.json_schema() | {"maxItems": MOST_ROWS}}},
+                "content": {"application/json": {"schema": {"oneOf": [ONE_LABEL, MANY_LABELS]}}},
             }
         },
         dependencies=guard,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ml.serving.batching import Batcher
+from ml.serving.batching import Batcher, Full
 
 
 async def gather(runner: "asyncio.Task[None]", *requests: Any) -> list[Any]:
@@ -87,3 +87,17 @@ def test_a_batch_is_limited(most_rows: int) -> None:
 
     asyncio.run(run())
     assert sizes == [most_rows] * (6 // most_rows)
+
+
+def test_a_full_queue_refuses_at_once_and_takes_again_when_it_is_worked_off() -> None:
+    async def ask() -> list[Any]:
+        batcher = Batcher(most_waiting=3)
+        waiting = [asyncio.create_task(batcher.score(lambda rows: rows, [1, 2])) for _ in range(2)]
+        with pytest.raises(Full):
+            await asyncio.wait_for(waiting[1], 1)
+        runner = asyncio.create_task(batcher.run())
+        assert await waiting[0] == [1, 2]
+        await asyncio.sleep(0)
+        return await gather(runner, batcher.score(lambda rows: rows, [3, 4, 5]))
+
+    assert asyncio.run(ask()) == [[3, 4, 5]]

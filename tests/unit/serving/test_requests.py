@@ -1,5 +1,7 @@
 """Whatever is sent: an answer that says what is wrong; what is admitted is answered as offline."""
 
+import asyncio
+import dataclasses
 import json
 import random
 import string
@@ -16,9 +18,9 @@ from pydantic import ValidationError
 
 from ml.contracts import check, example_row, expressed, request_model, typed_table
 from ml.errors import MlError
-from ml.registry import Registry
+from ml.registry import Candidate, Registry
 from ml.serving.app import create_app
-from ml.serving.follower import Served
+from ml.serving.follower import Served, Serving
 from tests.conftest import Site
 from tests.unit.serving.test_app import register
 from tests.unit.test_contracts import PASSENGER
@@ -189,3 +191,87 @@ def test_the_example_of_the_documentation_is_answered(client: TestClient) -> Non
     assert prediction["properties"]["probability_1"] == {"type": "number"}
     contract = champion(client).bundle.request_contract
     assert example["one row"]["value"] == example_row(contract)
+
+
+@pytest.fixture
+def service(client: TestClient) -> Iterator[Any]:
+    """Return what the endpoints share, for as long as it does not follow its channel."""
+    shared = client.app.state.service  # type: ignore[attr-defined]
+    before, shared.follows = shared.follower.serving, False
+    yield shared
+    shared.follower.serving, shared.follows = before, True
+
+
+def test_a_full_queue_is_told_at_once_and_a_slow_sender_is_cut_off(
+    client: TestClient, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.batcher, "waiting_rows", 10**6)
+    answer = client.post("/predict", json=PASSENGER)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "ml_shed_total" in client.get("/metrics").text
+    monkeypatch.setattr("ml.serving.app.BODY_SECONDS", 0.05)
+    sent: list[Any] = []
+
+    async def ask() -> None:
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(5)
+            return {"type": "http.request", "body": b"{", "more_body": True}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b""}
+        await client.app(scope | {"http_version": "1.1", "scheme": "http", "root_path": ""}, receive, send)  # type: ignore[arg-type]
+
+    asyncio.run(ask())
+    assert sent[0]["status"] == 408
+
+
+def with_candidate(service: Any, share: float) -> None:
+    champion = service.follower.serving.champion
+    candidate = dataclasses.replace(champion, version=2)
+    service.follower.serving = Serving(champion, candidate, Candidate(2, share, float("inf")))
+
+
+def test_a_canary_answers_its_share_and_always_the_same_keys(client: TestClient, service: Any) -> None:
+    with_candidate(service, 0.3)
+    keys = [str(number) for number in range(60)]
+
+    def ask(key: str) -> int:
+        return int(client.post("/predict", json=PASSENGER, headers={"X-Request-Key": key}).json()["version"])
+
+    first = [ask(key) for key in keys]
+    assert first == [ask(key) for key in keys]
+    assert 5 < first.count(2) < 35
+    by_row = {client.post("/predict", json=PASSENGER).json()["version"] for _ in range(5)}
+    assert len(by_row) == 1, "without a key, the row's id decides"
+
+
+def test_a_candidate_that_fails_is_counted_and_the_champion_answers(
+    client: TestClient, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Served.answer
+
+    def answer(self: Served, rows: list[Any]) -> list[dict[str, Any]]:
+        if self.version == 2:
+            raise RuntimeError("broken")
+        return work(self, rows)
+
+    monkeypatch.setattr(Served, "answer", answer)
+    with_candidate(service, 0.999999)
+    response = client.post("/predict", json=PASSENGER)
+    assert (response.status_code, response.json()["version"]) == (200, 1)
+    assert 'ml_answers_total{outcome="failed",version="2"}' in client.get("/metrics").text
+    service.follower.serving = Serving(dataclasses.replace(service.follower.serving.champion, version=2))
+    assert client.post("/predict", json=PASSENGER).status_code == 500
+
+
+def test_a_shadow_is_scored_and_compared_and_never_answers(client: TestClient, service: Any) -> None:
+    with_candidate(service, 0.0)
+    answered = [client.post("/predict", json=PASSENGER).json()["version"] for _ in range(5)]
+    assert set(answered) == {1}
+    for _ in range(100):
+        if 'ml_shadow_difference_count{version="2"} 5.0' in (metrics := client.get("/metrics").text):
+            break
+        time.sleep(0.05)
+    assert 'ml_shadow_difference_bucket{le="1e-09",version="2"} 5.0' in metrics
