@@ -221,7 +221,8 @@ def test_a_full_queue_is_told_at_once_and_a_slow_sender_is_cut_off(
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b""}
-        await client.app(scope | {"http_version": "1.1", "scheme": "http", "root_path": ""}, receive, send)  # type: ignore[arg-type]
+        scope |= {"http_version": "1.1", "scheme": "http", "root_path": ""}
+        await client.app(scope, receive, send)  # type: ignore[arg-type]
 
     asyncio.run(ask())
     assert sent[0]["status"] == 408
