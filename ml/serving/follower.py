@@ -110,7 +110,7 @@ class Follower:
     def _pointer_moved(self) -> bool:
         try:
             found = os.stat(self.registry.channel_file(self.channel))
-            seen = (found.st_mtime_ns, found.st_ino, found.st_size)
+            seen: tuple[int, ...] = (found.st_mtime_ns, found.st_ino, found.st_size)
         except OSError:
             seen = ()
         if seen == self._seen and time.monotonic() - self._read_at < READ_AGAIN_SECONDS:

@@ -88,7 +88,7 @@ class PredictionLog:
     ) -> None:
         """Write to a database (SQLAlchemy URL); ``labelled`` gets version or none, output and label."""
         self._url, self._written, self._lost, self._labelled = url, written, lost, labelled
-        self._waiting: queue.Queue[dict[str, Any] | Label] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[dict[str, Any] | Label] = queue.Queue()
         self._unresolved: deque[Label] = deque(maxlen=MOST_WAITING)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write_forever, name="prediction log", daemon=True)
@@ -97,13 +97,13 @@ class PredictionLog:
         self._thread.start()
 
     def put(self, entries: Iterable[dict[str, Any] | Label]) -> bool:
-        """Take entries to write; tell whether there was room for all. Never waits."""
-        for entry in entries:
-            try:
-                self._waiting.put_nowait(entry)
-            except queue.Full:
-                self._lost(1)
-                return False
+        """Take entries to write, all or none; tell whether there was room. Never waits."""
+        taken = list(entries)
+        if self._waiting.qsize() + len(taken) > MOST_WAITING:
+            self._lost(len(taken))
+            return False
+        for entry in taken:
+            self._waiting.put_nowait(entry)
         return True
 
     def close(self, seconds: float = 5.0) -> None:

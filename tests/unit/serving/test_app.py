@@ -11,7 +11,8 @@ from fastapi.testclient import TestClient
 
 from ml.errors import MlError
 from ml.registry import Registry
-from ml.serving.app import MOST_BODY_BYTES, create_app
+from ml.serving.app import create_app
+from ml.serving.bodies import MOST_BODY_BYTES
 from tests.conftest import Site
 from tests.unit.test_contracts import PASSENGER
 

@@ -65,7 +65,7 @@ def client(_finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def champion(client: TestClient) -> Served:
-    found = client.app.state.service.follower.serving.champion  # type: ignore[attr-defined]
+    found = client.app.state.followed.follower.serving.champion  # type: ignore[attr-defined]
     assert isinstance(found, Served)
     return found
 
@@ -196,7 +196,7 @@ def test_the_example_of_the_documentation_is_answered(client: TestClient) -> Non
 @pytest.fixture
 def service(client: TestClient) -> Iterator[Any]:
     """Return what the endpoints share, for as long as it does not follow its channel."""
-    shared = client.app.state.service  # type: ignore[attr-defined]
+    shared = client.app.state.followed  # type: ignore[attr-defined]
     before, shared.follows = shared.follower.serving, False
     yield shared
     shared.follower.serving, shared.follows = before, True
