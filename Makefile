@@ -17,7 +17,7 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
 .PHONY: run test sabotage load stop install lock help projects nightly-projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback \
-    jenkins-up jenkins-down jenkins-logs jenkins-local jenkins-local-stop jenkins-test jenkins-tools
+    jenkins-up jenkins-down jenkins-logs jenkins-local jenkins-local-stop jenkins-test test-tools
 
 help:  ## list the targets
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
@@ -69,13 +69,13 @@ jenkins-local: $(INSTALLED)  ## start a Jenkins without Docker (needs Java 21)
 jenkins-local-stop: $(INSTALLED)  ## stop it
 	@$(PYTHON) -m jenkins.local stop
 
-jenkins-test: $(VENV)/jenkins-tools  ## test a live Jenkins: JENKINS_URL=... JENKINS_USER=... JENKINS_TOKEN=...
+jenkins-test: $(VENV)/test-tools  ## test a live Jenkins: JENKINS_URL=... JENKINS_USER=... JENKINS_TOKEN=...
 	@$(PYTHON) -m pytest tests/jenkins/test_live.py
 
-jenkins-tools: $(VENV)/jenkins-tools  ## install what the tests of jenkins/ and docker/ use
-$(VENV)/jenkins-tools: $(INSTALLED) tests/jenkins/requirements.txt
+test-tools: $(VENV)/test-tools  ## install the tools without which some tests are skipped
+$(VENV)/test-tools: $(INSTALLED) tests/requirements.txt
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt \
-	    --requirement tests/jenkins/requirements.txt
+	    --requirement tests/requirements.txt
 	@touch $@
 
 # uv if it is there, pip otherwise; nothing is installed again until requirements.txt changes.

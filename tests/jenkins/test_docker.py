@@ -25,7 +25,7 @@ COMPOSE = DOCKER / "compose.yaml"
 
 
 def tool(name: str) -> str | None:
-    """Return the path of a tool beside this Python (``make jenkins-tools``) or on the PATH."""
+    """Return the path of a tool beside this Python (``make test-tools``) or on the PATH."""
     beside = Path(sys.executable).parent / name
     return str(beside) if beside.exists() else shutil.which(name)
 
@@ -35,7 +35,7 @@ def services() -> dict[str, Any]:
     return content
 
 
-@pytest.mark.skipif(not tool("hadolint"), reason="hadolint is not installed (make jenkins-tools)")
+@pytest.mark.skipif(not tool("hadolint"), reason="hadolint is not installed (make test-tools)")
 def test_hadolint_finds_nothing() -> None:
     files = [name for name in tracked_files() if Path(name).name.endswith("Dockerfile")]
     assert files == ["docker/Dockerfile"]
@@ -45,7 +45,7 @@ def test_hadolint_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not tool("shellcheck"), reason="shellcheck is not installed (make jenkins-tools)")
+@pytest.mark.skipif(not tool("shellcheck"), reason="shellcheck is not installed (make test-tools)")
 def test_shellcheck_finds_nothing() -> None:
     shebang = re.compile(r"#!.*\b(sh|bash)\n")
     scripts = [
@@ -69,7 +69,7 @@ def test_shellcheck_finds_nothing() -> None:
 
 def test_the_compose_file_keeps_to_the_specification() -> None:
     compose_spec = pytest.importorskip(
-        "compose_spec", reason="compose-spec is not installed (make jenkins-tools)"
+        "compose_spec", reason="compose-spec is not installed (make test-tools)"
     )
     expanded = yaml.safe_dump(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")))
     parsed = compose_spec.PyCompose.from_yaml(expanded)

@@ -1,0 +1,124 @@
+"""The OpenAPI document is true: every answer is named in it, and every one it names is seen."""
+
+import hashlib
+import http.client
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pandas as pd
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from ml.registry import Registry
+from ml.serving import service
+from ml.serving.app import create_app
+from ml.serving.bodies import CSV, MOST_BODY_BYTES, MOST_FILE_BYTES
+from ml.serving.follower import Served, Serving
+from tests.conftest import Site
+from tests.unit.serving.test_app import register
+from tests.unit.test_contracts import PASSENGER
+
+KEY = "a-key"
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+FILE = pd.DataFrame([PASSENGER]).to_csv(index=False)
+
+
+@dataclass(frozen=True)
+class Running:
+    """The application, answering on a real port from a thread, so that a test can break it from within."""
+
+    app: FastAPI
+    port: int
+
+    def ask(self, method: str, path: str, key: str = KEY, **arguments: Any) -> httpx2.Response:
+        headers = {"X-API-Key": key} | arguments.pop("headers", {})
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return httpx2.request(method, url, headers=headers, trust_env=False, **arguments)
+
+    def ask_everything(self, key: str = KEY) -> None:
+        self.ask("POST", "/predict", key, json=PASSENGER)
+        self.ask("POST", "/predict/file", key, content=FILE, headers={"Content-Type": CSV})
+        self.ask("POST", "/feedback", key, json={"request_id": "0" * 32, "label": 1})
+        self.ask("GET", "/model", key)
+        self.ask("GET", "/health", key)
+
+    def hang_up(self, path: str) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.putrequest("POST", path)
+        for name, value in (("X-API-Key", KEY), ("Content-Type", CSV), ("Content-Length", "100")):
+            connection.putheader(name, value)
+        connection.endheaders(b"{")
+        connection.close()
+
+    def seen(self) -> set[tuple[str, str, str]]:
+        pattern = r'^ml_requests_total\{method="(\w+)",path="(/[^"]*)",status="(\d+)"\}'
+        return set(re.findall(pattern, self.ask("GET", "/metrics").text, re.MULTILINE))
+
+
+@pytest.fixture
+def running(built: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    (built.root / "keys.txt").write_text(hashlib.sha256(KEY.encode()).hexdigest())
+    monkeypatch.setenv("ML_API_KEYS", str(built.root / "keys.txt"))
+    Registry("small").move("production", register(built), "deploy")
+    app, port = create_app("small", "production"), service.free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning", access_log=False))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    for _ in range(200):
+        if server.started:
+            break
+        time.sleep(0.05)
+    yield Running(app, port)
+    server.should_exit = True
+    thread.join()
+
+
+def test_every_answer_is_documented_and_every_documented_answer_is_seen(
+    running: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    beside = Path(sys.executable).with_name("schemathesis")
+    program = str(beside) if beside.exists() else shutil.which("schemathesis")
+    if not program:
+        pytest.skip("schemathesis is not installed (make test-tools)")
+    url = f"http://127.0.0.1:{running.port}/openapi.json"
+    command = [program, "run", url, "--checks", CHECKS, "--header", f"X-API-Key: {KEY}"]
+    command += ["--max-examples", "30", "--seed", "1", "--generation-database", "none", "--no-color"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+
+    running.ask_everything()
+    running.ask_everything(key="another")
+    limits = {"/predict": MOST_BODY_BYTES, "/feedback": MOST_BODY_BYTES, "/predict/file": MOST_FILE_BYTES}
+    for path, most in limits.items():
+        running.ask("POST", path, content=b" " * (most + 1), headers={"Content-Type": CSV})
+        running.hang_up(path)
+    with monkeypatch.context() as broken:
+        broken.setattr(Served, "answer", lambda *_: 1 / 0)
+        broken.setattr(Served, "answer_table", lambda *_: 1 / 0)
+        running.ask_everything()
+    followed = running.app.state.followed
+    followed.follows, followed.follower.serving = False, Serving()
+    running.ask_everything()
+
+    documented = {
+        (method.upper(), path, status)
+        for path, methods in running.ask("GET", "/openapi.json").json()["paths"].items()
+        for method, described in methods.items()
+        for status in described["responses"]
+    }
+    for _ in range(100):
+        if not (missing := documented - running.seen()):
+            break
+        time.sleep(0.1)
+    assert not missing
+    assert len(documented) > 20
