@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from ml.errors import MlError
-from ml.serving.prediction_log import MOST_WAITING, Label, PredictionLog, look_up
+from ml.serving.prediction_log import MOST_WAITING, Label, PredictionLog, look_up, open_log
 from tests.load.servers import Postgres
 
 REQUEST = "0" * 32
@@ -83,6 +84,37 @@ def test_a_dead_database_costs_nothing_and_gets_all_when_it_is_back(tmp_path: Pa
     wait_until(lambda: sum(written) == 501)
     log.close()
     server.stop()
+    assert sum(lost) == 0
+
+
+def test_a_full_disk_costs_nothing_and_gets_all_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages, written, lost, said = 16, [0], [0], ""
+
+    def open_limited(url: str) -> Engine:
+        engine = open_log(url)
+        engine.dispose()
+        event.listen(
+            engine, "connect", lambda connection, _: connection.execute(f"PRAGMA max_page_count={pages}")
+        )
+        return engine
+
+    monkeypatch.setattr("ml.serving.prediction_log.open_log", open_limited)
+    log = PredictionLog(f"sqlite:///{tmp_path / 'log.sqlite'}", written=written.append, lost=lost.append)
+    assert log.put(entry(row=row, Name="x" * 200) for row in range(1000))
+
+    def full() -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return "trying again: database or disk is full" in said
+
+    wait_until(full)
+    assert log.put([entry(row=1000)]), "it still takes what comes"
+    assert sum(written) == 0
+    pages = 10_000
+    wait_until(lambda: sum(written) == 1001)
+    log.close()
     assert sum(lost) == 0
 
 
