@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import os
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -151,6 +155,33 @@ def test_a_model_that_was_taken_back_answers_no_more(client: TestClient) -> None
     Registry("small").move("production", None, "revert")
     wait_for_health(client, "version", None)
     assert client.post("/predict", json=PASSENGER).status_code == 503
+
+
+def test_the_service_only_reads_the_registry_so_a_full_or_read_only_one_does_not_matter(
+    client: TestClient, built: Site
+) -> None:
+    root, mine, watching = str(Registry("small").root), threading.get_ident(), True
+    read: list[str] = []
+    changed: list[str] = []
+
+    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+        if not watching or threading.get_ident() == mine or not str(arguments[:1]).count(root):
+            return
+        if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+            read.append(str(arguments[0]))
+        elif event in ("open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.chmod"):
+            changed.append(f"{event} {arguments[0]}")
+
+    sys.addaudithook(watch)
+    Registry("small").move("production", register(built, "b"), "deploy")
+    wait_for_health(client, "version", 2)
+    Registry("small").move("production", 1, "rollback")
+    wait_for_health(client, "version", 1)
+    assert client.post("/predict", json=PASSENGER).status_code == 200
+    assert client.get("/model").json()["version"] == 1
+    watching = False
+    assert any(file.endswith("model.pkl") for file in read)
+    assert not changed
 
 
 def test_without_a_model_the_service_says_so(site: Site) -> None:
