@@ -28,6 +28,9 @@ pipelineJob('ml') {
                     'Where a model that passes every gate is brought; its champion is the one to beat.')
         stringParam('ROLLBACK_TO', '',
                     'Empty to build. "previous" or a version number: nothing is built, CHANNEL returns to it.')
+        stringParam('TARGET', 'local',
+                    'Where it is served: local, compose or ssh://user@host (README: Deploy, try, go back).')
+        stringParam('WHY', '', 'A reason to remember, kept in the history of the channel.')
     }
     properties {
         disableConcurrentBuilds { abortPrevious(false) }
@@ -64,6 +67,9 @@ pipelineJob('rollback') {
         stringParam('PROJECT', 'titanic', 'A folder in ml/projects.')
         choiceParam('CHANNEL', channels, 'The channel to take back.')
         stringParam('ROLLBACK_TO', 'previous', 'The number of a version, or "previous" for the one before.')
+        stringParam('TARGET', 'local',
+                    'Where it is served: local, compose or ssh://user@host (README: Deploy, try, go back).')
+        stringParam('WHY', '', 'A reason to remember, kept in the history of the channel.')
     }
     definition(fromRepository('jenkins/rollback.Jenkinsfile'))
 }

@@ -232,9 +232,9 @@ def test_strangers_see_only_the_login(live: Live) -> None:
 
 def test_the_jobs_have_their_parameters_and_triggers(live: Live) -> None:
     expected = {
-        "ml": ({"PROJECT", "FORCE", "CHANNEL", "ROLLBACK_TO"}, "hudson.triggers.SCMTrigger"),
+        "ml": ({"PROJECT", "FORCE", "CHANNEL", "ROLLBACK_TO", "TARGET", "WHY"}, "hudson.triggers.SCMTrigger"),
         "nightly": ({"PIPELINE"}, "hudson.triggers.TimerTrigger"),
-        "rollback": ({"PROJECT", "CHANNEL", "ROLLBACK_TO"}, ""),
+        "rollback": ({"PROJECT", "CHANNEL", "ROLLBACK_TO", "TARGET", "WHY"}, ""),
     }
     for job, (names, trigger) in expected.items():
         tree = "property[parameterDefinitions[name,description]]"
