@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,12 @@ def served(built: Site) -> Iterator[Site]:
 
     yield built
     service.stop("small", "production")
+
+
+def tool(name: str) -> str | None:
+    """Return the path of a tool beside this Python (``make test-tools``) or on the PATH."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name)
 
 
 def environment() -> dict[str, str]:

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -17,17 +16,12 @@ import pytest
 import yaml
 
 from ml import locations
+from tests.conftest import tool
 from tests.jenkins.conftest import tracked_files
 from tests.load.servers import start_nginx
 
 DOCKER = locations.ROOT / "docker"
 COMPOSE = DOCKER / "compose.yaml"
-
-
-def tool(name: str) -> str | None:
-    """Return the path of a tool beside this Python (``make test-tools``) or on the PATH."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else shutil.which(name)
 
 
 def services() -> dict[str, Any]:

@@ -3,9 +3,7 @@
 import hashlib
 import http.client
 import re
-import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +22,7 @@ from ml.serving import service
 from ml.serving.app import create_app
 from ml.serving.bodies import CSV, MOST_BODY_BYTES, MOST_FILE_BYTES
 from ml.serving.follower import Served, Serving
-from tests.conftest import Site
+from tests.conftest import Site, tool
 from tests.unit.serving.test_app import register
 from tests.unit.test_contracts import PASSENGER
 
@@ -86,9 +84,7 @@ def running(built: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
 def test_every_answer_is_documented_and_every_documented_answer_is_seen(
     running: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    beside = Path(sys.executable).with_name("schemathesis")
-    program = str(beside) if beside.exists() else shutil.which("schemathesis")
-    if not program:
+    if not (program := tool("schemathesis")):
         pytest.skip("schemathesis is not installed (make test-tools)")
     url = f"http://127.0.0.1:{running.port}/openapi.json"
     command = [program, "run", url, "--checks", CHECKS, "--header", f"X-API-Key: {KEY}"]
