@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import numpy as np
@@ -13,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic_core import PydanticCustomError
 
 from ml.errors import MlError
-from ml.project import load_module
+from ml.project import Project, load_module
 
 # pandera's check and its statistic, and what pydantic calls the same limit
 LIMITS = (
@@ -54,14 +53,15 @@ class Violation:
         return f"{self.rule}: {self.rows} values, {where}{', '.join(self.examples)}"
 
 
-def load_contract(folder: Path) -> pa.DataFrameSchema:
-    """Return the schema of the one ``DataFrameModel`` in ``folder/contract.py``, or raise ``MlError``."""
-    file = folder / "contract.py"
-    if not file.exists():
+def load_contract(project: Project) -> pa.DataFrameSchema:
+    """Return the schema of the one ``DataFrameModel`` in ``contract.py``, or raise ``MlError``."""
+    file = project.folder / "contract.py"
+    code = project.content(file.name)
+    if code is None:
         raise MlError(
             f"{file} is missing: it must hold the project's data contract, one pandera.DataFrameModel"
         )
-    module = load_module(file)
+    module = load_module(file, code)
     models = [
         item
         for item in vars(module).values()
@@ -124,6 +124,10 @@ def examples(
     return tuple(told)
 
 
+def _shown_case(case: Any, column: str, personal: Sequence[str]) -> str:
+    return "***" if column in personal else f"{case!r:.60}"
+
+
 def _shown(value: Any) -> str:
     plain = value.item() if hasattr(value, "item") else value
     return f": {plain!r:.60}"
@@ -158,27 +162,27 @@ def example_row(contract: pa.DataFrameSchema) -> dict[str, Any] | None:
 
     No row of the training data is shown: it may be about a person.
     """
-    row = {}
-    for name, column in contract.columns.items():
-        kind, about = _kind_and_limits(column)
-        allowed = next(
-            (one.statistics["allowed_values"] for one in column.checks if one.name == "isin"), None
-        )
-        if examples := about.get("examples"):
-            row[name] = examples[0]
-        elif allowed is not None:
-            row[name] = list(allowed)[0]
-        elif column.nullable:
-            row[name] = None
-        elif kind in (int, float):
-            row[name] = kind(max(about.get("ge", 0), min(1, about.get("le", 1))))
-        else:
-            row[name] = "text"
+    row = {name: example_values(column)[0] for name, column in contract.columns.items()}
     try:
         request_model(contract).model_validate(row)
     except ValidationError:
         return None
     return row
+
+
+def example_values(column: Any) -> list[Any]:
+    """Return values made from a column's examples and ranges, one at least; a range may not admit them."""
+    kind, about = _kind_and_limits(column)
+    allowed = next((one.statistics["allowed_values"] for one in column.checks if one.name == "isin"), None)
+    if examples := about.get("examples"):
+        return list(examples)
+    if allowed is not None:
+        return list(allowed)
+    if column.nullable:
+        return [None]
+    if kind in (int, float):
+        return [kind(max(about.get("ge", 0), min(1, about.get("le", 1))))]
+    return ["text"]
 
 
 def label_adapter(contract: pa.DataFrameSchema, target: str) -> TypeAdapter[Any]:
@@ -232,8 +236,9 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
     wanted = column.dtype.type if column.dtype is not None else object
     about = {"description": column.description} if column.description else {}
-    if example := (column.metadata or {}).get("example"):
-        about["examples"] = [example]
+    told = column.metadata or {}
+    if examples := told.get("examples") or ([told["example"]] if "example" in told else []):
+        about["examples"] = list(examples)
     rules = {one.name: one.statistics or {} for one in column.checks}
     if "isin" in rules and types.is_string_dtype(wanted):
         return Literal[tuple(rules["isin"]["allowed_values"])], about
@@ -329,6 +334,8 @@ def _read_failures(
             rule = "values must be unique" if check_name == "field_uniqueness" else check_name
             labels = cases["index"].dropna()
             broken = np.isin(table.index.to_numpy(), labels.to_numpy()) if len(labels) else None
-            shown = examples(table, broken, column, personal) if broken is not None else (f"{case!r:.60}",)
+            shown = (_shown_case(case, column, personal),)
+            if broken is not None:
+                shown = examples(table, broken, column, personal)
             ranked.append((4, Violation(column, f"column '{column}', {rule}", len(cases), shown)))
     return [violation for _, violation in sorted(ranked, key=lambda item: item[0])]

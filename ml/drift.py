@@ -4,6 +4,7 @@ A measure says how large a change is, its p-value how sure. Either alone mislead
 change is certain, in a small one every measure is large.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +27,18 @@ class Drift:
     p_value: float
 
 
-def statistics(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def statistics(table: pd.DataFrame, personal: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """Return what drift is measured against: per column missing rows, percentiles or the share of each value.
 
-    No value of a column with more than ``MOST_CATEGORIES`` texts is told, so names and the like stay out.
+    No value of a column with more than ``MOST_CATEGORIES`` texts is told, and none of a personal one.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in table:
         column = table[name]
         entry: dict[str, Any] = {"rows": len(column), "missing": int(column.isna().sum())}
+        found[str(name)] = entry
+        if name in personal:
+            continue
         if types.is_numeric_dtype(column) and column.notna().any():
             entry |= {
                 "mean": float(column.mean()),
@@ -44,7 +48,6 @@ def statistics(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
         if column.nunique() <= MOST_CATEGORIES:
             shares = column.value_counts(normalize=True).sort_index()
             entry["shares"] = {str(value): float(share) for value, share in shares.items()}
-        found[str(name)] = entry
     return found
 
 

@@ -63,9 +63,10 @@ Expectation = Invariant | Directional | Known
 def load_expectations(project: Project) -> list[Expectation]:
     """Return the project's expectations, none if it has no such file; other content raises ``MlError``."""
     file = project.folder / EXPECTATIONS_FILE
-    if not file.exists():
+    code = project.content(file.name)
+    if code is None:
         return []
-    found = getattr(load_module(file), "EXPECTATIONS", None)
+    found = getattr(load_module(file, code), "EXPECTATIONS", None)
     if not isinstance(found, list) or not all(isinstance(one, Expectation) for one in found):
         raise MlError(f"{file}: EXPECTATIONS must be a list of Invariant, Directional and Known")
     return found

@@ -18,13 +18,18 @@ def registry() -> Path:
 
 
 def signing_key() -> Path:
-    """Return the file of the private Ed25519 key (``ML_SIGNING_KEY``)."""
+    """Return the file of the private release key (``ML_SIGNING_KEY``)."""
     return Path(os.environ.get("ML_SIGNING_KEY") or home() / "keys" / "signing.pem").absolute()
 
 
 def verify_key() -> Path:
-    """Return the file of the public Ed25519 key (``ML_VERIFY_KEY``)."""
+    """Return the file of the public release key (``ML_VERIFY_KEY``)."""
     return Path(os.environ.get("ML_VERIFY_KEY") or home() / "keys" / "verify.pem").absolute()
+
+
+def build_keys() -> Path:
+    """Return the folder of the keys with which the stages of a build sign (``ML_BUILD_KEYS``)."""
+    return Path(os.environ.get("ML_BUILD_KEYS") or home() / "keys" / "build").absolute()
 
 
 def api_keys() -> Path | None:

@@ -18,6 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from ml import signing
 from ml.contracts import load_contract, records, request_contract, typed_table
 from ml.errors import MlError
+from ml.personal import made_up
 from ml.project import Project, load_module, load_project
 from ml.registry import Registry
 
@@ -101,9 +102,10 @@ def feature_functions(project: Project) -> list[tuple[str, Any]]:
     file = project.folder / "features.py"
     if not project.features.functions:
         return []
-    if not file.exists():
+    code = project.content(file.name)
+    if code is None:
         raise MlError(f"{file} is missing, and project.toml names functions of it")
-    module = load_module(file)
+    module = load_module(file, code)
     for name in project.features.functions:
         if not callable(getattr(module, name, None)):
             raise MlError(f"{file}: has no function '{name}', which project.toml names")
@@ -113,8 +115,12 @@ def feature_functions(project: Project) -> list[tuple[str, Any]]:
 def golden_predictions(
     pipeline: Pipeline, project: Project, rows: pd.DataFrame, count: int = 20
 ) -> dict[str, Any]:
-    """Return ``count`` rows spread over the table, with this process's predictions, for JSON."""
+    """Return ``count`` rows spread over the table, with this process's predictions, for JSON.
+
+    They travel with the model, so values of personal columns are replaced by the contract's examples.
+    """
     chosen = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+    chosen = made_up(chosen, project, load_contract(project))
     return {"rows": records(chosen), "predictions": records(predict(pipeline, project, chosen))}
 
 
@@ -152,16 +158,22 @@ def largest_difference(one: pd.DataFrame, other: pd.DataFrame, project: Project)
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Load a model folder after verifying its signature; anything unsigned or altered raises ``MlError``."""
-    manifest = signing.verify(folder / "manifest.json")
-    project = load_project(folder / "project", manifest["project"])
-    feature_functions(project)  # the pickle refers to this module
-    pipeline = signing.unpickle(folder, "model.pkl", manifest)
-    golden = json.loads(signing.read_covered(folder, "golden.json", manifest))
-    return Bundle(project, pipeline, load_contract(project.folder), golden, manifest)
+    """Load the model of a build after verifying its signature; anything unsigned raises ``MlError``."""
+    return _load(folder, signing.verify(folder / "manifest.json", signing.build_keys("train")))
 
 
 def load_version(registry: Registry, version: int) -> Bundle:
     """Load the model of a registered version after verifying the whole version, or raise ``MlError``."""
-    registry.read(version)
-    return load_bundle(registry.folder(version) / "model")
+    trusted, folder = registry.read(version), registry.folder(version)
+    return _load(folder / "model", json.loads(signing.read_covered(folder, "model/manifest.json", trusted)))
+
+
+def _load(folder: Path, manifest: dict[str, Any]) -> Bundle:
+    """Run the very bytes that a trusted manifest covers: a file exchanged meanwhile is refused."""
+    names = [name for name in manifest["outputs"] if name.startswith("project/")]
+    files = {Path(name).name: signing.read_covered(folder, name, manifest) for name in names}
+    project = load_project(folder / "project", manifest["project"], files)
+    feature_functions(project)  # the pickle refers to this module
+    pipeline = signing.unpickle(folder, "model.pkl", manifest)
+    golden = json.loads(signing.read_covered(folder, "golden.json", manifest))
+    return Bundle(project, pipeline, load_contract(project), golden, manifest)

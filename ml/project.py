@@ -217,6 +217,7 @@ class Project(Settings):
 
     _folder: Path = PrivateAttr()
     _name: str = PrivateAttr()
+    _files: dict[str, bytes] | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
@@ -233,6 +234,16 @@ class Project(Settings):
         """The files that define the project; its data is not among them."""
         files = ("project.toml", "contract.py", "features.py", "grid.json")
         return [self.folder / file for file in files if (self.folder / file).exists()]
+
+    def content(self, name: str) -> bytes | None:
+        """Return the bytes of one of the project's files, if it has it.
+
+        Those of a model are the ones that its signature was checked on, whatever stands on the disk by now.
+        """
+        if self._files is not None:
+            return self._files.get(name)
+        file = self.folder / name
+        return file.read_bytes() if file.exists() else None
 
     def check_channel(self, channel: str) -> None:
         """Raise ``MlError`` if the project declares no such channel."""
@@ -271,27 +282,30 @@ def find_project(name: str) -> Project:
     raise MlError(f"unknown project '{name}': it is none of {known}; a project is a folder in ml/projects")
 
 
-def load_project(folder: Path, name: str) -> Project:
-    """Read ``folder/project.toml``; a syntax error, unknown key or wrong type raises ``MlError``."""
+def load_project(folder: Path, name: str, files: dict[str, bytes] | None = None) -> Project:
+    """Read ``folder/project.toml``; a syntax error, unknown key or wrong type raises ``MlError``.
+
+    ``files`` holds the content of all files of the project, which then are not read from the disk at all.
+    """
     file = folder / "project.toml"
     try:
-        project = Project.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        content = file.read_bytes() if files is None else files[file.name]
+        project = Project.model_validate(tomllib.loads(content.decode()))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MlError(f"{file}: not valid TOML: {error}") from error
     except ValidationError as error:
         raise MlError(f"{file}: {describe(error)}") from error
-    project._folder, project._name = folder, name
+    project._folder, project._name, project._files = folder, name, files
     return project
 
 
-def load_module(file: Path) -> ModuleType:
-    """Import a project's Python file under a name made from its content.
+def load_module(file: Path, code: bytes) -> ModuleType:
+    """Import the code of a project's Python file under a name made from it.
 
     A pickled pipeline refers to its feature functions by that name, so a model always runs the code it was
-    trained with, even beside another version of the same project in one process. A file that is missing or
-    does not import raises ``MlError``.
+    trained with, even beside another version of the same project in one process. Code that does not import
+    raises ``MlError``.
     """
-    code = file.read_bytes()
     name = f"ml_project_{file.stem}_{hashlib.sha256(code).hexdigest()[:16]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, file)

@@ -1,11 +1,14 @@
 """Immutable, signed versions of blessed models, and the channels that point to them.
 
 ``<registry>/<project>/versions/<n>/`` holds ``model/`` and ``quality/`` as the stages left them and
-a signed ``version.json``; ``<registry>/<project>/channels/<channel>.json`` holds a pointer and its history.
+a signed ``version.json``; ``<registry>/<project>/channels/<channel>.json`` holds a pointer, its history and
+the signature of both. The release key signs them: who can write here, and no more, changes nothing.
 """
 
+import contextlib
 import fcntl
 import getpass
+import json
 import os
 import shutil
 import tempfile
@@ -16,8 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from ml import locations, signing
 from ml.errors import MlError
+from ml.project import describe
 from ml.workspace import digests, flush, now, read_json, write_json
 
 Action = Literal["deploy", "rollback", "revert", "undeploy", "canary", "shadow", "withdraw"]
@@ -35,6 +41,16 @@ class Candidate:
     def over(self) -> bool:
         """Tell whether the trial has ended; nobody needs to be alive to end it."""
         return time.time() > self.until
+
+
+class Pointer(BaseModel):
+    """The content of a channel's file, but for its signature."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: int | None
+    candidate: Candidate | None = None
+    history: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,7 @@ class Registry:
     def read(self, version: int) -> dict[str, Any]:
         """Return the verified ``version.json``; an altered version raises ``MlError``."""
         file = self.folder(version) / "version.json"
-        content = signing.verify(file)
+        content = signing.verify(file, signing.release_keys())
         if (content["project"], content["version"]) != (self.project, version):
             raise MlError(
                 f"{file} is version {content['version']} of {content['project']}, and stands in the place of "
@@ -132,26 +148,35 @@ class Registry:
                 continue
         return None
 
-    def register(self, folders: dict[str, Path], identity: dict[str, Any], lineage: dict[str, Any]) -> int:
+    def register(
+        self,
+        folders: dict[str, Path],
+        identity: dict[str, Any],
+        lineage: dict[str, Any],
+        check: Callable[[Path], None] = lambda copy: None,
+    ) -> int:
         """Copy the stages' folders in as a new signed version and return its number.
 
-        The version appears whole, by one rename, under the first number that nobody else took meanwhile.
+        ``check`` may refuse what was copied, before it is signed. The version appears whole, by one rename,
+        under the first number that nobody else took meanwhile.
         """
         versions = self.root / "versions"
         versions.mkdir(parents=True, exist_ok=True)
         for left in versions.glob(".incoming-*"):  # by a deploy that was killed
-            if left.stat().st_mtime < time.time() - 86400:
-                shutil.rmtree(left, ignore_errors=True)
+            with contextlib.suppress(FileNotFoundError):  # another deploy ends at this very moment
+                if left.stat().st_mtime < time.time() - 86400:
+                    shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=".incoming-", dir=versions) as aside_name:
             aside = Path(aside_name) / "version"
             for name, folder in folders.items():
                 shutil.copytree(folder, aside / name)
+            check(aside)
             content = {"project": self.project, "identity": identity, "registered": now(), **lineage}
             content["outputs"] = digests(aside)
             while True:
                 version = max(self.versions(), default=0) + 1
                 write_json(aside / "version.json", {"version": version, **content})
-                signing.sign(aside / "version.json")
+                signing.sign(aside / "version.json", signing.release_keys())
                 flush(aside)
                 try:
                     aside.rename(versions / str(version))
@@ -162,15 +187,27 @@ class Registry:
                 return version
 
     def channel(self, name: str) -> Channel:
-        """Return a channel; one that was never deployed to points to no version."""
+        """Return a channel; one that was never deployed to points to no version.
+
+        A pointer that is none, or that the release key did not sign, raises ``MlError``.
+        """
         file = self.channel_file(name)
         if not file.exists():
             return Channel(name, None, [])
         content = read_json(file)
-        if not isinstance(content.get("history"), list) or not isinstance(content.get("version"), int | None):
-            raise MlError(f"{file} is not a channel pointer: restore it, or remove it and deploy again")
-        candidate = Candidate(**content["candidate"]) if content.get("candidate") else None
-        return Channel(name, content["version"], content["history"], candidate)
+        signature = content.pop("signature", None)
+        again = f"`python -m ml rollback --project {self.project} --channel {name} --to N` writes it anew"
+        try:
+            pointer = Pointer.model_validate_json(json.dumps(content))
+        except ValidationError as error:
+            raise MlError(f"{file} is not a channel pointer ({describe(error)}): {again}") from error
+        if not signing.sealed(self._named(name, content), signature):
+            raise MlError(f"{file} is not signed by the release key, so nobody follows it: {again}")
+        return Channel(name, pointer.version, pointer.history, pointer.candidate)
+
+    def _named(self, name: str, pointer: dict[str, Any]) -> dict[str, Any]:
+        """Return what is signed of a pointer: it cannot be put in the place of another channel's."""
+        return {"project": self.project, "channel": name} | pointer
 
     def move(
         self,
@@ -181,12 +218,14 @@ class Registry:
         *,
         candidate: Candidate | None = None,
         left: int | None = None,
+        before: Channel | None = None,
     ) -> Channel:
         """Point a channel to a version, and to a candidate beside it; note who did that and why.
 
         ``left`` is the version that the move is about, if that is not the one the channel pointed to.
+        ``before`` is the channel to go on from, if that is not the one on the disk.
         """
-        channel = self.channel(name)
+        channel = before or self.channel(name)
         entry = {
             "version": version,
             "from": left or channel.version,
@@ -201,7 +240,8 @@ class Registry:
         file = self.channel_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         pointer = {"version": version, "candidate": asdict(candidate) if candidate else None}
-        write_json(file, pointer | {"history": moved.history})
+        pointer["history"] = moved.history
+        write_json(file, pointer | {"signature": signing.seal(self._named(name, pointer))})
         self._moved()
         return moved
 

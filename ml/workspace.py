@@ -83,7 +83,7 @@ class Workspace:
                 say(f"{stage}: nothing to do, the inputs are those of the last run (--force runs it anyway)")
                 return StageResult("unchanged", kept)
             if signed:
-                signing.signing_key()  # if there is none to be had, say so before the work, not after
+                signing.signing_key(signing.build_keys(stage))  # told before the work, if it is unusable
             aside = folder.with_name(f".{folder.name}.partial")
             shutil.rmtree(aside, ignore_errors=True)
             aside.mkdir(parents=True)
@@ -100,7 +100,7 @@ class Workspace:
                 }
                 write_json(aside / record_file.name, record)
                 if signed:
-                    signing.sign(aside / record_file.name)
+                    signing.sign(aside / record_file.name, signing.build_keys(stage))
                 _swap(aside, folder)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
@@ -128,7 +128,7 @@ class Workspace:
         try:
             record = self.record(stage)
             if signed:
-                signing.verify(self.record_file(stage))
+                signing.verify(self.record_file(stage), signing.build_keys(stage))
         except (OSError, MlError):
             return None
         return record if "inputs" in record else None

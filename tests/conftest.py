@@ -23,6 +23,7 @@ VARIABLES = (
     "ML_REGISTRY",
     "ML_SIGNING_KEY",
     "ML_VERIFY_KEY",
+    "ML_BUILD_KEYS",
     "ML_PROJECTS",
     "PROJECT",
     "CHANNEL",

@@ -26,7 +26,7 @@ unlabelled.to_csv("unlabelled.csv", index=False)
 
 def fetch(project: Project, source: CatboostSource) -> Tables:
     """Download the data set; after ``timeout_seconds`` or on an error, use the snapshot and say so."""
-    contract = load_contract(project.folder)
+    contract = load_contract(project)
     with tempfile.TemporaryDirectory() as folder:
         reason = _download(source, Path(folder))
         if not reason:

@@ -26,4 +26,4 @@ def _read(
     expected = source.sha256.get(role)
     if expected and file.exists() and digest(file) != expected:
         raise MlError(f"{file} was changed: its sha256 is {digest(file)}, project.toml says {expected}")
-    return read_table(pd.read_csv, file, load_contract(project.folder))
+    return read_table(pd.read_csv, file, load_contract(project))

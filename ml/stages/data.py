@@ -28,7 +28,7 @@ def build_data(
     the source fails or a table breaks the contract, ``GateRefused`` if only gates of ``project.toml`` do.
     """
     project.check_channel(channel)
-    contract = load_contract(project.folder)
+    contract = load_contract(project)
     for role, column in (("target", project.target), ("id", project.id)):
         if column not in contract.columns:
             raise MlError(
@@ -84,7 +84,7 @@ def build_data(
             "gates": [finding.record() for finding in findings],
             "rows_in": {name: len(table) for name, table in parts.items()},
             "rows_out": {name: len(table) for name, table in written.items()},
-            "reference_statistics": statistics(train.drop(columns=project.id)),
+            "reference_statistics": statistics(train.drop(columns=project.id), project.personal),
         }
 
     return workspace.run("data", inputs, work, force=force)

@@ -49,8 +49,8 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
     """
     project.check_channel(place.channel)
     verdict, model = workspace.record("quality"), workspace.record("train")
-    signing.verify(workspace.record_file("quality"))
-    signing.verify(workspace.record_file("train"))
+    for stage in ("quality", "train"):
+        signing.verify(workspace.record_file(stage), signing.build_keys(stage))
     if verdict.get("blessed") is not True:
         raise GateRefused(
             "the candidate is not blessed: see the verdict of the quality stage; nothing was deployed"
@@ -122,7 +122,7 @@ def _roll_back(
     project: Project, registry: Registry, channel: str, place: Target, to: int | None, why: str
 ) -> tuple[int | None, int]:
     with registry.lock(channel):
-        now = registry.channel(channel)
+        now = _readable(registry, channel, to)
         if to is None and now.candidate and not now.candidate.over() and now.version is not None:
             registry.move(channel, now.version, "rollback", why, left=now.candidate.version)
             return now.candidate.version, now.version
@@ -136,10 +136,21 @@ def _roll_back(
             raise MlError(
                 f"version {earlier} of {project.name} was never blessed: only what passed may serve"
             )
-        registry.move(channel, earlier, "rollback", why)
+        registry.move(channel, earlier, "rollback", why, before=now)
         for running in place.known():
             services.wait_for_version(running, earlier)
     return now.version, earlier
+
+
+def _readable(registry: Registry, channel: str, to: int | None) -> Channel:
+    """Return the channel; who says where it shall point does not need what an unsigned pointer tells."""
+    try:
+        return registry.channel(channel)
+    except MlError as error:
+        if to is None:
+            raise
+        say(f"rollback: {error}; what it told is left out")
+        return Channel(channel, None, [])
 
 
 def take_out(
@@ -189,6 +200,7 @@ def _register(
             {"model": workspace.folder("train"), "quality": workspace.folder("quality")},
             identity,
             {"provenance": provenance()},
+            _check_copy,
         )
         say(f"deploy: registered version {version}")
     if before.withdrawn(version) and not place.force:
@@ -196,6 +208,12 @@ def _register(
             f"version {version} was taken back from {place.channel} before: --force deploys it all the same"
         )
     return before, version
+
+
+def _check_copy(copy: Path) -> None:
+    """Verify what is about to be signed, as it was copied: the build folder may have changed meanwhile."""
+    for record, stage in (("model/manifest.json", "train"), ("quality/verdict.json", "quality")):
+        signing.verify(copy / record, signing.build_keys(stage))
 
 
 def _begin_trial(registry: Registry, version: int, before: Channel, place: Place) -> Candidate:

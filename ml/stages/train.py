@@ -54,6 +54,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         from ml.candidates import read_grid
         from ml.metrics import scorer
         from ml.model import feature_table, golden_predictions
+        from ml.personal import nothing_told
         from ml.search import check_features, fit, search
 
         candidates = read_grid(project)
@@ -62,12 +63,14 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         started = time.monotonic()
         rows = pd.read_parquet(workspace.folder("data") / "train.parquet")
         target = rows.pop(project.target)
-        check_features(project, feature_table(project, rows))
-        trials = search(project, candidates, rows, target, metrics, folder / "trials.jsonl")
+        with nothing_told(rows, project):
+            check_features(project, feature_table(project, rows))
+            trials = search(project, candidates, rows, target, metrics, folder / "trials.jsonl")
         best = max(trials, key=lambda number: trials[number]["scores"][project.training.metric]["mean"])
         searched = time.monotonic()
         chosen = candidates[best]
-        pipeline = fit(project, chosen, rows, target)
+        with nothing_told(rows, project):
+            pipeline = fit(project, chosen, rows, target)
         (folder / "model.pkl").write_bytes(pickle.dumps(pipeline, protocol=5))
         write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
         shutil.copy(workspace.record_file("data"), folder / "data-manifest.json")

@@ -329,5 +329,5 @@ def test_a_key_without_its_last_line_break_signs_all_the_same(
     (tmp_path / "stripped").write_text((tmp_path / "controller" / "SIGNING_KEY").read_text().strip())
     monkeypatch.setenv("ML_SIGNING_KEY", str(tmp_path / "stripped"))
     monkeypatch.setenv("ML_VERIFY_KEY", str(tmp_path / "public" / "verify.pem"))
-    signing.sign(record)
-    assert signing.verify(record) == {"outputs": {}}
+    signing.sign(record, signing.release_keys())
+    assert signing.verify(record, signing.release_keys()) == {"outputs": {}}

@@ -39,12 +39,12 @@ PASSENGER = {
 
 @pytest.fixture
 def contract() -> pa.DataFrameSchema:
-    return load_contract(find_project("titanic").folder).remove_columns(["Survived"])
+    return load_contract(find_project("titanic")).remove_columns(["Survived"])
 
 
 @pytest.fixture
 def asked() -> pa.DataFrameSchema:
-    return request_contract(load_contract(find_project("titanic").folder), "Survived")
+    return request_contract(load_contract(find_project("titanic")), "Survived")
 
 
 @pytest.fixture
@@ -159,13 +159,13 @@ def test_what_pydantic_cannot_say_is_left_to_the_contract(asked: pa.DataFrameSch
 def test_a_file_without_a_contract_is_named(site: Site, code: str, problem: str) -> None:
     (site.project / "contract.py").write_text(code)
     with pytest.raises(MlError, match=problem):
-        load_contract(site.project)
+        load_contract(find_project("small"))
 
 
 def test_a_missing_contract_is_named(site: Site) -> None:
     (site.project / "contract.py").unlink()
     with pytest.raises(MlError, match=r"contract.py is missing"):
-        load_contract(site.project)
+        load_contract(find_project("small"))
 
 
 def test_columns_may_have_any_name() -> None:
@@ -184,7 +184,7 @@ def test_columns_that_contradict_each_other_are_one_violation() -> None:
     days = pd.read_csv(project.folder / "data" / "days.csv").head(5)
     days.loc[[1, 3], "YesterdayLow"] = 55.0
     with pytest.raises(MlError) as caught:
-        check(days, load_contract(project.folder), "table")
+        check(days, load_contract(project), "table")
     told = "contradict each other: YesterdayLow <= YesterdayHigh: 2 values, the first in row 2, row 4"
     assert str(caught.value).endswith(told)
 

@@ -60,7 +60,9 @@ def test_two_versions_of_one_module_live_side_by_side(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "a" / "features.py").write_text("VALUE = 1\n")
     (tmp_path / "b" / "features.py").write_text("VALUE = 2\n")
-    first, second = (load_module(tmp_path / name / "features.py") for name in "ab")
+    first, second = (
+        load_module(file, file.read_bytes()) for file in (tmp_path / name / "features.py" for name in "ab")
+    )
     assert (first.VALUE, second.VALUE) == (1, 2)
     assert first.__name__ != second.__name__
 
@@ -68,4 +70,4 @@ def test_two_versions_of_one_module_live_side_by_side(tmp_path: Path) -> None:
 def test_a_module_with_a_syntax_error_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "features.py").write_text("x = 1\ndef broken(:\n")
     with pytest.raises(MlError, match=r"features.py: does not import: line 2: SyntaxError"):
-        load_module(tmp_path / "features.py")
+        load_module(tmp_path / "features.py", (tmp_path / "features.py").read_bytes())

@@ -1,12 +1,15 @@
 """Versions are immutable and signed; channels are pointers with a history."""
 
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ml.errors import MlError
 from ml.registry import Registry
+from ml.workspace import read_json, write_json
 from tests.conftest import Site
 
 
@@ -90,6 +93,47 @@ def test_a_channel_file_that_is_none_is_named(registry: Registry) -> None:
     registry.move("production", 1, "deploy")
     (registry.root / "channels" / "production.json").write_text('{"version": "latest"}')
     with pytest.raises(MlError, match=r"production.json is not a channel pointer"):
+        registry.channel("production")
+
+
+def pointer_file(registry: Registry) -> Path:
+    return registry.root / "channels" / "production.json"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pointer: pointer | {"version": 1},
+        lambda pointer: pointer | {"history": pointer["history"][:1]},
+        lambda pointer: pointer | {"candidate": {"version": 1, "share": 0.5, "until": 1e9}},
+        lambda pointer: {key: value for key, value in pointer.items() if key != "signature"},
+        lambda pointer: pointer | {"signature": 7},
+    ],
+)
+def test_a_pointer_that_somebody_else_wrote_is_not_followed(
+    registry: Registry, change: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    for version in (1, 2):
+        registry.move("production", version, "deploy")
+    write_json(pointer_file(registry), change(read_json(pointer_file(registry))))
+    with pytest.raises(MlError, match="production.json is not signed by the release key.*rollback.* --to N"):
+        registry.channel("production")
+
+
+def test_a_pointer_of_another_channel_is_not_followed(registry: Registry) -> None:
+    registry.move("staging", 1, "deploy")
+    pointer_file(registry).write_bytes((registry.root / "channels" / "staging.json").read_bytes())
+    with pytest.raises(MlError, match="not signed by the release key"):
+        registry.channel("production")
+
+
+@pytest.mark.parametrize(
+    "candidate", [{"version": 1}, {"version": "1", "share": 0.1, "until": 1.0}, {"version": 1, "x": 2}, "two"]
+)
+def test_a_candidate_that_is_none_is_named(registry: Registry, candidate: object) -> None:
+    registry.move("production", 1, "deploy")
+    write_json(pointer_file(registry), read_json(pointer_file(registry)) | {"candidate": candidate})
+    with pytest.raises(MlError, match="is not a channel pointer .candidate"):
         registry.channel("production")
 
 

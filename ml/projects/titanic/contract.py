@@ -13,7 +13,15 @@ class Passengers(pa.DataFrameModel):
         str_matches=r"^[^,]+, [^.]+\..*$",
         str_length={"max_value": 200},
         description="Last, Title. First",
-        metadata={"example": "Brown, Mrs. Margaret"},
+        metadata={
+            "examples": [
+                "Brown, Mrs. Margaret",
+                "Smith, Mr. John",
+                "Sand, Miss. Ada",
+                "Field, Master. Tom",
+                "Hill, Dr. Ann",
+            ]
+        },
     )
     Sex: str = pa.Field(isin=["female", "male"])
     Age: float = pa.Field(nullable=True, ge=0, le=120, description="years")

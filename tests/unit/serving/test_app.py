@@ -214,7 +214,7 @@ def resign(model: Path) -> None:
     record = read_json(model / "manifest.json")
     kept = {name: sha for name, sha in digests(model).items() if not name.startswith("manifest.json")}
     write_json(model / "manifest.json", record | {"outputs": kept})
-    signing.sign(model / "manifest.json")
+    signing.sign(model / "manifest.json", signing.build_keys("train"))
 
 
 def test_with_keys_set_only_who_has_one_is_answered(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
