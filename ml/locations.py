@@ -40,8 +40,14 @@ def api_keys() -> Path | None:
 
 def predictions(project: str, channel: str) -> str | None:
     """Return the SQLAlchemy URL of the prediction log (``ML_PREDICTIONS``; ``off``: none is kept)."""
-    url = os.environ.get("ML_PREDICTIONS") or f"sqlite:///{home() / 'predictions' / project}-{channel}.sqlite"
+    file = predictions_folder() / f"{project}-{channel}.sqlite"
+    url = os.environ.get("ML_PREDICTIONS") or f"sqlite:///{file}"
     return None if url == "off" else url
+
+
+def predictions_folder() -> Path:
+    """Return the folder of the prediction logs that are SQLite files."""
+    return home() / "predictions"
 
 
 def project_folders() -> list[Path]:

@@ -23,8 +23,9 @@ def redacted(text: str, rows: pd.DataFrame, personal: Sequence[str]) -> str:
         str(value) for name in personal if name in rows for value in rows[name].dropna().unique().tolist()
     }
     telling = [one for one in values if len(one) >= (MIN_DIGITS if one.isdecimal() else MIN_LETTERS)]
-    for value in sorted((one for one in telling if one in text), key=len, reverse=True):
-        text = re.sub(rf"(?<![\w.]){re.escape(value)}(?!\w)", HIDDEN, text)
+    lower = text.lower()
+    for value in sorted((one for one in telling if one.lower() in lower), key=len, reverse=True):
+        text = re.sub(rf"(?<![\w.]){re.escape(value)}(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
     return text
 
 

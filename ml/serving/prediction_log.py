@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import queue
 import threading
 import time
@@ -29,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
+from ml import locations
 from ml.console import say
 from ml.errors import MlError
 
@@ -203,7 +205,7 @@ def open_log(url: str) -> Engine:
             "ML_PREDICTIONS: not a database URL as sqlite:///file or postgresql+psycopg://…"
         ) from error
     if parsed.get_backend_name() == "sqlite" and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        _keep_private(Path(parsed.database))
 
         @event.listens_for(engine, "connect")
         def _write_ahead(connection: Any, _: Any) -> None:
@@ -216,6 +218,19 @@ def open_log(url: str) -> Engine:
         time.sleep(0.2)
         schema.create_all(engine)
     return engine
+
+
+def _keep_private(file: Path) -> None:
+    """Make file and folder so that only their owner reads them; SQLite's other files take the file's mode.
+
+    A folder that was there already may hold more than the log: only its file is closed then.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if file.parent == locations.predictions_folder():
+        file.parent.chmod(0o700)
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    for one in (file, *file.parent.glob(f"{file.name}-*")):
+        one.chmod(0o600)
 
 
 def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -202,11 +203,23 @@ def another_verdict(sandbox: Sandbox) -> None:
 def reuse_number(sandbox: Sandbox) -> None:
     """Put a copy of version 1 in the place of version 2, and point there."""
     shutil.copytree(sandbox.registry / "versions" / "1", sandbox.registry / "versions" / "2")
-    point_to(2)(sandbox)
+    signed_pointer_to(2)(sandbox)
+
+
+def signed_pointer_to(version: int) -> Break:
+    """Return what lets somebody with the key point the channel to a version."""
+    move = f"from ml.registry import Registry; Registry('titanic').move('production', {version}, 'deploy')"
+
+    def breaks(sandbox: Sandbox) -> None:
+        home = {"ML_HOME": str(sandbox.root / "home")}
+        command = [sys.executable, "-c", move]
+        subprocess.run(command, cwd=sandbox.repository, env=os.environ | home, check=True)
+
+    return breaks
 
 
 def point_to(version: int) -> Break:
-    """Return what writes another version into the pointer of the channel."""
+    """Return what writes another version into the pointer of the channel, without a key."""
 
     def breaks(sandbox: Sandbox) -> None:
         file = sandbox.registry / "channels" / "production.json"
@@ -948,7 +961,8 @@ FAULTS = [
         start="deploy",
     ),
     Fault("artifacts", "version number used twice", "data", "stands in the place of", reuse_number),
-    Fault("artifacts", "pointer to a missing version", "data", "no version 99", point_to(99)),
+    Fault("artifacts", "pointer to a missing version", "data", "no version 99", signed_pointer_to(99)),
+    Fault("artifacts", "pointer moved without the key", "data", "not signed by the release key", point_to(1)),
     Fault(
         "artifacts",
         "pointer that is no JSON",
@@ -1026,13 +1040,10 @@ FAULTS = [
     Fault(
         "environment",
         "signing key missing",
-        "train",
+        "deploy",
         "signing key",
-        together(
-            environment(ML_SIGNING_KEY="/nowhere/key.pem"),
-            grid({"LogisticRegression": {"C": [2.0], "max_iter": [1000]}}),
-        ),
-        start="train",
+        environment(ML_SIGNING_KEY="/nowhere/key.pem"),
+        start="deploy",
     ),
     Fault("environment", "port taken", "deploy", "cannot be used", hold_port, start="deploy"),
     Fault("environment", "two builds at once", "train", "another train is running", hold_lock, start="train"),

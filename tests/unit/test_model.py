@@ -1,11 +1,17 @@
 """The pipeline takes raw rows and keeps what it learnt from the training rows."""
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from ml import signing
+from ml.contracts import load_contract
 from ml.errors import MlError
 from ml.model import build_pipeline, feature_functions, feature_table, load_bundle
+from ml.personal import made_up
 from ml.project import find_project
 from tests.conftest import Site
 
@@ -66,6 +72,48 @@ def test_a_loaded_model_repeats_its_golden_predictions_to_the_last_bit(built: Si
 def test_a_model_keeps_the_code_it_was_trained_with(built: Site) -> None:
     built.edit("features.py", 'COMMON = ["Mr", ', 'COMMON = ["None", ')
     assert load_bundle(built.build / "model").replay_golden() == 0
+
+
+@pytest.mark.parametrize("name", ["features.py", "contract.py", "project.toml"])
+def test_what_runs_is_what_was_verified(built: Site, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A file that is exchanged after its signature was checked is refused, or never looked at."""
+    folder, pwned = built.build / "model", built.root / "pwned"
+    verify = signing.verify
+
+    def then_exchange(record: Path, keys: signing.Keys) -> dict[str, Any]:
+        trusted = verify(record, keys)
+        (folder / "project" / name).write_text(f"open({str(pwned)!r}, 'w')\n")
+        return trusted
+
+    monkeypatch.setattr(signing, "verify", then_exchange)
+    with pytest.raises(MlError, match="is not what was signed"):
+        load_bundle(folder)
+    assert not pwned.exists()
+
+
+def test_a_loaded_model_looks_at_the_disk_no_more(built: Site) -> None:
+    bundle = load_bundle(built.build / "model")
+    for file in (built.build / "model" / "project").iterdir():
+        file.write_text("raise SystemExit\n")
+    assert feature_functions(bundle.project) and load_contract(bundle.project).columns
+    assert bundle.replay_golden() == 0
+
+
+def test_golden_rows_hold_no_value_of_a_person(built: Site, passengers: pd.DataFrame) -> None:
+    golden = pd.DataFrame(load_bundle(built.build / "model").golden["rows"])
+    for column in ("Name", "Ticket", "Cabin"):
+        assert set(golden[column].dropna()) & set(passengers[column]) == set()
+    assert golden["Name"].nunique() == 5, "the contract's examples take turns"
+
+
+def test_a_personal_column_of_which_nothing_may_be_shown_is_named(
+    site: Site, passengers: pd.DataFrame
+) -> None:
+    site.edit("contract.py", 'metadata={"example": "A/5 00000"}', "metadata={}")
+    site.edit("contract.py", '"max_value": 50}, metadata={}', '"min_value": 6}')
+    project = find_project("small")
+    with pytest.raises(MlError, match="column 'Ticket' is personal.*metadata=..example"):
+        made_up(passengers.head(3), project, load_contract(project))
 
 
 def test_golden_predictions_that_differ_are_noticed(built: Site) -> None:

@@ -27,7 +27,7 @@ class Passengers(pa.DataFrameModel):
     Age: float = pa.Field(nullable=True, ge=0, le=120, description="years")
     SibSp: int = pa.Field(ge=0, le=20, description="siblings and spouses aboard")
     Parch: int = pa.Field(ge=0, le=20, description="parents and children aboard")
-    Ticket: str = pa.Field(str_length={"min_value": 1, "max_value": 50}, metadata={"example": "PC 17610"})
+    Ticket: str = pa.Field(str_length={"min_value": 1, "max_value": 50}, metadata={"example": "A/5 00000"})
     Fare: float = pa.Field(nullable=True, ge=0, le=1000, description="pounds of 1912")
     Cabin: str = pa.Field(nullable=True, str_length={"max_value": 50})
     Embarked: str = pa.Field(

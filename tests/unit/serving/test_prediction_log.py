@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
+from ml import locations
 from ml.errors import MlError
 from ml.serving.prediction_log import MOST_WAITING, Label, PredictionLog, look_up, open_log
 from tests.load.servers import Postgres
@@ -64,6 +65,24 @@ def test_what_was_asked_answered_and_came_true_is_found_again(url: str) -> None:
     assert [label.label for label in labels] == ["0"]
     with pytest.raises(MlError, match="no request 'unknown'"):
         look_up(url, "unknown")
+
+
+@pytest.mark.parametrize("found", ["nothing", "a log that all may read"])
+def test_the_log_is_its_owners_alone(found: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ML_HOME", str(tmp_path))
+    url = locations.predictions("small", "production")
+    assert url
+    folder = tmp_path / "predictions"
+    if found != "nothing":
+        folder.mkdir(mode=0o755)
+        (folder / "small-production.sqlite").touch(mode=0o644)
+    log = PredictionLog(url)
+    log.put([entry()])
+    wait_until(lambda: list(folder.glob("*-wal")))
+    log.close()
+    look_up(url, REQUEST)
+    assert folder.stat().st_mode & 0o077 == 0
+    assert [file.name for file in folder.iterdir() if file.stat().st_mode & 0o077] == []
 
 
 def test_a_dead_database_costs_nothing_and_gets_all_when_it_is_back(tmp_path: Path) -> None:

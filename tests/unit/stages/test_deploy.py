@@ -1,0 +1,73 @@
+"""Who may bring a version into a channel: only who has the release key, and no code of a project with it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ml import expectations, locations, model
+from ml.registry import Registry
+from tests.conftest import Site
+from tests.unit.serving.test_app import register
+
+ErrorOf = Callable[[], str]
+
+
+def strip_signature(file: Path) -> None:
+    pointer = json.loads(file.read_text())
+    file.write_text(json.dumps({key: value for key, value in pointer.items() if key != "signature"}))
+
+
+def test_an_unsigned_pointer_is_told_and_a_person_writes_it_anew(built: Site, error_of: ErrorOf) -> None:
+    registry = Registry("small")
+    for identity in "ab":
+        registry.move("production", register(built, identity), "deploy")
+    strip_signature(registry.channel_file("production"))
+    for command in ("rollback", "data", "quality", "deploy"):
+        assert built.ml(command) == 1
+        assert "not signed by the release key" in error_of()
+    assert built.ml("rollback", "--to", "1", "--why", "an old pointer") == 0
+    channel = registry.channel("production")
+    assert (channel.version, [move["why"] for move in channel.history]) == (1, ["an old pointer"])
+
+
+def test_data_train_and_quality_need_no_release_key(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    monkeypatch.setenv("ML_BUILD_KEYS", str(tmp_path / "keys"))
+    monkeypatch.setenv("ML_VERIFY_KEY", str(tmp_path / "verify.pem"))
+    for stage in ("data", "train", "quality"):
+        assert site.ml(stage) == 0, stage
+    assert not locations.signing_key().exists() and not (tmp_path / "verify.pem").exists()
+    assert site.ml("deploy") == 1
+    assert "set ML_SIGNING_KEY" in error_of()
+    assert Registry("small").versions() == []
+
+
+def test_what_another_build_signed_is_not_released(
+    built: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    """Who takes the key of one build signs nothing of another with it."""
+    monkeypatch.setenv("ML_BUILD_KEYS", str(tmp_path / "keys of another build"))
+    assert built.ml("train", "--force") == 0 and built.ml("quality", "--force") == 0
+    monkeypatch.delenv("ML_BUILD_KEYS")
+    assert built.ml("deploy") == 1
+    assert "signed by another key" in error_of()
+
+
+def test_registering_runs_nothing_of_the_project(
+    built: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("code of the project is loaded")
+
+    for module in (expectations, model):
+        monkeypatch.setattr(module, "load_module", refuse)
+    monkeypatch.setattr("ml.contracts.load_module", refuse)
+    monkeypatch.setenv("ML_SERVICES", "small/production=http://127.0.0.1:9")
+    for file in built.project.glob("*.py"):
+        file.write_text("raise SystemExit('code of the project is loaded')")
+    assert built.ml("deploy") == 1
+    assert "127.0.0.1:9 does not answer" in error_of(), "it came as far as to the service"
+    assert Registry("small").versions() == [1]
