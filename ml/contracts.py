@@ -219,13 +219,17 @@ def rows_to_table(
 
 
 def typed_table(rows: Sequence[dict[str, Any]], contract: pa.DataFrameSchema) -> pd.DataFrame:
-    """Return JSON objects as a table in the contract's types: what ``records`` made, back again."""
-    return pd.DataFrame(
-        {
-            name: pd.Series([row[name] for row in rows], dtype=column.dtype.type if column.dtype else object)
-            for name, column in contract.columns.items()
-        }
-    )
+    """Return JSON objects as a table in the contract's types: what ``records`` made, back again.
+
+    As in a request, a nullable column may be left out; without another one raises ``MlError``.
+    """
+    columns = {}
+    for name, column in contract.columns.items():
+        if not column.nullable and any(name not in row for row in rows):
+            raise MlError(f"a row lacks the column '{name}', which the contract demands")
+        kind = column.dtype.type if column.dtype else object
+        columns[name] = pd.Series([row.get(name) for row in rows], dtype=kind)
+    return pd.DataFrame(columns)
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -178,6 +178,9 @@ class Canary(Settings):
     ``shadow``: it scores what the champion answers. ``canary``: it answers a share of the requests.
     ``replay`` lets the deploy ask the test rows itself, until ``min_requests`` are reached, for a service
     that has no traffic yet. p50 and p99 may be ``max_latency_ratio`` times the champion's, and the slack.
+    Answers are compared on the same rows: ``max_share_change`` is of the share of any class (of numbers: of
+    the mean, in standard deviations), ``max_changed`` of rows that get another class (of numbers: of the
+    variance). ``max_psi`` only warns. ``inconclusive``: what becomes of a candidate that could not be judged.
     """
 
     mode: Literal["none", "shadow", "canary"] = "none"
@@ -188,10 +191,11 @@ class Canary(Settings):
     max_error_rate_increase: Share = 0.01
     max_latency_ratio: float = Field(default=2.0, ge=1)
     latency_slack_seconds: float = Field(default=0.02, ge=0)
-    max_psi: float = Field(default=0.25, gt=0)
+    max_share_change: Share = 0.1
     max_changed: Share = 0.2
-    difference: float = Field(default=0.2, gt=0)
+    max_psi: float = Field(default=0.25, gt=0)
     max_quality_loss: Share = 0.05
+    inconclusive: Literal["hold", "deploy", "withdraw"] = "hold"
 
 
 class Project(Settings):
@@ -285,12 +289,15 @@ def find_project(name: str) -> Project:
 def load_project(folder: Path, name: str, files: dict[str, bytes] | None = None) -> Project:
     """Read ``folder/project.toml``; a syntax error, unknown key or wrong type raises ``MlError``.
 
-    ``files`` holds the content of all files of the project, which then are not read from the disk at all.
+    ``files`` holds the content of all files of a model, which then are not read from the disk at all.
     """
     file = folder / "project.toml"
     try:
         content = file.read_bytes() if files is None else files[file.name]
-        project = Project.model_validate(tomllib.loads(content.decode()))
+        declared = tomllib.loads(content.decode())
+        if files is not None:
+            declared.pop("canary", None)  # how it was once tried says nothing of what it is
+        project = Project.model_validate(declared)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MlError(f"{file}: not valid TOML: {error}") from error
     except ValidationError as error:

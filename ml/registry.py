@@ -26,7 +26,7 @@ from ml.errors import MlError
 from ml.project import describe
 from ml.workspace import digests, flush, now, read_json, write_json
 
-Action = Literal["deploy", "rollback", "revert", "undeploy", "canary", "shadow", "withdraw"]
+Action = Literal["deploy", "rollback", "revert", "undeploy", "canary", "shadow", "withdraw", "hold"]
 RETURNS = ("rollback", "revert")
 
 

@@ -173,6 +173,7 @@ class _Followed:
         self.follower = follower or Follower(Registry(project), channel)
         self.follows = follower is None
         self.metrics, self.batcher = predictor.metrics, predictor.batcher
+        self.trouble = lambda: predictor.trouble
         self.code = code_digest()
         self._swaps = 0
         self._state: dict[str, Any] = {}
@@ -193,6 +194,7 @@ class _Followed:
             "candidate": candidate.version if candidate else None,
             "since": self.follower.since,
             "refused": {str(version): reason for version, reason in self.follower.refused.items()},
+            "trouble": self.trouble(),
         }
         self.metrics.swaps.inc(self.follower.swaps - self._swaps)
         self._swaps = self.follower.swaps

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -54,32 +54,51 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     return bytes(body)
 
 
-def parse_rows(served: Served, body: bytes) -> list[BaseModel]:
-    """Return the rows of a JSON body, one or a list; a broken contract is ``Refused`` with its places."""
+def parse_rows(served: Served, body: bytes, unknown: frozenset[str] = frozenset()) -> list[BaseModel]:
+    """Return the rows of a JSON body, one or a list; a broken contract is ``Refused`` with its places.
+
+    Columns of ``unknown`` are left out: they are for another version.
+    """
     adapter = served.rows if body.lstrip().startswith(b"[") else served.row
     try:
-        given = adapter.validate_json(body)
+        given = adapter.validate_json(_without(unknown, body) if unknown else body)
     except ValidationError as error:
         raise Refused(422, tell(error)) from error
     return given if isinstance(given, list) else [given]
 
 
-def read_file(served: Served, kind: str, body: bytes) -> pd.DataFrame:
-    """Return the rows of a CSV or NDJSON file, checked by the contract; a broken one is ``Refused``."""
+def _without(unknown: frozenset[str], body: bytes) -> bytes:
+    try:
+        given = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        return body  # which is refused with its place
+    rows = given if isinstance(given, list) else [given]
+    kept = [
+        {key: value for key, value in row.items() if key not in unknown} if isinstance(row, dict) else row
+        for row in rows
+    ]
+    return to_json(kept if isinstance(given, list) else kept[0])
+
+
+def read_file(
+    served: Served, kind: str, body: bytes, unknown: frozenset[str] = frozenset()
+) -> pd.DataFrame:
+    """Return the rows of a CSV or NDJSON file, checked by the contract; a broken one is ``Refused``.
+
+    Columns of ``unknown`` are left out: they are for another version.
+    """
     contract = served.bundle.request_contract
     try:
         if kind == CSV:
             name = Path("the file")
-            return check(
-                read_table(lambda _, **options: pd.read_csv(io.BytesIO(body), **options), name, contract),
-                contract,
-                str(name),
-            )
+            table = read_table(lambda _, **options: pd.read_csv(io.BytesIO(body), **options), name, contract)
+            return check(table.drop(columns=list(unknown), errors="ignore"), contract, str(name))
         rows = []
         for number, line in enumerate(body.splitlines(), start=1):
             if line.strip():
                 try:
-                    rows.append(served.row.validate_json(line).model_dump(by_alias=True))
+                    row = served.row.validate_json(_without(unknown, line) if unknown else line)
+                    rows.append(row.model_dump(by_alias=True))
                 except ValidationError as error:
                     told = [{**one, "place": [f"line {number}", *one["place"]]} for one in tell(error)]
                     raise Refused(422, told) from error

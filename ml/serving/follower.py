@@ -34,6 +34,11 @@ class Served:
     label: TypeAdapter[Any]
     checked: bool  # the adapters say all that the contract says
 
+    @cached_property
+    def columns(self) -> frozenset[str]:
+        """The columns that its contract knows."""
+        return frozenset(self.bundle.request_contract.columns)
+
     def answer(self, rows: list[BaseModel]) -> list[dict[str, Any]]:
         """Return id, prediction and probabilities of each row, or raise ``MlError`` for a broken contract."""
         contract = self.bundle.request_contract
@@ -65,6 +70,20 @@ class Serving:
     champion: Served | None = None
     candidate: Served | None = None
     trial: Candidate | None = None
+
+    def other(self, served: Served) -> Served | None:
+        """Return the version that scores a request in the background, for comparison: every pair counts."""
+        if self.champion is None or self.candidate is None or self.trial is None:
+            return None
+        if served is self.candidate:
+            return self.champion
+        return None if self.trial.share else self.candidate
+
+    def unknown_to(self, served: Served) -> frozenset[str]:
+        """Return the columns that a champion lets pass because the candidate on trial brings them in."""
+        if served is not self.champion or self.candidate is None:
+            return frozenset()
+        return self.candidate.columns - served.columns
 
     def choose(self, key: Callable[[], str]) -> Served | None:
         """Return the version that answers a request; the same key gets the same one all through a canary."""

@@ -10,7 +10,6 @@ from prometheus_client.multiprocess import MultiProcessCollector
 # Half a millisecond to half a minute, each bound a third above the one before: p50 and p99 to within a third.
 SECONDS = tuple(0.0005 * 1.33**step for step in range(39))
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-DIFFERENCES = (1e-9, 1e-6, 1e-3, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class Metrics:
@@ -44,11 +43,23 @@ class Metrics:
             ["version", "bin"],
             registry=own,
         )
-        self.shadow = Histogram(
-            "ml_shadow_difference",
-            "How far a shadow's answers are from the champion's; a changed class is 1",
-            ["version"],
-            buckets=DIFFERENCES,
+        self.pairs = Counter(
+            "ml_pairs",
+            "Rows that champion and candidate both answered, by the class that each gave",
+            ["version", "champion", "candidate"],
+            registry=own,
+        )
+        self.paired_labels = Counter(
+            "ml_paired_labels",
+            "Labels of rows that both answered, by whether each was right or wrong",
+            ["version", "champion", "candidate"],
+            registry=own,
+        )
+        self.pair_sums = Gauge(
+            "ml_pair_sums",
+            "Sums over rows to which both gave a number",
+            ["version", "of"],
+            multiprocess_mode="sum",
             registry=own,
         )
         self.feedback = Counter(

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ predictions = Table(
     Column("output", Text),
     Column("milliseconds", Float),
 )
+# What the other version of a trial said of the same rows
+compared = Table(
+    "compared",
+    schema,
+    Column("request", String(32), primary_key=True),
+    Column("row", Integer, primary_key=True),
+    Column("version", Integer),
+    Column("candidate", Integer),
+    Column("prediction", Text),
+)
 labels = Table(
     "labels",
     schema,
@@ -77,6 +87,28 @@ class Label:
     at: float
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What a version that did not answer says of one row of a request, in the trial of a candidate."""
+
+    request: str
+    row: int
+    version: int
+    candidate: int
+    prediction: Any
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was said of a row: by the version that answered, and by the other one if it was compared."""
+
+    said: dict[int, Any]
+    candidate: int | None = None
+
+
+Entry = dict[str, Any] | Label | Compared
+
+
 class PredictionLog:
     """Writes predictions and labels in batches from a thread; when too many wait, new ones are lost."""
 
@@ -86,11 +118,11 @@ class PredictionLog:
         *,
         written: Callable[[int], None] = lambda rows: None,
         lost: Callable[[int], None] = lambda rows: None,
-        labelled: Callable[[int | None, Any, Any], None] = lambda version, output, label: None,
+        labelled: Callable[[Answered | None, Any], None] = lambda answered, label: None,
     ) -> None:
-        """Write to a database (SQLAlchemy URL); ``labelled`` gets version or none, output and label."""
+        """Write to a database (SQLAlchemy URL); ``labelled`` gets what was said of a row, if it is known."""
         self._url, self._written, self._lost, self._labelled = url, written, lost, labelled
-        self._waiting: queue.Queue[dict[str, Any] | Label] = queue.Queue()
+        self._waiting: queue.Queue[Entry] = queue.Queue()
         self._unresolved: deque[Label] = deque(maxlen=MOST_WAITING)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write_forever, name="prediction log", daemon=True)
@@ -98,7 +130,7 @@ class PredictionLog:
         self._complained = False
         self._thread.start()
 
-    def put(self, entries: Iterable[dict[str, Any] | Label]) -> bool:
+    def put(self, entries: Iterable[Entry]) -> bool:
         """Take entries to write, all or none; tell whether there was room. Never waits."""
         taken = list(entries)
         if self._waiting.qsize() + len(taken) > MOST_WAITING:
@@ -114,7 +146,7 @@ class PredictionLog:
         self._thread.join(seconds)
 
     def _write_forever(self) -> None:
-        kept: list[dict[str, Any] | Label] = []
+        kept: list[Entry] = []
         while not (self._ending.is_set() and self._waiting.empty() and not kept):
             kept += self._gather(MOST_AT_ONCE - len(kept))
             if not kept and not self._unresolved:
@@ -141,8 +173,8 @@ class PredictionLog:
         if rest:
             self._lost(rest)
 
-    def _gather(self, most: int) -> list[dict[str, Any] | Label]:
-        gathered: list[dict[str, Any] | Label] = []
+    def _gather(self, most: int) -> list[Entry]:
+        gathered: list[Entry] = []
         deadline = time.monotonic() + GATHER_SECONDS
         while len(gathered) < most and (left := deadline - time.monotonic()) > 0:
             if self._ending.is_set() and self._waiting.empty():
@@ -152,10 +184,11 @@ class PredictionLog:
                 continue
         return gathered
 
-    def _write(self, entries: list[dict[str, Any] | Label]) -> None:
+    def _write(self, entries: list[Entry]) -> None:
         self._engine = self._engine or open_log(self._url)
-        answered = [entry for entry in entries if not isinstance(entry, Label)]
+        answered = [entry for entry in entries if isinstance(entry, dict)]
         told = [entry for entry in entries if isinstance(entry, Label)]
+        others = [entry for entry in entries if isinstance(entry, Compared)]
         with self._engine.begin() as connection:
             if answered:
                 connection.execute(
@@ -165,6 +198,9 @@ class PredictionLog:
                         for entry in answered
                     ],
                 )
+            if others:
+                given = [asdict(one) | {"prediction": _json(one.prediction)} for one in others]
+                connection.execute(insert(compared), given)
             if told:
                 rows = [
                     {"request": one.request, "row": one.row, "at": one.at, "label": _json(one.label)}
@@ -180,18 +216,37 @@ class PredictionLog:
         assert self._engine
         for _ in range(len(self._unresolved)):
             one = self._unresolved.popleft()
-            with self._engine.connect() as connection:
-                found = connection.execute(
-                    select(predictions.c.version, predictions.c.output).where(
-                        predictions.c.request == one.request, predictions.c.row == one.row
-                    )
-                ).first()
-            if found:
-                self._labelled(found.version, json.loads(found.output), one.label)
+            if answered := self._said(one):
+                self._labelled(answered, one.label)
             elif time.time() - one.at > LABEL_PATIENCE_SECONDS:
-                self._labelled(None, None, one.label)
+                self._labelled(None, one.label)
             else:
                 self._unresolved.append(one)
+
+    def _said(self, one: Label) -> Answered | None:
+        assert self._engine
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                select(
+                    predictions.c.version,
+                    predictions.c.output,
+                    compared.c.version.label("other"),
+                    compared.c.candidate,
+                    compared.c.prediction,
+                )
+                .join(
+                    compared,
+                    (compared.c.request == predictions.c.request) & (compared.c.row == predictions.c.row),
+                    isouter=True,
+                )
+                .where(predictions.c.request == one.request, predictions.c.row == one.row)
+            ).first()
+        if found is None:
+            return None
+        said = {found.version: json.loads(found.output)["prediction"]}
+        if found.candidate is None:
+            return Answered(said)
+        return Answered(said | {found.other: json.loads(found.prediction)}, found.candidate)
 
 
 def open_log(url: str) -> Engine:

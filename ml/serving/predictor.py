@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -27,11 +26,12 @@ from ml.serving.bodies import (
 )
 from ml.serving.follower import Served, Serving
 from ml.serving.metrics import Metrics
-from ml.serving.prediction_log import Label, PredictionLog
+from ml.serving.prediction_log import Answered, Compared, Label, PredictionLog
 
 MOST_FILES = 2  # at once, in one worker
 MOST_SHADOWS = 64  # at once; more are not scored
 SCORE_SECONDS = 10.0
+SQUARED = ("difference", "champion", "error")  # of which an interval asks for the sum of squares, too
 
 
 class Feedback(BaseModel):
@@ -58,6 +58,7 @@ class Predictor:
         self.log: PredictionLog | None = None
         self._files = asyncio.Semaphore(MOST_FILES)
         self._shadows: set[asyncio.Task[None]] = set()
+        self.trouble: dict[str, str] = {}
 
     def keep_log(self, url: str) -> None:
         """Write what is asked and answered to a database (SQLAlchemy URL)."""
@@ -72,18 +73,28 @@ class Predictor:
         """Return the answer to the rows of a body, and which version gave it; else raise ``Refused``."""
         served = serving.choose(lambda: _given_key(request) or _id_of_first_row(serving, body))
         assert served and serving.champion
-        rows = parse_rows(served, body)
         try:
-            answer = await self._score(request, served, rows)
+            answer = await self._score(request, served, parse_rows(served, body, serving.unknown_to(served)))
         except Refused as refused:
-            if refused.status != 500 or served is serving.champion:
+            if refused.status not in (422, 500) or served is serving.champion:
                 raise
-            served = serving.champion  # a candidate that fails is counted, and nobody feels it
-            rows = parse_rows(served, body)
-            answer = await self._score(request, served, rows)
-        if serving.candidate and serving.trial and not serving.trial.share:
-            self._shadow(request, serving.candidate, body, answer)
+            # A candidate that fails, or refuses what the champion answers, is counted, and nobody feels it.
+            candidate, served = served, serving.champion
+            answer = await self._score(request, served, parse_rows(served, body, serving.unknown_to(served)))
+            if refused.status == 422:
+                self._note_trouble(candidate, refused)
+            return answer, served
+        if other := serving.other(served):
+            self._compare(request, serving, other, body, answer)
         return answer, served
+
+    def _note_trouble(self, candidate: Served, refused: Refused) -> None:
+        """Count that a candidate refuses what the champion answers, and keep why for who judges it."""
+        self.metrics.answers.labels(str(candidate.version), "failed").inc()
+        told = refused.detail
+        if not isinstance(told, str):
+            told = "; ".join(f"{' '.join(one['place'])}: {one['problem']}" for one in told[:1])
+        self.trouble = {str(candidate.version): told[:300]}
 
     async def _score(self, request: Request, served: Served, rows: list[BaseModel]) -> list[dict[str, Any]]:
         start = time.perf_counter()
@@ -150,30 +161,56 @@ class Predictor:
             for row, (given, one) in enumerate(zip(inputs, answer, strict=True))
         )
 
-    def _shadow(self, request: Request, candidate: Served, body: bytes, answer: list[dict[str, Any]]) -> None:
+    def _compare(
+        self, request: Request, serving: Serving, other: Served, body: bytes, answer: list[dict[str, Any]]
+    ) -> None:
+        """Let the other version score what was answered, in the background, and count what both say."""
         if len(self._shadows) >= MOST_SHADOWS:
             self.metrics.shed.labels("shadow").inc()
             return
+        candidate = serving.candidate
+        assert candidate
 
         async def compare() -> None:
-            version = str(candidate.version)
+            version, is_shadow = str(other.version), other is candidate
             try:
-                rows = parse_rows(candidate, body)
+                rows = parse_rows(other, body, serving.unknown_to(other))
                 start = time.perf_counter()
-                other = await self._wait(candidate, self.batcher.score(candidate.answer, rows))
+                told = await self._wait(other, self.batcher.score(other.answer, rows))
             except Refused as refused:
-                if refused.status == 422:  # the champion answered what the candidate refuses
-                    self.metrics.answers.labels(version, "failed").inc()
+                if is_shadow and refused.status == 422:
+                    self._note_trouble(candidate, refused)
                 return
-            self.metrics.answers.labels(version, "ok").inc()
-            self.metrics.answer_seconds.labels(version).observe(time.perf_counter() - start)
-            for one, before in zip(other, answer, strict=True):
-                self.metrics.predictions.labels(version, candidate.bin(one)).inc()
-                self.metrics.shadow.labels(version).observe(_difference(one, before))
+            if is_shadow:
+                self.metrics.answers.labels(version, "ok").inc()
+                self.metrics.answer_seconds.labels(version).observe(time.perf_counter() - start)
+                for one in told:
+                    self.metrics.predictions.labels(version, candidate.bin(one)).inc()
+            before, after = (answer, told) if is_shadow else (told, answer)
+            for one, another in zip(before, after, strict=True):
+                self._count_pair(str(candidate.version), one["prediction"], another["prediction"])
+            if self.log:
+                identity = request.state.request_id
+                self.log.put(
+                    Compared(identity, row, other.version, candidate.version, one["prediction"])
+                    for row, one in enumerate(told)
+                )
 
         task = asyncio.create_task(compare())
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
+
+    def _count_pair(self, version: str, before: Any, after: Any) -> None:
+        if isinstance(before, float) and isinstance(after, float):
+            self._add_up(version, {"rows": 1.0, "difference": after - before, "champion": before})
+        else:
+            self.metrics.pairs.labels(version, str(before), str(after)).inc()
+
+    def _add_up(self, version: str, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.metrics.pair_sums.labels(version, name).inc(value)
+            if name in SQUARED:
+                self.metrics.pair_sums.labels(version, f"{name} squared").inc(value**2)
 
     async def predict_file(
         self, request: Request, serving: Serving, kind: str
@@ -187,7 +224,7 @@ class Predictor:
         await self._files.acquire()
         try:
             body = await read_body(request, MOST_FILE_BYTES, FILE_SECONDS)
-            table = await asyncio.to_thread(read_file, served, kind, body)
+            table = await asyncio.to_thread(read_file, served, kind, body, serving.unknown_to(served))
             first = await self._score_part(request, served, table, 0)
         except BaseException:
             self._files.release()
@@ -234,15 +271,32 @@ class Predictor:
             raise BUSY
         return len(given)
 
-    def _count_label(self, version: int | None, output: Any, label: Any) -> None:
-        if version is None:
+    def _count_label(self, answered: Answered | None, label: Any) -> None:
+        """Count a label for the version that answered, and for the one that it was compared with."""
+        if answered is None:
             self.metrics.feedback.labels("unknown", "unknown").inc()
-        elif isinstance(label, float) or isinstance(output["prediction"], float):
+            return
+        right = {version: self._count_for(version, told, label) for version, told in answered.said.items()}
+        if answered.candidate is None or len(right) < 2:
+            return
+        candidate = str(answered.candidate)
+        (champion,) = (version for version in right if version != answered.candidate)
+        ours, theirs = right[answered.candidate], right[champion]
+        if isinstance(ours, str) and isinstance(theirs, str):
+            self.metrics.paired_labels.labels(candidate, theirs, ours).inc()
+        elif isinstance(ours, float) and isinstance(theirs, float):
+            self._add_up(candidate, {"errors": 1.0, "error": ours - theirs, "champion error": theirs})
+
+    def _count_for(self, version: int, said: Any, label: Any) -> str | float:
+        """Return whether an answer was right, or how far it was off, after counting that."""
+        if isinstance(label, float) or isinstance(said, float):
+            error = float(abs(said - label))
             self.metrics.feedback.labels(str(version), "known").inc()
-            self.metrics.feedback_error.labels(str(version)).observe(abs(output["prediction"] - label))
-        else:
-            outcome = "right" if output["prediction"] == label else "wrong"
-            self.metrics.feedback.labels(str(version), outcome).inc()
+            self.metrics.feedback_error.labels(str(version)).observe(error)
+            return error
+        outcome = "right" if said == label else "wrong"
+        self.metrics.feedback.labels(str(version), outcome).inc()
+        return outcome
 
 
 def _given_key(request: Request) -> str:
@@ -257,11 +311,3 @@ def _id_of_first_row(serving: Serving, body: bytes) -> str:
         return str(first[serving.champion.bundle.project.id])
     except (ValueError, LookupError, TypeError):
         return ""
-
-
-def _difference(one: dict[str, Any], other: dict[str, Any]) -> float:
-    """Return how far two answers to a row are apart: 1 for another class, else its largest difference."""
-    numbers = [key for key in one if isinstance(one[key], float)]
-    if any(one[key] != other.get(key) for key in one if key not in numbers):
-        return 1.0
-    return float(max((abs(one[key] - other.get(key, np.inf)) for key in numbers), default=0.0))

@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from ml import signing
-from ml.canary import changed_share, judge, observe, read_counts
+from ml.canary import Judgement, judge, observe, pair_up, read_counts
 from ml.console import say
 from ml.contracts import records
 from ml.errors import GateRefused, MlError
 from ml.project import Canary, Project
 from ml.provenance import provenance
-from ml.registry import Candidate, Channel, Registry
+from ml.registry import Action, Candidate, Channel, Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving import service as services
 from ml.targets import Target, open_target
@@ -78,11 +78,13 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
             trial = _begin_trial(registry, version, before, place) if tried else None
         found: dict[str, Any] = {"outcome": "deployed", "why": []}
         if trial:
-            found = _try(registry, serving, trial, before, place, _replayed(workspace, project))
+            rows = _replayed(workspace, project, registry, before)
+            found = _try(registry, serving, trial, before, place, rows)
         elif before.version == version:
             found["outcome"] = "already deployed"
-        if found["outcome"] != "withdrawn":
-            _switch(registry, serving, version, before, place.channel, trial)
+        if found["outcome"] in ("deployed", "already deployed"):
+            why = "; ".join(found["why"]) if trial else ""
+            _switch(registry, serving, version, before, place.channel, trial, why)
             urls = ", ".join(one.url for one in serving)
             say(f"deploy: {place.channel} answers with version {version} at {urls}")
         return {
@@ -96,10 +98,11 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
         }
 
     result = workspace.run("deploy", {"identity": identity}, work, force=True)
-    if result.record["outcome"] == "withdrawn":
-        record = result.record
+    record = result.record
+    if record["outcome"] in ("withdrawn", "inconclusive"):
+        what = "withdrawn" if record["outcome"] == "withdrawn" else "held back"
         raise GateRefused(
-            f"version {record['version']} was withdrawn: {'; '.join(record['why'])};"
+            f"version {record['version']} was {what}: {'; '.join(record['why'])};"
             f" {place.channel} has version {record['previous_version']}"
         )
     return result
@@ -252,12 +255,13 @@ def _try(
                 raise GateRefused(f"version {version} was taken back while it was tried")
             counts, seconds = read_counts([one.metrics() for one in serving]), time.monotonic() - began
             champion, candidate = (observe(start, counts, one) for one in (before.version, version))
-            changed = None if trial.share else changed_share(start, counts, version, limits.difference)
-            enough = replayed is not None and candidate.requests >= limits.min_requests
+            pairs = pair_up(start, counts, version)
+            enough = replayed is not None and min(candidate.requests, pairs.rows) >= limits.min_requests
             over = seconds >= limits.seconds + (SLACK_SECONDS if replayed else 0)
-            against = judge(champion, candidate, changed, limits, final=enough or over)
-            if against or enough or over:
+            judgement = judge(champion, candidate, pairs, limits, final=enough or over)
+            if judgement.against or enough or over:
                 break
+        trouble = _trouble(serving, version) if candidate.failed else ""
     except BaseException as error:
         taken_back = registry.channel(place.channel).candidate != trial
         _end_trial(registry, serving, trial, before, f"{type(error).__name__}: {error}")
@@ -268,25 +272,57 @@ def _try(
         raise MlError(
             f"deploying version {version} failed: {error}; {before.name} has version {before.version}"
         ) from error
-    if against:
-        _end_trial(registry, serving, trial, before, "; ".join(against))
-    figures = {"champion": champion.told(), "candidate": candidate.told(), "changed": changed}
+    well = f"{pairs.rows} rows answered by both in {seconds:.0f} s: nothing against it"
+    outcome, why = _outcome(judgement, limits, well, trouble)
+    for warning in judgement.warnings:
+        say(f"deploy: warning: {warning}")
+    if outcome != "deployed":
+        action: Action = "hold" if outcome == "inconclusive" else "withdraw"
+        _end_trial(registry, serving, trial, before, "; ".join(why), action)
+    figures = {"champion": champion.told(), "candidate": candidate.told(), "pairs": pairs.told()}
     return {
-        "outcome": "withdrawn" if against else "deployed",
-        "why": against or [f"{candidate.requests} requests in {seconds:.0f} s: nothing against it"],
+        "outcome": outcome,
+        "why": why,
+        "warnings": judgement.warnings,
         "trial": {"mode": limits.mode, "share": trial.share, "seconds": round(seconds, 3), **figures},
     }
 
 
+def _outcome(judgement: Judgement, limits: Canary, well: str, trouble: str) -> tuple[str, list[str]]:
+    """Return what becomes of a candidate (``deployed``, ``withdrawn``, ``inconclusive``) and why."""
+    because = f" ({trouble})" if trouble else ""
+    if judgement.against:
+        return "withdrawn", [judgement.against[0] + because, *judgement.against[1:]]
+    if not judgement.inconclusive:
+        return "deployed", [well]
+    outcomes = {"hold": "inconclusive", "deploy": "deployed", "withdraw": "withdrawn"}
+    return outcomes[limits.inconclusive], [f"its trial is inconclusive: {judgement.inconclusive}{because}"]
+
+
+def _trouble(serving: list[services.Service], version: int) -> str:
+    """Return why a candidate refuses what the champion answers, if a service tells."""
+    for running in serving:
+        with contextlib.suppress(MlError):
+            for worker in running.get("/health")["workers"]:
+                if told := worker.get("trouble", {}).get(str(version)):
+                    return str(told)
+    return ""
+
+
 def _end_trial(
-    registry: Registry, serving: list[services.Service], trial: Candidate, before: Channel, why: str
+    registry: Registry,
+    serving: list[services.Service],
+    trial: Candidate,
+    before: Channel,
+    why: str,
+    action: Action = "withdraw",
 ) -> None:
     with registry.lock(before.name):
         now = registry.channel(before.name)
         if now.candidate != trial:
             return
-        registry.move(before.name, now.version, "withdraw", why, left=trial.version)
-        say(f"deploy: withdrew version {trial.version}")
+        registry.move(before.name, now.version, action, why, left=trial.version)
+        say(f"deploy: {'held back' if action == 'hold' else 'withdrew'} version {trial.version}")
         for running in serving:
             with contextlib.suppress(MlError):  # one that is away finds the pointer when it is back
                 services.wait_for_candidate(running, None, seconds=5)
@@ -299,6 +335,7 @@ def _switch(
     before: Channel,
     channel: str,
     trial: Candidate | None,
+    why: str,
 ) -> None:
     """Point the channel to the version and prove that every service answers with it, else move back."""
     with registry.lock(channel):
@@ -308,7 +345,7 @@ def _switch(
         if not trial and now.version != before.version:
             raise MlError(f"{channel} was moved to version {now.version} meanwhile: deploy again")
         if before.version != version:
-            registry.move(channel, version, "deploy", "its trial spoke for it" if trial else "")
+            registry.move(channel, version, "deploy", why)
         try:
             for running in serving:
                 _prove(running, registry, version)
@@ -321,13 +358,27 @@ def _switch(
             raise MlError(f"deploying version {version} failed: {error}; {channel} has {kept}") from error
 
 
-def _replayed(workspace: Workspace, project: Project) -> list[dict[str, Any]]:
-    """Return the test rows without their targets, else the golden rows, which every model brings along."""
+def _replayed(
+    workspace: Workspace, project: Project, registry: Registry, before: Channel
+) -> list[dict[str, Any]]:
+    """Return the test rows without their targets, else the golden rows, which every model brings along.
+
+    Where champion and candidate know different columns, every other row has those of the champion only: that
+    is what clients send, before the switch and after it.
+    """
     test = workspace.folder("data") / "test.parquet"
-    if test.exists():
-        return records(pd.read_parquet(test).drop(columns=project.target))
-    golden: list[dict[str, Any]] = read_json(workspace.folder("train") / "golden.json")["rows"]
-    return golden
+    golden = read_json(workspace.folder("train") / "golden.json")["rows"]
+    rows = records(pd.read_parquet(test).drop(columns=project.target)) if test.exists() else golden
+    if before.version is None or not rows:
+        return rows
+    known = read_json(registry.folder(before.version) / "model" / "golden.json")["rows"][0]
+    if set(known) == set(rows[0]):
+        return rows
+    return [{**known, **_only(row, known)} if place % 2 else row for place, row in enumerate(rows)]
+
+
+def _only(row: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key in known}
 
 
 def _prove(running: services.Service, registry: Registry, version: int) -> None:

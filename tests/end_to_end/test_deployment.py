@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
+import pandas as pd
 import pytest
 
 from ml import locations
@@ -315,11 +317,18 @@ def test_a_canary_is_promoted_or_withdrawn_and_the_reason_is_kept(
     build_another_model(served)
     running = service.find("small", "production")
     assert running
-    assert served.ml("deploy", "--canary", "30", "--for", "1s", "--min-requests", "5000") == 3
-    assert "only 0 of at least 5000 requests came" in error_of()
-    deployment = json.loads((served.build / "deploy" / "deployment.json").read_text())
-    assert (deployment["outcome"], deployment["trial"]["share"]) == ("withdrawn", 0.3)
-    assert Registry("small").channel("production").candidate is None
+    unasked = ["deploy", "--canary", "30", "--for", "1s", "--min-requests", "5000"]
+    for wish, outcome, told in (
+        ("hold", "inconclusive", "was held back"),
+        ("withdraw", "withdrawn", "was withdrawn"),
+    ):
+        built = served.project / "project.toml"
+        built.write_text(re.sub('inconclusive = "[a-z]+"', f'inconclusive = "{wish}"', built.read_text()))
+        assert served.ml(*unasked) == 3
+        assert f"{told}: its trial is inconclusive: only 0 of at least 5000" in error_of()
+        deployment = json.loads((served.build / "deploy" / "deployment.json").read_text())
+        assert (deployment["outcome"], deployment["trial"]["share"]) == (outcome, 0.3)
+        assert Registry("small").channel("production").candidate is None
     assert answering_version() == 1
     with constant_load(running.url, clients=1) as seen:
         time.sleep(0.5)  # let some requests come before the trial begins
@@ -327,11 +336,54 @@ def test_a_canary_is_promoted_or_withdrawn_and_the_reason_is_kept(
         assert served.ml(*command) == 0
     assert seen.failed == []
     deployment = json.loads((served.build / "deploy" / "deployment.json").read_text())
-    assert deployment["outcome"] == "deployed" and deployment["trial"]["changed"] is not None
+    assert deployment["outcome"] == "deployed" and deployment["trial"]["pairs"]["rows"] >= 20
     assert deployment["trial"]["candidate"]["requests"] >= 20
     assert "nothing against it" in deployment["why"][0]
     moves = [move["action"] for move in Registry("small").channel("production").history]
-    assert moves == ["deploy", "canary", "withdraw", "shadow", "deploy"]
+    assert moves == ["deploy", "canary", "hold", "canary", "withdraw", "shadow", "deploy"]
+
+
+def add_deck(served: Site) -> None:
+    """Let the source deliver one more column, which the contract admits to be missing."""
+    table = served.project / "data" / "train.csv"
+    rows = pd.read_csv(table)
+    rows.assign(Deck=rows["Cabin"].str[0]).to_csv(table, index=False)
+    column = "    Deck: str = pa.Field(nullable=True)\n\n    class Config"
+    served.edit("contract.py", "    class Config", column)
+
+
+def test_a_new_column_does_not_stop_a_candidate_and_clients_go_on_as_before(
+    served: Site, free_port: int
+) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    add_deck(served)
+    (served.project / "data" / "test.csv").unlink()
+    served.edit("project.toml", 'unlabelled = "data/test.csv"\n', "")
+    served.edit("project.toml", "max_changed_rows = 0.02", "max_changed_rows = 1.0")
+    for stage in ("data", "train", "quality", "deploy"):
+        assert served.ml(stage) == 0, stage
+    deployment = json.loads((served.build / "deploy" / "deployment.json").read_text())
+    assert (deployment["outcome"], deployment["version"]) == ("deployed", 2)
+    assert deployment["trial"]["pairs"]["rows"] >= 100
+    running = service.find("small", "production")
+    assert running
+    for row in (PASSENGER, PASSENGER | {"Deck": "C"}):
+        assert running.predict([row])["version"] == 2
+
+
+def test_a_candidate_that_refuses_what_clients_send_is_withdrawn_with_the_reason(
+    served: Site, free_port: int, error_of: ErrorOf
+) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    contract = served.project / "contract.py"
+    contract.write_text(re.sub(r"    Cabin: .*\n", "", contract.read_text()))
+    served.edit("project.toml", '"Ticket", "Cabin"]', '"Ticket"]')
+    served.edit("project.toml", " Cabin = 0.9,", "")
+    for stage in ("data", "train", "quality"):
+        assert served.ml(stage) == 0, stage
+    assert served.ml("deploy") == 3
+    assert "requests failed" in (told := error_of()) and "Cabin: Extra inputs are not permitted" in told
+    assert answering_version() == 1
 
 
 def test_undeploy_takes_out_of_service_and_rollback_brings_back(

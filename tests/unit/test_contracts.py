@@ -17,6 +17,7 @@ from ml.contracts import (
     request_contract,
     request_model,
     rows_to_table,
+    typed_table,
 )
 from ml.errors import MlError
 from ml.project import find_project
@@ -199,3 +200,11 @@ def test_personal_values_are_not_told(table: pd.DataFrame, contract: pa.DataFram
     table["Name"] = ["Kelly", "Kelly, Mr. J", "Smith"]
     _, (violation,) = examine(table, contract, ["Name"])
     assert str(violation).endswith("2 values, the first in row 1: ***, row 3: ***")
+
+
+def test_rows_as_in_a_request_may_leave_out_what_may_be_missing() -> None:
+    contract = request_contract(load_contract(find_project("titanic")), "Survived")
+    table = typed_table([{key: value for key, value in PASSENGER.items() if key != "Cabin"}], contract)
+    assert table["Cabin"].isna().all() and table["Sex"].tolist() == [PASSENGER["Sex"]]
+    with pytest.raises(MlError, match="lacks the column 'Sex'"):
+        typed_table([{key: value for key, value in PASSENGER.items() if key != "Sex"}], contract)

@@ -10,7 +10,15 @@ from sqlalchemy import Engine, event
 
 from ml import locations
 from ml.errors import MlError
-from ml.serving.prediction_log import MOST_WAITING, Label, PredictionLog, look_up, open_log
+from ml.serving.prediction_log import (
+    MOST_WAITING,
+    Answered,
+    Compared,
+    Label,
+    PredictionLog,
+    look_up,
+    open_log,
+)
 from tests.load.servers import Postgres
 
 REQUEST = "0" * 32
@@ -59,12 +67,21 @@ def test_what_was_asked_answered_and_came_true_is_found_again(url: str) -> None:
     assert log.put([Label("f" * 32, 0, 1, time.time() - 60)])
     wait_until(lambda: len(labelled) == 2)
     log.close()
-    assert sorted(labelled, key=str) == [(3, {"prediction": 1}, 0), (None, None, 1)]
+    assert sorted(labelled, key=str) == [(Answered({3: 1}), 0), (None, 1)]
     rows, labels = look_up(url, REQUEST)
     assert [row.row for row in rows] == [0, 1] and '"Age": 3.5' in rows[0].inputs
     assert [label.label for label in labels] == ["0"]
     with pytest.raises(MlError, match="no request 'unknown'"):
         look_up(url, "unknown")
+
+
+def test_a_label_finds_what_both_versions_of_a_trial_said(url: str) -> None:
+    labelled: list[Any] = []
+    log = PredictionLog(url, labelled=lambda *told: labelled.append(told))
+    log.put([entry(), Compared(REQUEST, 0, 4, 4, 0), Label(REQUEST, 0, 0, time.time())])
+    wait_until(lambda: labelled)
+    log.close()
+    assert labelled == [(Answered({3: 1, 4: 0}, candidate=4), 0)]
 
 
 @pytest.mark.parametrize("found", ["nothing", "a log that all may read"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +21,7 @@ from ml.contracts import check, example_row, expressed, request_model, typed_tab
 from ml.errors import MlError
 from ml.registry import Candidate, Registry
 from ml.serving.app import create_app
-from ml.serving.follower import Served, Serving
+from ml.serving.follower import Served, Serving, ready
 from tests.conftest import Site
 from tests.unit.serving.test_app import register
 from tests.unit.test_contracts import PASSENGER
@@ -57,8 +58,7 @@ def client(_finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as monkeypatch:
         _finished.settle(monkeypatch)
         monkeypatch.setenv("ML_HOME", str(tmp_path_factory.mktemp("home")))
-        monkeypatch.setenv("ML_VERIFY_KEY", str(_finished.root / "home" / "keys" / "verify.pem"))
-        monkeypatch.setenv("ML_SIGNING_KEY", str(_finished.root / "home" / "keys" / "signing.pem"))
+        monkeypatch.setenv("ML_BUILD_KEYS", str(_finished.root / "home" / "keys" / "build"))
         Registry("small").move("production", register(_finished), "deploy")
         with TestClient(create_app("small", "production"), raise_server_exceptions=False) as client:
             yield client
@@ -269,10 +269,69 @@ def test_a_candidate_that_fails_is_counted_and_the_champion_answers(
 
 def test_a_shadow_is_scored_and_compared_and_never_answers(client: TestClient, service: Any) -> None:
     with_candidate(service, 0.0)
+    before = count_of(client, "ml_pairs_total")
     answered = [client.post("/predict", json=PASSENGER).json()["version"] for _ in range(5)]
     assert set(answered) == {1}
+    wait_for_count(client, "ml_pairs_total", before + 5)
+
+
+def count_of(client: TestClient, name: str) -> float:
+    """Return the sum of the counters of version 2 whose name begins like this."""
+    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith(name)]
+    return sum(float(line.split()[-1]) for line in lines if 'version="2"' in line)
+
+
+def wait_for_count(client: TestClient, name: str, count: float) -> None:
     for _ in range(100):
-        if 'ml_shadow_difference_count{version="2"} 5.0' in (metrics := client.get("/metrics").text):
+        if count_of(client, name) == count:
             break
         time.sleep(0.05)
-    assert 'ml_shadow_difference_bucket{le="1e-09",version="2"} 5.0' in metrics
+    assert count_of(client, name) == count
+
+
+def test_what_a_canary_answers_the_champion_scores_too(client: TestClient, service: Any) -> None:
+    with_candidate(service, 0.999999)
+    time.sleep(0.2)  # what the tests before left to compare
+    before = count_of(client, "ml_pairs_total")
+    assert client.post("/predict", json=PASSENGER).json()["version"] == 2
+    wait_for_count(client, "ml_pairs_total", before + 1)
+
+
+def with_another_contract(service: Any, share: float, contract: Any) -> None:
+    champion = service.follower.serving.champion
+    candidate = ready(2, dataclasses.replace(champion.bundle, contract=contract))
+    service.follower.serving = Serving(champion, candidate, Candidate(2, share, float("inf")))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.999999])
+def test_a_new_column_is_for_the_candidate_and_the_champion_lets_it_pass(
+    client: TestClient, service: Any, share: float
+) -> None:
+    before = service.follower.serving
+    contract = before.champion.bundle.contract.add_columns({"Deck": pa.Column(str, nullable=True)})
+    with_another_contract(service, share, contract)
+    for row in (PASSENGER | {"Deck": "A"}, PASSENGER):
+        response = client.post("/predict", json=[row])
+        assert response.status_code == 200, response.text
+        assert response.json()["version"] == (2 if share else 1)
+    lines = json.dumps(PASSENGER | {"Deck": "A"}).encode()
+    headers = {"Content-Type": "application/x-ndjson"}
+    assert client.post("/predict/file", content=lines, headers=headers).status_code == 200
+    assert client.post("/predict", json=PASSENGER | {"Dekc": "A"}).status_code == 422
+    assert client.post("/predict", content=b'{"Deck": NaN}').status_code == 422
+    service.follower.serving = before
+    assert client.post("/predict", json=PASSENGER | {"Deck": "A"}).status_code == 422, "no trial, no grace"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.999999])
+def test_a_candidate_that_refuses_what_clients_send_is_counted_and_tells_why(
+    client: TestClient, service: Any, share: float
+) -> None:
+    contract = service.follower.serving.champion.bundle.contract
+    with_another_contract(service, share, contract.remove_columns(["Cabin"]))
+    counted = 'ml_answers_total{outcome="failed"'
+    before = count_of(client, counted)
+    response = client.post("/predict", json=PASSENGER)
+    assert (response.status_code, response.json()["version"]) == (200, 1)
+    wait_for_count(client, counted, before + 1)
+    assert "Cabin: Extra inputs are not permitted" in service.trouble()["2"]
