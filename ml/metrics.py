@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn import config_context
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 from sklearn.metrics import get_scorer, get_scorer_names
 
 from ml.errors import MlError
@@ -30,7 +30,8 @@ class RecordedPredictions(BaseEstimator):
     def of(model: Any, features: pd.DataFrame) -> "RecordedPredictions":
         """Let ``model`` predict every row once."""
         probabilities = model.predict_proba(features) if hasattr(model, "predict_proba") else None
-        classes = getattr(model, "classes_", None)
+        # A regressor may have an empty list of classes (CatBoost's has).
+        classes = model.classes_ if is_classifier(model) else None
         kind = RecordedPredictions if classes is None else RecordedClasses
         return kind(np.ravel(model.predict(features)), probabilities, classes)
 
