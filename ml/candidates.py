@@ -103,8 +103,8 @@ def unfit(found: type, task: str) -> str:
     if reason := UNFIT.get(found.__name__):
         return reason
     if hasattr(found, "fit") and hasattr(found, "predict"):
-        needed = [one.name for one in inspect.signature(found).parameters.values() if one.default is one.empty]
-        if needed:
+        parameters = inspect.signature(found).parameters.values()
+        if needed := [one.name for one in parameters if one.default is one.empty]:
             return f"is built around another estimator ('{needed[0]}'), which a grid cannot name"
         if is_classifier(found()) if task == "classification" else is_regressor(found()):
             return ""

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from ml.candidates import Candidate, make_estimator
 from ml.console import progress
 from ml.errors import MlError
+from ml.metrics import positive_class, scorer
 from ml.model import build_pipeline
 from ml.project import Project
 
@@ -135,9 +136,11 @@ def _trial(
     kind = StratifiedKFold if project.task == "classification" else KFold
     folds = kind(project.training.folds, shuffle=True, random_state=project.seed)
     pipeline = build_pipeline(project, make_estimator(candidate, project.seed))
+    positive = positive_class(project, target)
+    scoring = {metric: scorer(metric, positive) for metric in metrics}
     try:
         with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            scores = cross_validate(pipeline, rows, target, cv=folds, scoring=metrics, error_score="raise")
+            scores = cross_validate(pipeline, rows, target, cv=folds, scoring=scoring, error_score="raise")
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise MlError(f"grid.json: {candidate} cannot be fitted: {reason}") from error

@@ -168,6 +168,12 @@ def _check_rows(labelled: pd.DataFrame, project: Project) -> None:
         )
     if project.task == "regression":
         return
+    if project.positive is not None and (len(classes) != 2 or project.positive not in classes.index):
+        known = ", ".join(str(one) for one in sorted(classes.index)[:MOST_TOLD + 1])
+        raise MlError(
+            f"project.toml: positive = {project.positive!r} must be one of two classes of '{project.target}'"
+            f", which has {len(classes)}: {known}"
+        )
     needed = project.training.folds + 1
     if classes.min() * (1 - project.split.test_share) < needed:
         raise MlError(

