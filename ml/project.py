@@ -28,11 +28,15 @@ class Settings(BaseModel):
 
 
 class CsvSource(Settings):
-    """Tables in CSV files; paths are relative to the project's folder or absolute."""
+    """Tables in CSV files; paths are relative to the project's folder or absolute.
+
+    ``rows`` is how many rows each table has, where that is agreed on with who delivers it.
+    """
 
     kind: Literal["csv"] = "csv"
     labelled: str
     unlabelled: str | None = None
+    rows: dict[Literal["labelled", "unlabelled"], Annotated[int, Field(gt=0)]] = {}
     sha256: dict[Literal["labelled", "unlabelled"], Sha256] = {}
 
 

@@ -28,33 +28,37 @@ MOST_RENAMED = 20  # different values: more of them do not fall into the same or
 
 
 def check_features(project: Project, features: pd.DataFrame) -> None:
-    """Raise ``MlError`` if a feature has one value only (R1), tells what another tells or misses values.
+    """Raise ``MlError`` with each feature that has one value (R1), tells what another does, misses values.
 
     Two features tell the same if the values of one can be renamed into those of the other; of numbers that
     are nearly all different this is asked only for a renaming along a line. How often a
     feature that a function makes may be missing is in ``data_gates.max_missing``.
     """
     seen: dict[bytes, str] = {}
+    problems = []
     for name in features:
         codes, values = pd.factorize(features[name])
         if len(values) < 2:
             value = "no value at all" if len(values) == 0 else f"the one value {values[0]}"
-            raise MlError(
+            problems.append(
                 f"feature '{name}' is constant in the training data ({value}): mend the function or source "
                 "that makes it, or take it out of [features] in project.toml"
             )
+            continue
         missing, most = features[name].isna().mean(), project.data_gates.max_missing.get(str(name), 1.0)
         if missing > most:
-            raise MlError(
+            problems.append(
                 f"feature '{name}' is missing in {missing:.1%} of the training rows, and "
                 f"data_gates.max_missing allows {most:.1%}: mend the function or source that makes it"
             )
         twin = seen.setdefault(codes.tobytes(), str(name))
         if twin != name and (len(values) <= MOST_RENAMED or _on_a_line(features[twin], features[name])):
-            raise MlError(
+            problems.append(
                 f"features '{twin}' and '{name}' are duplicates in the training data: take one out of "
                 "[features] in project.toml"
             )
+    if problems:
+        raise MlError("; ".join(problems))
 
 
 def _on_a_line(one: pd.Series, other: pd.Series) -> bool:

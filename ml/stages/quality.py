@@ -187,4 +187,3 @@ def _run_tests(
         raise MlError(
             f"the tests of the model could not run (pytest exit {process.returncode}): {reason} (log: {kept})"
         )
-
