@@ -25,6 +25,16 @@ MODULES = (
     "catboost",
 )
 
+# What those modules have and no project can use: it learns something else than one target of single rows.
+UNFIT = {
+    "CatBoost": "does not say its task: name CatBoostClassifier or CatBoostRegressor",
+    "CatBoostRanker": "ranks rows in groups, which a project does not have",
+    "MultiTaskElasticNet": "learns several targets at once: name ElasticNet",
+    "MultiTaskElasticNetCV": "learns several targets at once: name ElasticNetCV",
+    "MultiTaskLasso": "learns several targets at once: name Lasso",
+    "MultiTaskLassoCV": "learns several targets at once: name LassoCV",
+}
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -52,8 +62,8 @@ def read_grid(project: Project) -> list[Candidate]:
         if not isinstance(grid, dict):
             raise MlError(f"{file}: {name}: expected an object of parameters, got {grid!r:.60}")
         found = _estimator_class(name, str(file))
-        if not _fits(found, project.task):
-            raise MlError(f"{file}: '{name}' is no {project.task} estimator of scikit-learn or catboost")
+        if reason := unfit(found, project.task):
+            raise MlError(f"{file}: '{name}' {reason}")
         allowed = inspect.signature(found.__init__).parameters
         for parameter, values in grid.items():
             if parameter not in allowed:
@@ -88,8 +98,14 @@ def _estimator_class(name: str, file: str) -> Any:
     raise MlError(f"{file}: '{name}' is no estimator of scikit-learn or catboost")
 
 
-def _fits(found: Any, task: str) -> bool:
-    try:
-        return is_classifier(found()) if task == "classification" else is_regressor(found())
-    except (TypeError, AttributeError):
-        return False
+def unfit(found: type, task: str) -> str:
+    """Return why a class of ``MODULES`` can be no candidate for a task; nothing if it can."""
+    if reason := UNFIT.get(found.__name__):
+        return reason
+    if hasattr(found, "fit") and hasattr(found, "predict"):
+        parameters = inspect.signature(found).parameters.values()
+        if needed := [one.name for one in parameters if one.default is one.empty]:
+            return f"is built around another estimator ('{needed[0]}'), which a grid cannot name"
+        if is_classifier(found()) if task == "classification" else is_regressor(found()):
+            return ""
+    return f"is no {task} estimator of scikit-learn or catboost"

@@ -27,6 +27,7 @@ LIMITS = (
 
 
 # What pandera calls a column too few and one too many, in its reports on a whole table
+STUMBLED = r"^[A-Za-z]+(?:Error|Exception)\("  # how pandera tells that a check failed with an error
 COLUMN_RULES = ("column_in_dataframe", "column_in_schema")
 MOST_EXAMPLES = 3
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
@@ -306,6 +307,12 @@ def _read_failures(
     failures: pd.DataFrame, table: pd.DataFrame, contract: pa.DataFrameSchema, personal: Sequence[str]
 ) -> list[Violation]:
     ranked: list[tuple[int, Violation]] = []
+    # Values of a wrong type cannot be compared: what stumbled over them says nothing of its own.
+    wrong_type = failures["check"].astype(str).str.startswith("dtype(")
+    mistyped = set(failures["column"][wrong_type])
+    plain = wrong_type | failures["check"].isin([*COLUMN_RULES, "not_nullable"])
+    stumbled = failures["failure_case"].astype(str).str.contains(STUMBLED) & bool(mistyped)
+    failures = failures[plain | ~(failures["column"].isin(mistyped) | stumbled)]
     across = (failures["schema_context"] == "DataFrameSchema") & ~failures["check"].isin(COLUMN_RULES)
     for check_name, cases in failures[across].groupby("check", sort=False):
         broken = np.isin(table.index.to_numpy(), cases["index"].dropna().unique())

@@ -1,16 +1,18 @@
 """Scores (greater is better) and errors (less is better) by name, and how sure they are."""
 
 from collections.abc import Callable, Iterator
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn import config_context
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
+from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from ml.errors import MlError
+from ml.project import Project
 
 Scorer = Callable[[Any, Any, Any], float]
 RESAMPLES = 500
@@ -30,7 +32,8 @@ class RecordedPredictions(BaseEstimator):
     def of(model: Any, features: pd.DataFrame) -> "RecordedPredictions":
         """Let ``model`` predict every row once."""
         probabilities = model.predict_proba(features) if hasattr(model, "predict_proba") else None
-        classes = getattr(model, "classes_", None)
+        # A regressor may have an empty list of classes (CatBoost's has).
+        classes = model.classes_ if is_classifier(model) else None
         kind = RecordedPredictions if classes is None else RecordedClasses
         return kind(np.ravel(model.predict(features)), probabilities, classes)
 
@@ -54,16 +57,53 @@ class RecordedClasses(ClassifierMixin, RecordedPredictions):
     """Recorded predictions of a classifier: scikit-learn's scorers ask what kind of model they score."""
 
 
-def scorer(name: str) -> Scorer:
-    """Return scikit-learn's scorer, greater is better; an unknown name raises ``MlError``."""
+def positive_class(project: Project, target: pd.Series) -> Any:
+    """Return the class that f1, precision, recall and the like are about; ``None`` if there are not two.
+
+    It is the one that ``project.toml`` declares; else 1 or True of 0/1, -1/1 and False/True, as scikit-learn
+    has it; else the rarer one (of two equally frequent ones the second).
+    """
+    counts = target.value_counts().sort_index()
+    if project.task != "classification" or len(counts) != 2:
+        return None
+    classes = counts.index.tolist()
+    if project.positive is not None:
+        return classes[classes.index(project.positive)]
+    if classes in ([0, 1], [-1, 1]):
+        return classes[1]
+    return classes[0] if counts.iloc[0] < counts.iloc[1] else classes[1]
+
+
+def about_class(name: str, positive: Any) -> str:
+    """Return in words which class a score is about, if that is not plain from its name; else nothing."""
+    found = name if name in get_scorer_names() else f"neg_{name}"
+    if positive is None or positive == 1 or found not in get_scorer_names():
+        return ""
+    takes = signature(get_scorer(found)._score_func).parameters
+    return f"(of class {positive!r})" if "pos_label" in takes else ""
+
+
+def scorer(name: str, positive: Any = None) -> Scorer:
+    """Return scikit-learn's scorer, greater is better; an unknown name raises ``MlError``.
+
+    ``positive`` is the class that scores of one class are about (scikit-learn's ``pos_label``, which is 1).
+    """
     if name not in get_scorer_names():
         raise MlError(
             f"project.toml: unknown metric '{name}': take a scikit-learn scorer name, e.g. accuracy, f1, r2"
         )
-    return get_scorer(name)
+    found = get_scorer(name)
+    if not about_class(name, positive):
+        return found
+    return make_scorer(
+        found._score_func,
+        response_method=found._response_method,
+        greater_is_better=found._sign > 0,
+        **found._kwargs | {"pos_label": positive},
+    )
 
 
-def error_measure(name: str) -> Scorer:
+def error_measure(name: str, positive: Any = None) -> Scorer:
     """Return what measures an error, less is better; an unknown name raises ``MlError``.
 
     Names are those of scikit-learn's scorers without ``neg_`` (``log_loss``, ``mean_absolute_error``,
@@ -76,7 +116,7 @@ def error_measure(name: str) -> Scorer:
             f"project.toml: unknown error '{name}': take calibration_error, log_loss, mean_absolute_error, "
             "root_mean_squared_error or another scikit-learn scorer whose name begins with neg_"
         )
-    negated = get_scorer(f"neg_{name}")
+    negated = scorer(f"neg_{name}", positive)
     return lambda model, rows, target: -negated(model, rows, target)
 
 
@@ -94,13 +134,15 @@ def calibration_error(model: Any, rows: Any, target: Any) -> float:
     return float(sum(gaps) / len(confidence))
 
 
-def interval(name: str, recorded: RecordedPredictions, target: np.ndarray, seed: int) -> tuple[float, float]:
+def interval(
+    name: str, recorded: RecordedPredictions, target: np.ndarray, seed: int, positive: Any = None
+) -> tuple[float, float]:
     """Return the 95 % bootstrap percentile interval of a score or an error.
 
     Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13. Rows are drawn with
     replacement ``RESAMPLES`` times; draws in which the score is not defined (one class only) are left out.
     """
-    low, high = np.percentile(_resampled(name, recorded, target, seed), [2.5, 97.5])
+    low, high = np.percentile(_resampled(name, recorded, target, seed, positive), [2.5, 97.5])
     return float(low), float(high)
 
 
@@ -111,13 +153,15 @@ def paired_interval(
     target: np.ndarray,
     seed: int,
     certainty: float = 0.95,
+    positive: Any = None,
 ) -> tuple[float, float]:
     """Return the bootstrap interval of the difference ours minus theirs, both scored on the same draws.
 
     Source: Efron & Tibshirani (1993), chapter 13; Dietterich, Approximate statistical tests for comparing
     supervised classification learning algorithms (1998), on why the comparison must be paired.
     """
-    differences = _resampled(name, ours, target, seed) - _resampled(name, theirs, target, seed)
+    first, second = (_resampled(name, one, target, seed, positive) for one in (ours, theirs))
+    differences = first - second
     outside = (1 - certainty) / 2 * 100
     low, high = np.percentile(differences, [outside, 100 - outside])
     return float(low), float(high)
@@ -134,25 +178,30 @@ def mcnemar(ours: np.ndarray, theirs: np.ndarray, target: np.ndarray) -> float:
     return float(stats.binomtest(won, won + lost, alternative="less").pvalue) if won + lost else 1.0
 
 
-def _resampled(name: str, recorded: RecordedPredictions, target: np.ndarray, seed: int) -> np.ndarray:
-    if (quick := _quick(name, recorded, target)) is not None:
+def _resampled(
+    name: str, recorded: RecordedPredictions, target: np.ndarray, seed: int, positive: Any
+) -> np.ndarray:
+    if (quick := _quick(name, recorded, target, positive)) is not None:
         return np.array([quick(rows) for rows in _draws(target, seed)])
-    score = scorer(name) if name in get_scorer_names() else error_measure(name)
+    score = (scorer if name in get_scorer_names() else error_measure)(name, positive)
     # scikit-learn's checks of arguments would take half of the time, and every draw would pass them
     with config_context(assume_finite=True, skip_parameter_validation=True):
         return np.array([score(recorded, rows, target[rows]) for rows in _draws(target, seed)])
 
 
 def _quick(
-    name: str, recorded: RecordedPredictions, target: np.ndarray
+    name: str, recorded: RecordedPredictions, target: np.ndarray, positive: Any = None
 ) -> Callable[[np.ndarray], float] | None:
     """Return a score that is a mean or a ratio of sums over rows: scikit-learn takes 100 times as long."""
     said, classes = recorded.predictions, recorded.classes_
     if name == "accuracy":
         right = said == target
         return lambda rows: float(right[rows].mean())
-    if name in ("precision", "recall", "f1") and classes is not None and list(classes) == [0, 1]:
-        hits, called, true = (said == 1) & (target == 1), said == 1, target == 1
+    if positive is None and classes is not None and list(classes) == [0, 1]:
+        positive = 1
+    if name in ("precision", "recall", "f1") and positive is not None:
+        called, true = said == positive, target == positive
+        hits = called & true
         ends = {"precision": 2 * called, "recall": 2 * true, "f1": called.astype(int) + true}[name]
         return lambda rows: float(2 * hits[rows].sum() / max(ends[rows].sum(), 1))
     return None

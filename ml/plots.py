@@ -29,30 +29,39 @@ def _axes(height: float = 4.0) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def roc_and_precision_recall(recorded: RecordedPredictions, target: pd.Series) -> Figure:
+def _probability_of(recorded: RecordedPredictions, positive: Any) -> tuple[Any, np.ndarray]:
+    """Return the positive class, the second one unless told, and its probability of each row."""
+    assert recorded.probabilities is not None and recorded.classes_ is not None
+    place = 1 if positive is None else list(recorded.classes_).index(positive)
+    return recorded.classes_[place], recorded.probabilities[:, place]
+
+
+def roc_and_precision_recall(
+    recorded: RecordedPredictions, target: pd.Series, positive: Any = None
+) -> Figure:
     """Return both curves of a two-class model side by side."""
     assert recorded.probabilities is not None and recorded.classes_ is not None
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 4), layout="constrained")
-    chance = {"plot_chance_level": True, "curve_kwargs": {"color": BLUE}, "pos_label": recorded.classes_[1]}
-    RocCurveDisplay.from_predictions(target, recorded.probabilities[:, 1], ax=left, name="model", **chance)
-    PrecisionRecallDisplay.from_predictions(
-        target, recorded.probabilities[:, 1], ax=right, name="model", **chance
-    )
+    label, said = _probability_of(recorded, positive)
+    chance = {"plot_chance_level": True, "curve_kwargs": {"color": BLUE}, "pos_label": label}
+    RocCurveDisplay.from_predictions(target, said, ax=left, name="model", **chance)
+    PrecisionRecallDisplay.from_predictions(target, said, ax=right, name="model", **chance)
     for axes, name in ((left, "ROC"), (right, "precision and recall")):
         axes.set(title=name)
         axes.legend(loc="lower right" if axes is left else "lower left", fontsize=8)
     return figure
 
 
-def calibration(recorded: RecordedPredictions, target: pd.Series) -> Figure:
-    """Return how often the second class happens, by how probable the model calls it."""
+def calibration(recorded: RecordedPredictions, target: pd.Series, positive: Any = None) -> Figure:
+    """Return how often the positive class happens, by how probable the model calls it."""
     assert recorded.probabilities is not None and recorded.classes_ is not None
-    happened = (target == recorded.classes_[1]).to_numpy()
-    often, said = calibration_curve(happened, recorded.probabilities[:, 1], n_bins=10, strategy="quantile")
+    label, stated = _probability_of(recorded, positive)
+    happened = (target == label).to_numpy()
+    often, said = calibration_curve(happened, stated, n_bins=10, strategy="quantile")
     figure, axes = _axes()
     axes.plot([0, 1], [0, 1], "--", color=GREY, label="perfect")
     axes.plot(said, often, "o-", color=BLUE, label="model, ten bins")
-    axes.set(xlabel=f"probability of {recorded.classes_[1]} as stated", ylabel="share that came true")
+    axes.set(xlabel=f"probability of {label} as stated", ylabel="share that came true")
     axes.legend()
     return figure
 

@@ -28,11 +28,15 @@ class Settings(BaseModel):
 
 
 class CsvSource(Settings):
-    """Tables in CSV files; paths are relative to the project's folder or absolute."""
+    """Tables in CSV files; paths are relative to the project's folder or absolute.
+
+    ``rows`` is how many rows each table has, where that is agreed on with who delivers it.
+    """
 
     kind: Literal["csv"] = "csv"
     labelled: str
     unlabelled: str | None = None
+    rows: dict[Literal["labelled", "unlabelled"], Annotated[int, Field(gt=0)]] = {}
     sha256: dict[Literal["labelled", "unlabelled"], Sha256] = {}
 
 
@@ -204,6 +208,7 @@ class Project(Settings):
     title: str
     task: Literal["classification", "regression"]
     target: str
+    positive: int | str | bool | None = None
     id: str
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
     nightly: bool = True
@@ -262,6 +267,8 @@ class Project(Settings):
         for role, column in (("target", self.target), ("id", self.id)):
             if column in self.features.columns:
                 raise ValueError(f"the {role} '{column}' must not be a feature")
+        if self.positive is not None and self.task != "classification":
+            raise ValueError("positive names a class: it needs a classification")
         if self.gates.fairness and self.task != "classification":
             raise ValueError("gates.fairness compares rates of classes: it needs a classification")
         if self.gates.min_mcnemar_p and self.task != "classification":

@@ -60,7 +60,7 @@ def _pictures(
     project: Project, workspace: Workspace, bundle: Bundle, test: pd.DataFrame, figures: dict[str, Any]
 ) -> dict[str, tuple[str, Figure]]:
     """Return caption and figure of each picture there is something to draw for."""
-    metric, target = project.training.metric, test[project.target]
+    metric, target, positive = project.training.metric, test[project.target], bundle.manifest.get("positive")
     recorded = RecordedPredictions.of(bundle.pipeline, test.drop(columns=project.target))
     log = (workspace.folder("train") / "trials.jsonl").read_text("utf-8").splitlines()
     found: dict[str, tuple[str, Figure]] = {}
@@ -68,8 +68,10 @@ def _pictures(
         found["predictions"] = ("Test rows", plots.predicted_against_true(recorded, target))
     else:
         if recorded.probabilities is not None and len(bundle.pipeline.classes_) == 2:
-            found["curves"] = ("Curves on the test rows", plots.roc_and_precision_recall(recorded, target))
-            found["calibration"] = ("Are its probabilities true?", plots.calibration(recorded, target))
+            curves = plots.roc_and_precision_recall(recorded, target, positive)
+            found["curves"] = ("Curves on the test rows", curves)
+            calibration = plots.calibration(recorded, target, positive)
+            found["calibration"] = ("Are its probabilities true?", calibration)
         found["confusion"] = ("Confusion matrix on the test rows", plots.confusion(recorded, target))
     if "slices" in figures:
         found["slices"] = (
@@ -176,6 +178,7 @@ def _lineage(bundle: Bundle, data: dict[str, Any], verdict: dict[str, Any]) -> s
         "Data": f"{data['source']}: {rows['train']} train rows, {rows['test']} test rows",
         "Train rows sha256": manifest["data_sha256"]["train.parquet"],
         "Commit": commit_text(source),
+        **({"Positive class": manifest["positive"]} if manifest.get("positive") is not None else {}),
         "Environment": f"Python {source['python']}, requirements.txt {source['lock_sha256']}",
         "Jenkins build": build_text(source),
         "Champion": f"version {verdict['champion']}" if verdict["champion"] is not None else "none yet",

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from ml.candidates import Candidate, make_estimator
 from ml.console import progress
 from ml.errors import MlError
+from ml.metrics import positive_class, scorer
 from ml.model import build_pipeline
 from ml.project import Project
 
@@ -27,33 +28,37 @@ MOST_RENAMED = 20  # different values: more of them do not fall into the same or
 
 
 def check_features(project: Project, features: pd.DataFrame) -> None:
-    """Raise ``MlError`` if a feature has one value only (R1), tells what another tells or misses values.
+    """Raise ``MlError`` with each feature that has one value (R1), tells what another does, misses values.
 
     Two features tell the same if the values of one can be renamed into those of the other; of numbers that
     are nearly all different this is asked only for a renaming along a line. How often a
     feature that a function makes may be missing is in ``data_gates.max_missing``.
     """
     seen: dict[bytes, str] = {}
+    problems = []
     for name in features:
         codes, values = pd.factorize(features[name])
         if len(values) < 2:
             value = "no value at all" if len(values) == 0 else f"the one value {values[0]}"
-            raise MlError(
+            problems.append(
                 f"feature '{name}' is constant in the training data ({value}): mend the function or source "
                 "that makes it, or take it out of [features] in project.toml"
             )
+            continue
         missing, most = features[name].isna().mean(), project.data_gates.max_missing.get(str(name), 1.0)
         if missing > most:
-            raise MlError(
+            problems.append(
                 f"feature '{name}' is missing in {missing:.1%} of the training rows, and "
                 f"data_gates.max_missing allows {most:.1%}: mend the function or source that makes it"
             )
         twin = seen.setdefault(codes.tobytes(), str(name))
         if twin != name and (len(values) <= MOST_RENAMED or _on_a_line(features[twin], features[name])):
-            raise MlError(
+            problems.append(
                 f"features '{twin}' and '{name}' are duplicates in the training data: take one out of "
                 "[features] in project.toml"
             )
+    if problems:
+        raise MlError("; ".join(problems))
 
 
 def _on_a_line(one: pd.Series, other: pd.Series) -> bool:
@@ -135,9 +140,11 @@ def _trial(
     kind = StratifiedKFold if project.task == "classification" else KFold
     folds = kind(project.training.folds, shuffle=True, random_state=project.seed)
     pipeline = build_pipeline(project, make_estimator(candidate, project.seed))
+    positive = positive_class(project, target)
+    scoring = {metric: scorer(metric, positive) for metric in metrics}
     try:
         with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            scores = cross_validate(pipeline, rows, target, cv=folds, scoring=metrics, error_score="raise")
+            scores = cross_validate(pipeline, rows, target, cv=folds, scoring=scoring, error_score="raise")
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise MlError(f"grid.json: {candidate} cannot be fitted: {reason}") from error

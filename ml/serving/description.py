@@ -43,10 +43,12 @@ def describe_rows(schema: dict[str, Any], served: Served) -> None:
     post["requestBody"] = {"required": True, "content": {"application/json": content}}
     golden = served.bundle.golden["predictions"][0]
     personal = served.bundle.project.personal
+    positive = served.bundle.manifest.get("positive")
     kinds = {int: "integer", float: "number", str: "string", bool: "boolean"}
     schemas["Prediction"] = {
         "type": "object",
-        "description": f"What version {served.version} says of one row",
+        "description": f"What version {served.version} says of one row"
+        + (f"; the positive class is {positive!r}" if positive is not None else ""),
         "properties": {
             key: {"type": kinds[type(value)]} for key, value in golden.items() if type(value) in kinds
         },

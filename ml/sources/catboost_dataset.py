@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ml.completeness import check_count
 from ml.console import say
 from ml.contracts import load_contract
 from ml.project import CatboostSource, Project
@@ -35,13 +36,22 @@ def fetch(project: Project, source: CatboostSource) -> Tables:
                 read_table(pd.read_csv, Path(folder) / name, contract)
                 for name in ("labelled.csv", "unlabelled.csv")
             )
-            return Tables(labelled, unlabelled, f"catboost.datasets.{source.dataset}()")
+            origin = f"catboost.datasets.{source.dataset}()"
+            for role, table in (("labelled", labelled), ("unlabelled", unlabelled)):
+                check_count(f"{origin}, {role} table", len(table), source.snapshot.rows.get(role))
+            return Tables(labelled, unlabelled, origin, origin)
     say(
         f"data: catboost.datasets.{source.dataset}() cannot be reached ({reason}); "
         "using the committed snapshot"
     )
     snapshot = csv_files.fetch(project, source.snapshot)
-    return Tables(snapshot.labelled, snapshot.unlabelled, f"snapshot: {source.snapshot.labelled}")
+    files = source.snapshot
+    return Tables(
+        snapshot.labelled,
+        snapshot.unlabelled,
+        f"snapshot: {files.labelled}",
+        f"snapshot: {files.unlabelled}",
+    )
 
 
 def _download(source: CatboostSource, folder: Path) -> str:

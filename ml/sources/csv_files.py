@@ -5,6 +5,7 @@ from typing import Literal
 
 import pandas as pd
 
+from ml.completeness import check_count, check_file
 from ml.contracts import load_contract
 from ml.errors import MlError
 from ml.project import CsvSource, Project
@@ -16,7 +17,7 @@ def fetch(project: Project, source: CsvSource) -> Tables:
     """Read the files, after checking the sha256 of those for which the project gives one."""
     labelled = _read(project, source, "labelled", source.labelled)
     unlabelled = _read(project, source, "unlabelled", source.unlabelled) if source.unlabelled else None
-    return Tables(labelled, unlabelled, f"files: {source.labelled}")
+    return Tables(labelled, unlabelled, f"files: {source.labelled}", f"files: {source.unlabelled}")
 
 
 def _read(
@@ -26,4 +27,8 @@ def _read(
     expected = source.sha256.get(role)
     if expected and file.exists() and digest(file) != expected:
         raise MlError(f"{file} was changed: its sha256 is {digest(file)}, project.toml says {expected}")
-    return read_table(pd.read_csv, file, load_contract(project))
+    agreed = source.rows.get(role)
+    check_file(file, counted=agreed is not None)
+    table = read_table(pd.read_csv, file, load_contract(project))
+    check_count(str(file), len(table), agreed)
+    return table

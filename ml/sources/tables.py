@@ -13,11 +13,12 @@ from ml.errors import MlError
 
 @dataclass(frozen=True)
 class Tables:
-    """The labelled rows, the rows without a target if there are any, and one line on where they come from."""
+    """The labelled rows, the rows without a target if there are any, and a line on where each comes from."""
 
     labelled: pd.DataFrame
     unlabelled: pd.DataFrame | None
     origin: str
+    unlabelled_origin: str = ""
 
 
 def read_table(

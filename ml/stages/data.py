@@ -46,7 +46,7 @@ def build_data(
     reference = champion_data(project, channel)
     if any(broken.values()):
         findings = _findings_beside(broken["labelled"], project, labelled, reference)
-        _refuse(project, tables.origin, broken, findings)
+        _refuse(project, _named(tables, broken), findings)
     _check_rows(labelled, project)
     inputs = {
         "tables": {name: _table_digest(table) for name, table in parts.items()},
@@ -65,7 +65,7 @@ def build_data(
         train, test = split(labelled, project)
         findings = judge_data(project, labelled, train, test, reference)
         if any(finding.violation for finding in findings):
-            _refuse(project, tables.origin, {}, findings)
+            _refuse(project, {}, findings)
         written = {"train": train, "test": test} | {k: v for k, v in parts.items() if k == "unlabelled"}
         for name, table in written.items():
             table.to_parquet(folder / f"{name}.parquet", index=False)
@@ -114,11 +114,15 @@ def _findings_beside(
         return []
 
 
-def _refuse(
-    project: Project, origin: str, broken: dict[str, list[Violation]], findings: list[Finding]
-) -> NoReturn:
+def _named(tables: sources.Tables, broken: dict[str, list[Violation]]) -> dict[str, list[Violation]]:
+    """Return what is broken by the name of each table, which says where it comes from."""
+    origins = {"labelled": tables.origin, "unlabelled": tables.unlabelled_origin or tables.origin}
+    return {f"{name} table ({origins[name]})": found for name, found in broken.items()}
+
+
+def _refuse(project: Project, broken: dict[str, list[Violation]], findings: list[Finding]) -> NoReturn:
     """Tell every violation on a line of its own, then raise: for a broken contract ``MlError``."""
-    told = {f"{name} table ({origin})": violations for name, violations in broken.items() if violations}
+    told = {table: violations for table, violations in broken.items() if violations}
     refused = [finding for finding in findings if finding.violation]
     for table, violations in told.items():
         for violation in violations:
@@ -168,6 +172,12 @@ def _check_rows(labelled: pd.DataFrame, project: Project) -> None:
         )
     if project.task == "regression":
         return
+    if project.positive is not None and (len(classes) != 2 or project.positive not in classes.index):
+        known = ", ".join(str(one) for one in sorted(classes.index)[:MOST_TOLD + 1])
+        raise MlError(
+            f"project.toml: positive = {project.positive!r} must be one of two classes of '{project.target}'"
+            f", which has {len(classes)}: {known}"
+        )
     needed = project.training.folds + 1
     if classes.min() * (1 - project.split.test_share) < needed:
         raise MlError(

@@ -2,6 +2,8 @@
 
 import math
 import os
+import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -18,6 +20,7 @@ from ml.registry import Registry
 from ml.workspace import StageResult, Workspace, code_digest, digest, digests
 
 TESTS = locations.ROOT / "tests" / "quality"
+LOG = "quality.log"  # beside the folder of the stage, which is swapped in only when it is whole
 
 
 def judge_model(project: Project, workspace: Workspace, channel: str, *, force: bool = False) -> StageResult:
@@ -50,10 +53,7 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
     def work(folder: Path) -> dict[str, Any]:
         say("quality: running the tests of the model")
         junit = folder / "junit.xml"
-        try:
-            _run_tests(project, workspace, champion, junit, folder / "figures.json")
-        finally:
-            _hide_personal(project, workspace, folder)
+        _run_tests(project, workspace, champion, junit, folder / "figures.json")
         gates = read_gates(junit)
         verdict = {
             "blessed": bool(gates) and not any(gate["outcome"] == "refused" for gate in gates),
@@ -107,6 +107,8 @@ def read_gates(junit: Path) -> list[dict[str, Any]]:
         given = {key: float(figures.get(key, "nan")) for key in ("value", "threshold", "low", "high")}
         numbers = {key: number if math.isfinite(number) else None for key, number in given.items()}
         message = figures.get("message") or (said.attrib.get("message", "") if said is not None else "")
+        if failure is not None and "message" not in figures:
+            message += _place(failure.text or "")
         gates.append(
             {
                 "gate": figures.get("gate", _plain(case.attrib["name"])),
@@ -138,6 +140,14 @@ def _hide_personal(project: Project, workspace: Workspace, folder: Path) -> None
             for key in told & set(element.keys()):
                 element.set(key, redacted(element.get(key, ""), rows, project.personal))
         tree.write(junit, encoding="utf-8", xml_declaration=True)
+
+
+def _place(text: str) -> str:
+    """Return where a traceback of pytest ends, a file of the project before any other; nothing if nowhere."""
+    places = re.findall(r"^(\S+\.py):(\d+): ", text.partition("\nE ")[0] + "\n", flags=re.MULTILINE)
+    ours = [place for place in places if place[0].endswith((EXPECTATIONS_FILE, "features.py", "contract.py"))]
+    file, line = (ours or places or [("", "")])[-1]
+    return f" ({file}:{line})" if file else ""
 
 
 def _plain(test: str) -> str:
@@ -188,7 +198,14 @@ def _run_tests(
         except BaseException:
             process.kill()
             raise
-
+    _hide_personal(project, workspace, junit.parent)
     if process.returncode not in (0, 1) or not junit.exists():
-        last = log.read_text(encoding="utf-8").strip().splitlines() or ["no output"]
-        raise MlError(f"the tests of the model could not run (pytest exit {process.returncode}): {last[-1]}")
+        kept = workspace.root / LOG
+        shutil.copy(log, kept)
+        text = log.read_text(encoding="utf-8")
+        reasons = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
+        told = next((one for one in reasons if one.startswith("ml.errors.")), reasons[0] if reasons else "")
+        reason = told.removeprefix("ml.errors.MlError: ") + _place(text) if told else text.strip()[-200:]
+        raise MlError(
+            f"the tests of the model could not run (pytest exit {process.returncode}): {reason} (log: {kept})"
+        )

@@ -35,7 +35,8 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         "train.parquet": data["outputs"]["train.parquet"],
         **{name: declared[name] for name in ("contract.py", "features.py", "grid.json") if name in declared},
         "settings": project.model_dump(
-            mode="json", include={"task", "target", "id", "seed", "features", "training", "data_gates"}
+            mode="json",
+            include={"task", "target", "positive", "id", "seed", "features", "training", "data_gates"},
         )
         | {"metrics": metrics},
         "code": code_digest(),
@@ -52,7 +53,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         import pandas as pd
 
         from ml.candidates import read_grid
-        from ml.metrics import scorer
+        from ml.metrics import positive_class, scorer
         from ml.model import feature_table, golden_predictions
         from ml.personal import nothing_told
         from ml.search import check_features, fit, search
@@ -65,6 +66,12 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         target = rows.pop(project.target)
         with nothing_told(rows, project):
             check_features(project, feature_table(project, rows))
+            positive = positive_class(project, target)
+            if positive not in (None, 1) and project.positive is None:
+                say(
+                    f"train: the positive class of '{project.target}' is {positive!r}, the rarer one "
+                    "(positive = ... in project.toml names another)"
+                )
             trials = search(project, candidates, rows, target, metrics, folder / "trials.jsonl")
         best = max(trials, key=lambda number: trials[number]["scores"][project.training.metric]["mean"])
         searched = time.monotonic()
@@ -86,8 +93,9 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         return {
             "estimator": chosen.estimator,
             "parameters": chosen.parameters,
+            "positive": positive,
             "cross_validation": trials[best]["scores"],
-            "training_score": float(scorer(project.training.metric)(pipeline, rows, target)),
+            "training_score": float(scorer(project.training.metric, positive)(pipeline, rows, target)),
             "trials": len(trials),
             "seeds": {"split": project.seed, "folds": project.seed, "estimator": project.seed},
             "data_sha256": data["outputs"],

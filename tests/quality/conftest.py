@@ -169,10 +169,18 @@ def recorded(candidate: Bundle, test_rows: pd.DataFrame) -> RecordedPredictions:
 
 
 @pytest.fixture(scope="session")
-def test_score(project: Project, recorded: RecordedPredictions, test_target: pd.Series) -> float:
+def positive(candidate: Bundle) -> Any:
+    """The class that f1, precision, recall and the like are about; none if there are not two."""
+    return candidate.manifest.get("positive")
+
+
+@pytest.fixture(scope="session")
+def test_score(
+    project: Project, positive: Any, recorded: RecordedPredictions, test_target: pd.Series
+) -> float:
     """The candidate's score on the held-out rows, by the metric of the training."""
     everything = np.arange(len(test_target))
-    return float(scorer(project.training.metric)(recorded, everything, test_target.to_numpy()))
+    return float(scorer(project.training.metric, positive)(recorded, everything, test_target.to_numpy()))
 
 
 @pytest.fixture(scope="session")

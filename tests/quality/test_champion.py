@@ -12,20 +12,31 @@ from tests.quality.conftest import FEWEST_ROWS, Comparison
 
 
 def test_no_worse_than_the_champion(
-    gate: Callable[..., None], project: Project, comparison: Comparison, figures: dict[str, Any]
+    gate: Callable[..., None],
+    project: Project,
+    positive: Any,
+    comparison: Comparison,
+    figures: dict[str, Any],
 ) -> None:
     """The score is at most ``champion_tolerance`` below the champion's."""
     metric = project.training.metric
-    ours, theirs = _scores(comparison, metric)
+    ours, theirs = _scores(comparison, metric, positive)
     figures["champion"] = {
-        name: dict(zip(("candidate", "champion"), _scores(comparison, name), strict=True))
+        name: dict(zip(("candidate", "champion"), _scores(comparison, name, positive), strict=True))
         for name in sorted({metric, *project.gates.floors})
     }
     gate(
         f"champion: {metric}, candidate minus champion",
         ours - theirs,
         at_least=-comparison.tolerance,
-        interval=paired_interval(metric, comparison.ours, comparison.theirs, comparison.target, project.seed),
+        interval=paired_interval(
+            metric,
+            comparison.ours,
+            comparison.theirs,
+            comparison.target,
+            project.seed,
+            positive=positive,
+        ),
         note=f"({ours:.4f}; version {comparison.version} on these {len(comparison.rows)} rows {theirs:.4f})",
     )
 
@@ -43,6 +54,7 @@ def test_no_slice_is_worse_than_the_champion(
     slice_name: str,
     gate: Callable[..., None],
     project: Project,
+    positive: Any,
     comparison: Comparison,
     slice_masks: dict[str, np.ndarray],
 ) -> None:
@@ -51,21 +63,23 @@ def test_no_slice_is_worse_than_the_champion(
     if len(part.rows) < FEWEST_ROWS or len(np.unique(part.target)) < 2:
         pytest.skip(f"too few of its rows are new to version {comparison.version}")
     metric = project.training.metric
-    ours, theirs = _scores(part, metric)
+    ours, theirs = _scores(part, metric, positive)
     certainty = 1 - 0.05 / len(slice_masks)
     gate(
         f"champion: {metric} of {slice_name}",
         ours - theirs,
         at_least=-part.tolerance,
-        interval=paired_interval(metric, part.ours, part.theirs, part.target, project.seed, certainty),
+        interval=paired_interval(
+            metric, part.ours, part.theirs, part.target, project.seed, certainty, positive
+        ),
         if_sure=True,
     )
 
 
-def _scores(comparison: Comparison, metric: str) -> tuple[float, float]:
+def _scores(comparison: Comparison, metric: str, positive: Any) -> tuple[float, float]:
     everything = np.arange(len(comparison.rows))
     ours, theirs = (
-        float(scorer(metric)(one, everything, comparison.target))
+        float(scorer(metric, positive)(one, everything, comparison.target))
         for one in (comparison.ours, comparison.theirs)
     )
     return ours, theirs

@@ -16,6 +16,7 @@ def test_damage(
     damage: str,
     gate: Callable[..., None],
     project: Project,
+    positive: Any,
     candidate: Bundle,
     test_rows: pd.DataFrame,
     test_target: pd.Series,
@@ -23,7 +24,7 @@ def test_damage(
     figures: dict[str, Any],
 ) -> None:
     """Damaged rows still get an answer each, and the score falls by no more than is allowed."""
-    score, curve = scorer(project.training.metric), {}
+    score, curve = scorer(project.training.metric, positive), {}
     for strength in STRENGTHS:
         random = np.random.default_rng(project.seed)
         damaged = DAMAGES[damage](project, test_rows, strength, random)

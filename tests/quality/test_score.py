@@ -1,12 +1,13 @@
 """Is the model good enough, better than simple ones, and as good as its training promised?"""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ml.baselines import dummy, one_column
-from ml.metrics import RecordedPredictions, error_measure, interval, scorer
+from ml.metrics import RecordedPredictions, about_class, error_measure, interval, scorer
 from ml.model import Bundle, feature_table
 from ml.project import Project
 
@@ -15,6 +16,7 @@ def test_floor(
     floor_metric: str,
     gate: Callable[..., None],
     project: Project,
+    positive: Any,
     recorded: RecordedPredictions,
     test_target: pd.Series,
 ) -> None:
@@ -22,9 +24,10 @@ def test_floor(
     target = test_target.to_numpy()
     gate(
         f"floor: {floor_metric}",
-        scorer(floor_metric)(recorded, np.arange(len(target)), target),
+        scorer(floor_metric, positive)(recorded, np.arange(len(target)), target),
         at_least=project.gates.floors[floor_metric],
-        interval=interval(floor_metric, recorded, target, project.seed),
+        interval=interval(floor_metric, recorded, target, project.seed, positive),
+        note=about_class(floor_metric, positive),
     )
 
 
@@ -32,6 +35,7 @@ def test_ceiling(
     ceiling_metric: str,
     gate: Callable[..., None],
     project: Project,
+    positive: Any,
     recorded: RecordedPredictions,
     test_target: pd.Series,
 ) -> None:
@@ -39,9 +43,10 @@ def test_ceiling(
     target = test_target.to_numpy()
     gate(
         f"ceiling: {ceiling_metric}",
-        error_measure(ceiling_metric)(recorded, np.arange(len(target)), target),
+        error_measure(ceiling_metric, positive)(recorded, np.arange(len(target)), target),
         at_most=project.gates.ceilings[ceiling_metric],
-        interval=interval(ceiling_metric, recorded, target, project.seed),
+        interval=interval(ceiling_metric, recorded, target, project.seed, positive),
+        note=about_class(ceiling_metric, positive),
     )
 
 
@@ -49,6 +54,7 @@ def test_better_than_a_dummy(
     gate: Callable[..., None],
     declared: Callable[..., float],
     project: Project,
+    positive: Any,
     train: pd.DataFrame,
     test_rows: pd.DataFrame,
     test_target: pd.Series,
@@ -57,7 +63,7 @@ def test_better_than_a_dummy(
     """The model knows more than the most frequent class, or the mean."""
     least = declared(project.gates.min_gain_over_dummy, "min_gain_over_dummy")
     guess = dummy(project).fit(train[[project.id]], train[project.target])
-    theirs = scorer(project.training.metric)(guess, test_rows[[project.id]], test_target)
+    theirs = scorer(project.training.metric, positive)(guess, test_rows[[project.id]], test_target)
     gate("gain over a dummy", test_score - theirs, at_least=least, note=f"(the dummy scores {theirs:.4f})")
 
 
@@ -65,6 +71,7 @@ def test_better_than_the_best_single_feature(
     gate: Callable[..., None],
     declared: Callable[..., float],
     project: Project,
+    positive: Any,
     train: pd.DataFrame,
     test_rows: pd.DataFrame,
     test_target: pd.Series,
@@ -81,7 +88,7 @@ def test_better_than_the_best_single_feature(
     )
     ours, theirs = (table.fillna(dict.fromkeys(project.features.categorical, "")) for table in (ours, theirs))
     scores = {
-        name: scorer(project.training.metric)(
+        name: scorer(project.training.metric, positive)(
             one_column(project, ours[name]).fit(ours[[name]], train[project.target]),
             theirs[[name]],
             test_target,

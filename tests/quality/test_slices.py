@@ -17,6 +17,7 @@ def test_slice(
     slice_name: str,
     gate: Callable[..., None],
     project: Project,
+    positive: Any,
     slice_masks: dict[str, np.ndarray],
     recorded: RecordedPredictions,
     test_target: pd.Series,
@@ -33,8 +34,8 @@ def test_slice(
     if len(np.unique(target)) < 2:
         pytest.skip("all its rows have the same target")
     part = recorded.part(rows)
-    value = float(scorer(metric)(part, np.arange(len(rows)), target))
-    low, high = interval(metric, part, target, project.seed)
+    value = float(scorer(metric, positive)(part, np.arange(len(rows)), target))
+    low, high = interval(metric, part, target, project.seed, positive)
     figures["score"] = test_score
     figures.setdefault("slices", {})[slice_name] = {
         "rows": len(rows),

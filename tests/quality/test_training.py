@@ -43,6 +43,7 @@ def test_seeds(
     gate: Callable[..., None],
     declared: Callable[..., float],
     project: Project,
+    positive: Any,
     candidate: Bundle,
     train: pd.DataFrame,
     test_rows: pd.DataFrame,
@@ -52,7 +53,7 @@ def test_seeds(
     """Other seeds give models that are about as good: this one was not lucky."""
     most = declared(project.gates.max_seed_spread, "max_seed_spread")
     scores = [test_score] + [
-        scorer(project.training.metric)(
+        scorer(project.training.metric, positive)(
             _fit(project, candidate, train, (project.seed + step) % 2**32), test_rows, test_target
         )
         for step in range(1, OTHER_SEEDS + 1)
@@ -98,6 +99,7 @@ def test_the_test_error_does_not_rise_while_training_goes_on(
 def test_every_feature_helps(
     warn: Callable[[str, str], None],
     project: Project,
+    positive: Any,
     candidate: Bundle,
     test_rows: pd.DataFrame,
     test_target: pd.Series,
@@ -109,7 +111,7 @@ def test_every_feature_helps(
         candidate.pipeline[len(project.features.functions) :],
         features,
         test_target,
-        scoring=project.training.metric,
+        scoring=scorer(project.training.metric, positive),
         n_repeats=5,
         random_state=project.seed,
     )

@@ -353,7 +353,7 @@ FAULTS = [
         "data",
         "semicolons between columns",
         "data",
-        "is missing",
+        "separated by semicolons",
         text(lambda content: content.replace(b",", b";")),
     ),
     Fault(
@@ -393,7 +393,7 @@ FAULTS = [
         "data",
         "file cut in the middle of a row",
         "data",
-        "cannot be read as a table",
+        "is the file cut off?",
         text(lambda b: b[: len(b) * 6 // 10]),
     ),
     Fault("data", "a hundred rows only", "data", "rows: number", rows(lambda t: t.head(100))),

@@ -10,13 +10,16 @@ from ml.metrics import (
     RecordedClasses,
     RecordedPredictions,
     _quick,
+    about_class,
     calibration_error,
     error_measure,
     interval,
     mcnemar,
     paired_interval,
+    positive_class,
     scorer,
 )
+from ml.project import find_project
 
 
 @pytest.fixture
@@ -107,3 +110,43 @@ def test_mcnemar_is_the_binomial_test_of_the_rows_that_only_one_gets_right() -> 
     ours[:8], theirs[8:9] = 0, 0
     assert mcnemar(ours, theirs, target) == pytest.approx(10 / 512)
     assert mcnemar(target, target, target) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("classes", "declared", "positive"),
+    [
+        ([0, 0, 0, 1], None, 1),
+        ([0, 1, 1, 1], None, 1),
+        ([False, True, True], None, True),
+        (["No", "No", "Yes"], None, "Yes"),
+        (["No", "Yes", "Yes"], None, "No"),
+        (["No", "No", "Yes"], "No", "No"),
+        (["a", "b", "c"], None, None),
+    ],
+)
+def test_the_positive_class_is_the_declared_one_or_1_or_the_rarer_one(
+    classes: list[object], declared: object, positive: object
+) -> None:
+    project = find_project("titanic").model_copy(update={"positive": declared})
+    assert positive_class(project, pd.Series(classes)) == positive
+
+
+@pytest.mark.parametrize("metric", ["f1", "precision", "recall", "average_precision", "neg_brier_score"])
+def test_scores_of_one_class_are_of_the_positive_one(
+    metric: str, fitted: tuple[LogisticRegression, pd.DataFrame, np.ndarray]
+) -> None:
+    _, rows, numbers = fitted
+    texts = np.where(numbers == 1, "Yes", "No")
+    said, plain = (LogisticRegression().fit(rows, target) for target in (texts, numbers))
+    assert scorer(metric, "Yes")(said, rows, texts) == pytest.approx(scorer(metric)(plain, rows, numbers))
+    mirrored = LogisticRegression().fit(rows, 1 - numbers)
+    expected = scorer(metric)(mirrored, rows, 1 - numbers)
+    assert scorer(metric, "No")(said, rows, texts) == pytest.approx(expected)
+    assert about_class(metric, "Yes") == "(of class 'Yes')" and about_class(metric, 1) == ""
+    assert about_class("accuracy", "Yes") == about_class("roc_auc", "Yes") == ""
+
+
+def test_the_quick_way_knows_the_positive_class() -> None:
+    said, target = np.array(["No", "Yes", "Yes"]), np.array(["Yes", "Yes", "No"])
+    quick = _quick("recall", RecordedClasses(said, None, np.array(["No", "Yes"])), target, "Yes")
+    assert quick is not None and quick(np.arange(3)) == 0.5

@@ -39,6 +39,7 @@ def test_an_unknown_project_is_refused_with_the_known_ones(name: str) -> None:
         ('"Sex", "Embarked"', '"Sex", "Survived"', "the target 'Survived' must not be a feature"),
         ('"Sex", "Embarked"', '"Sex", "Sex"', "column named twice: Sex"),
         ("production = 8000", "production = 80000", "channels.production: Input should be less than"),
+        ('task = "classification"', 'task = "regression"\npositive = 1', "positive names a class"),
         ("[split]", "[split", "not valid TOML"),
     ],
 )

@@ -42,6 +42,14 @@ def test_a_constant_feature_is_named() -> None:
         check_features(find_project("titanic"), pd.DataFrame({"Sex": [0, 1, 0], "Age": [None, None, None]}))
 
 
+def test_all_features_that_tell_nothing_are_told_at_once() -> None:
+    table = pd.DataFrame({"a": [1, 1, 1], "b": [2, 2, 2], "c": [1, 2, 3], "d": [3, 2, 1], "e": [5, 6, 7]})
+    with pytest.raises(MlError) as caught:
+        check_features(find_project("titanic"), table)
+    for told in ("'a' is constant", "'b' is constant", "'c' and 'd' are", "'c' and 'e' are"):
+        assert told in str(caught.value)
+
+
 def test_a_relabelled_copy_is_a_duplicate() -> None:
     with pytest.raises(MlError, match="features 'Sex' and 'Gender' are duplicates"):
         check_features(

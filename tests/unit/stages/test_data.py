@@ -109,7 +109,8 @@ def test_a_bad_table_is_named_and_the_earlier_result_kept(
     [
         (b"", "train.csv is empty"),
         (b"\xff\xfe\x00", "train.csv cannot be read as a table"),
-        (b'a,b\n1,2\n3,4,5\n"', "train.csv cannot be read as a table"),
+        (b'a,b\n1,2\n3,4,5\n"', "train.csv: the row that ends in line 3 has 3 fields"),
+        (b'a\n1\n"2"3"\n', "column 'PassengerId' is missing"),
     ],
 )
 def test_a_file_that_is_no_table_is_named(
@@ -133,3 +134,23 @@ def test_a_target_that_the_contract_lacks_is_named(site: Site, error_of: ErrorOf
     site.edit("project.toml", 'target = "Survived"', 'target = "Drowned"')
     assert site.ml("data") == 1
     assert "has no column 'Drowned', the target of project.toml" in error_of()
+
+
+def test_a_positive_class_that_is_none_is_named(site: Site, error_of: ErrorOf) -> None:
+    site.edit("project.toml", 'target = "Survived"', 'target = "Survived"\npositive = "yes"')
+    assert site.ml("data") == 1
+    assert "positive = 'yes' must be one of two classes of 'Survived', which has 2: 0, 1" in error_of()
+
+
+def test_the_table_without_a_target_is_told_under_its_own_name(site: Site, error_of: ErrorOf) -> None:
+    file = site.project / "data" / "test.csv"
+    pd.read_csv(file).assign(Pclass=9).to_csv(file, index=False)
+    assert site.ml("data") == 1
+    assert "unlabelled table (files: data/test.csv): breaks the contract: column 'Pclass'" in error_of()
+
+
+def test_a_wrong_type_is_told_alone(site: Site, error_of: ErrorOf) -> None:
+    change_table(site, lambda t: t.assign(Fare=t["Fare"].astype(str).str.replace(".", ",")))
+    assert site.ml("data") == 1
+    error = error_of()
+    assert "column 'Fare' holds str values" in error and "TypeError" not in error and "more" not in error

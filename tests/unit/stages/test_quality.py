@@ -233,3 +233,28 @@ def test_gates_are_read_from_junit(tmp_path: Path) -> None:
         ("d", "refused", "broke"),
         ("e", "warning", ""),
     ]
+
+
+def test_why_the_tests_cannot_run_is_told_with_the_column_and_the_log_is_kept(
+    built: Site, error_of: ErrorOf
+) -> None:
+    built.edit("expectations.py", "EXPECTATIONS = [", "SLICES = 1 / 0\nEXPECTATIONS = [")
+    before = (built.build / "quality" / "verdict.json").read_bytes()
+    assert built.ml("quality") == 1
+    error, log = error_of(), built.build / "quality.log"
+    line = (built.project / "expectations.py").read_text().splitlines().index("SLICES = 1 / 0") + 1
+    assert "expectations.py: does not import: ZeroDivisionError" in error
+    assert f"expectations.py:{line})" in error
+    assert str(log) in error and "ZeroDivisionError" in log.read_text()
+    assert (built.build / "quality" / "verdict.json").read_bytes() == before
+
+
+def test_an_expectation_that_fails_is_told_with_file_line_and_column(built: Site, error_of: ErrorOf) -> None:
+    built.edit("expectations.py", 'passengers.assign(Ticket="A/5 21171")', 'passengers[["Tiket"]]')
+    assert built.ml("quality") == 3
+    found = next(one for one in verdict(built)["gates"] if "another ticket" in one["gate"])
+    lines = (built.project / "expectations.py").read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if "Tiket" in text)
+    assert found["outcome"] == "refused"
+    assert "Tiket" in found["message"] and f"expectations.py:{line}" in found["message"]
+    assert "Tiket" in error_of()
