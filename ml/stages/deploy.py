@@ -1,32 +1,21 @@
 """The deploy stage: register the blessed candidate, try it beside the champion, switch, prove it."""
 
-import contextlib
-import itertools
 import math
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from ml import signing
-from ml.canary import Judgement, judge, observe, pair_up, read_counts
+from ml import signing, trial
 from ml.console import say
-from ml.contracts import records
 from ml.errors import GateRefused, MlError
 from ml.project import Canary, Project
 from ml.provenance import provenance
-from ml.registry import Action, Candidate, Channel, Registry
+from ml.registry import Candidate, Channel, Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving import service as services
 from ml.targets import Target, open_target
 from ml.workspace import StageResult, Workspace, read_json
-
-# How long a trial may outlive the deploy that judges it, and how much longer a replay may take than it said.
-SLACK_SECONDS = 60.0
-LOOK_SECONDS = 0.5
-REPLAYED_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
@@ -48,9 +37,7 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
     or that its trial speaks against, and ``MlError`` if the deployment failed.
     """
     project.check_channel(place.channel)
-    verdict, model = workspace.record("quality"), workspace.record("train")
-    for stage in ("quality", "train"):
-        signing.verify(workspace.record_file(stage), signing.build_keys(stage))
+    verdict, model = (_verified(workspace, stage) for stage in ("quality", "train"))
     if verdict.get("blessed") is not True:
         raise GateRefused(
             "the candidate is not blessed: see the verdict of the quality stage; nothing was deployed"
@@ -65,6 +52,13 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
         "lock_sha256": model["provenance"]["lock_sha256"],
     }
 
+    def check_copy(copy: Path) -> None:
+        """Verify the copy that is about to be signed: the build folder may have changed meanwhile."""
+        for stage, judged in (("quality", verdict), ("train", model)):
+            record = copy / workspace.record_file(stage).relative_to(workspace.root)
+            if signing.verify(record, signing.build_keys(stage)) != judged:
+                raise MlError(f"{workspace.folder(stage)} was changed while it was registered: deploy again")
+
     def work(folder: Path) -> dict[str, Any]:
         with open_target(place.target, project, place.channel, place.port, place.hosts) as target:
             return bring(target)
@@ -72,19 +66,19 @@ def deploy_model(project: Project, workspace: Workspace, place: Place) -> StageR
     def bring(target: Target) -> dict[str, Any]:
         registry = Registry(project.name, target.moved)
         with registry.lock(place.channel):
-            before, version = _register(registry, workspace, identity, place)
+            before, version = _register(registry, workspace, identity, place, check_copy)
             serving = target.prepare()
             tried = before.version not in (None, version) and place.canary.mode != "none"
-            trial = _begin_trial(registry, version, before, place) if tried else None
+            candidate = trial.begin(registry, version, before, place.canary) if tried else None
         found: dict[str, Any] = {"outcome": "deployed", "why": []}
-        if trial:
-            rows = _replayed(workspace, project, registry, before)
-            found = _try(registry, serving, trial, before, place, rows)
+        if candidate:
+            rows = trial.rows_to_replay(workspace, project, registry, before)
+            found = trial.run(registry, serving, candidate, before, place.canary, rows)
         elif before.version == version:
             found["outcome"] = "already deployed"
         if found["outcome"] in ("deployed", "already deployed"):
-            why = "; ".join(found["why"]) if trial else ""
-            _switch(registry, serving, version, before, place.channel, trial, why)
+            why = "; ".join(found["why"]) if candidate else ""
+            _switch(registry, serving, version, before, place.channel, candidate, why)
             urls = ", ".join(one.url for one in serving)
             say(f"deploy: {place.channel} answers with version {version} at {urls}")
         return {
@@ -188,8 +182,17 @@ def _take_out(
     return left
 
 
+def _verified(workspace: Workspace, stage: str) -> dict[str, Any]:
+    workspace.record(stage)  # which tells what is missing in more words
+    return signing.verify(workspace.record_file(stage), signing.build_keys(stage))
+
+
 def _register(
-    registry: Registry, workspace: Workspace, identity: dict[str, Any], place: Place
+    registry: Registry,
+    workspace: Workspace,
+    identity: dict[str, Any],
+    place: Place,
+    check_copy: Callable[[Path], None],
 ) -> tuple[Channel, int]:
     before = registry.channel(place.channel)
     if before.candidate and not before.candidate.over():
@@ -203,7 +206,7 @@ def _register(
             {"model": workspace.folder("train"), "quality": workspace.folder("quality")},
             identity,
             {"provenance": provenance()},
-            _check_copy,
+            check_copy,
         )
         say(f"deploy: registered version {version}")
     if before.withdrawn(version) and not place.force:
@@ -213,136 +216,21 @@ def _register(
     return before, version
 
 
-def _check_copy(copy: Path) -> None:
-    """Verify what is about to be signed, as it was copied: the build folder may have changed meanwhile."""
-    for record, stage in (("model/manifest.json", "train"), ("quality/verdict.json", "quality")):
-        signing.verify(copy / record, signing.build_keys(stage))
-
-
-def _begin_trial(registry: Registry, version: int, before: Channel, place: Place) -> Candidate:
-    shadow = place.canary.mode == "shadow"
-    until = time.time() + place.canary.seconds + 2 * SLACK_SECONDS
-    trial = Candidate(version, 0.0 if shadow else place.canary.share, until)
-    how = "as a shadow" if shadow else f"with {trial.share:.0%} of the requests"
-    registry.move(before.name, before.version, "shadow" if shadow else "canary", candidate=trial)
-    say(f"deploy: version {version} is tried beside version {before.version}, {how}")
-    return trial
-
-
-def _try(
-    registry: Registry,
-    serving: list[services.Service],
-    trial: Candidate,
-    before: Channel,
-    place: Place,
-    rows: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """Watch champion and candidate until there is enough to judge by; end the trial if it loses."""
-    assert before.version is not None
-    limits, version = place.canary, trial.version
-    replayed = itertools.cycle(rows) if limits.replay and rows else None
-    try:
-        for running in serving:
-            services.wait_for_candidate(running, version)
-        start, began = read_counts([running.metrics() for running in serving]), time.monotonic()
-        while True:
-            if replayed:
-                for running in serving:
-                    running.replay(itertools.islice(replayed, REPLAYED_AT_ONCE))
-            else:
-                time.sleep(LOOK_SECONDS)
-            if registry.channel(place.channel).candidate != trial:
-                raise GateRefused(f"version {version} was taken back while it was tried")
-            counts, seconds = read_counts([one.metrics() for one in serving]), time.monotonic() - began
-            champion, candidate = (observe(start, counts, one) for one in (before.version, version))
-            pairs = pair_up(start, counts, version)
-            enough = replayed is not None and min(candidate.requests, pairs.rows) >= limits.min_requests
-            over = seconds >= limits.seconds + (SLACK_SECONDS if replayed else 0)
-            judgement = judge(champion, candidate, pairs, limits, final=enough or over)
-            if judgement.against or enough or over:
-                break
-        trouble = _trouble(serving, version) if candidate.failed else ""
-    except BaseException as error:
-        taken_back = registry.channel(place.channel).candidate != trial
-        _end_trial(registry, serving, trial, before, f"{type(error).__name__}: {error}")
-        if taken_back:
-            raise GateRefused(f"version {version} was taken back while it was tried") from error
-        if isinstance(error, GateRefused) or not isinstance(error, MlError):
-            raise
-        raise MlError(
-            f"deploying version {version} failed: {error}; {before.name} has version {before.version}"
-        ) from error
-    well = f"{pairs.rows} rows answered by both in {seconds:.0f} s: nothing against it"
-    outcome, why = _outcome(judgement, limits, well, trouble)
-    for warning in judgement.warnings:
-        say(f"deploy: warning: {warning}")
-    if outcome != "deployed":
-        action: Action = "hold" if outcome == "inconclusive" else "withdraw"
-        _end_trial(registry, serving, trial, before, "; ".join(why), action)
-    figures = {"champion": champion.told(), "candidate": candidate.told(), "pairs": pairs.told()}
-    return {
-        "outcome": outcome,
-        "why": why,
-        "warnings": judgement.warnings,
-        "trial": {"mode": limits.mode, "share": trial.share, "seconds": round(seconds, 3), **figures},
-    }
-
-
-def _outcome(judgement: Judgement, limits: Canary, well: str, trouble: str) -> tuple[str, list[str]]:
-    """Return what becomes of a candidate (``deployed``, ``withdrawn``, ``inconclusive``) and why."""
-    because = f" ({trouble})" if trouble else ""
-    if judgement.against:
-        return "withdrawn", [judgement.against[0] + because, *judgement.against[1:]]
-    if not judgement.inconclusive:
-        return "deployed", [well]
-    outcomes = {"hold": "inconclusive", "deploy": "deployed", "withdraw": "withdrawn"}
-    return outcomes[limits.inconclusive], [f"its trial is inconclusive: {judgement.inconclusive}{because}"]
-
-
-def _trouble(serving: list[services.Service], version: int) -> str:
-    """Return why a candidate refuses what the champion answers, if a service tells."""
-    for running in serving:
-        with contextlib.suppress(MlError):
-            for worker in running.get("/health")["workers"]:
-                if told := worker.get("trouble", {}).get(str(version)):
-                    return str(told)
-    return ""
-
-
-def _end_trial(
-    registry: Registry,
-    serving: list[services.Service],
-    trial: Candidate,
-    before: Channel,
-    why: str,
-    action: Action = "withdraw",
-) -> None:
-    with registry.lock(before.name):
-        now = registry.channel(before.name)
-        if now.candidate != trial:
-            return
-        registry.move(before.name, now.version, action, why, left=trial.version)
-        say(f"deploy: {'held back' if action == 'hold' else 'withdrew'} version {trial.version}")
-        for running in serving:
-            with contextlib.suppress(MlError):  # one that is away finds the pointer when it is back
-                services.wait_for_candidate(running, None, seconds=5)
-
-
 def _switch(
     registry: Registry,
     serving: list[services.Service],
     version: int,
     before: Channel,
     channel: str,
-    trial: Candidate | None,
+    tried: Candidate | None,
     why: str,
 ) -> None:
     """Point the channel to the version and prove that every service answers with it, else move back."""
     with registry.lock(channel):
         now = registry.channel(channel)
-        if trial and now.candidate != trial:
+        if tried and now.candidate != tried:
             raise GateRefused(f"version {version} was taken back while it was tried")
-        if not trial and now.version != before.version:
+        if not tried and now.version != before.version:
             raise MlError(f"{channel} was moved to version {now.version} meanwhile: deploy again")
         if before.version != version:
             registry.move(channel, version, "deploy", why)
@@ -356,29 +244,6 @@ def _switch(
                 raise
             kept = f"version {before.version}" if before.version is not None else "no version"
             raise MlError(f"deploying version {version} failed: {error}; {channel} has {kept}") from error
-
-
-def _replayed(
-    workspace: Workspace, project: Project, registry: Registry, before: Channel
-) -> list[dict[str, Any]]:
-    """Return the test rows without their targets, else the golden rows, which every model brings along.
-
-    Where champion and candidate know different columns, every other row has those of the champion only: that
-    is what clients send, before the switch and after it.
-    """
-    test = workspace.folder("data") / "test.parquet"
-    golden = read_json(workspace.folder("train") / "golden.json")["rows"]
-    rows = records(pd.read_parquet(test).drop(columns=project.target)) if test.exists() else golden
-    if before.version is None or not rows:
-        return rows
-    known = read_json(registry.folder(before.version) / "model" / "golden.json")["rows"][0]
-    if set(known) == set(rows[0]):
-        return rows
-    return [{**known, **_only(row, known)} if place % 2 else row for place, row in enumerate(rows)]
-
-
-def _only(row: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key in known}
 
 
 def _prove(running: services.Service, registry: Registry, version: int) -> None:

@@ -41,7 +41,7 @@ def test_a_fault_is_stopped_by_the_stage_whose_job_it_is(base: Sandbox, tmp_path
 
 @pytest.mark.parametrize(
     "change",
-    [one for one in HARMLESS if one.name == "another seed"],
+    [one for one in HARMLESS if one.name == "titanic with seed 43"],
     ids=lambda one: one.name,
 )
 def test_a_harmless_change_passes(base: Sandbox, tmp_path: Path, change: Harmless) -> None:

@@ -1,0 +1,155 @@
+"""The trial of a candidate beside the champion: it is loaded, watched, judged, and ended if it loses."""
+
+import contextlib
+import itertools
+import time
+from typing import Any
+
+import pandas as pd
+
+from ml.canary import Judgement, judge, observe, pair_up, read_counts
+from ml.console import say
+from ml.contracts import records
+from ml.errors import GateRefused, MlError
+from ml.project import Canary, Project
+from ml.registry import Action, Candidate, Channel, Registry
+from ml.serving import service as services
+from ml.workspace import Workspace, read_json
+
+# How long a trial may outlive the deploy that judges it, and how much longer a replay may take than it said.
+SLACK_SECONDS = 60.0
+LOOK_SECONDS = 0.5
+REPLAYED_AT_ONCE = 20
+
+
+def begin(registry: Registry, version: int, before: Channel, limits: Canary) -> Candidate:
+    """Let the services load a version beside the champion, as a shadow or for a share of the requests."""
+    shadow = limits.mode == "shadow"
+    until = time.time() + limits.seconds + 2 * SLACK_SECONDS
+    trial = Candidate(version, 0.0 if shadow else limits.share, until)
+    how = "as a shadow" if shadow else f"with {trial.share:.0%} of the requests"
+    registry.move(before.name, before.version, "shadow" if shadow else "canary", candidate=trial)
+    say(f"deploy: version {version} is tried beside version {before.version}, {how}")
+    return trial
+
+
+def run(
+    registry: Registry,
+    serving: list[services.Service],
+    trial: Candidate,
+    before: Channel,
+    limits: Canary,
+    rows: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Watch champion and candidate until there is enough to judge by; end the trial if it loses."""
+    assert before.version is not None
+    version = trial.version
+    replayed = itertools.cycle(rows) if limits.replay and rows else None
+    try:
+        for running in serving:
+            services.wait_for_candidate(running, version)
+        start, began = read_counts([running.metrics() for running in serving]), time.monotonic()
+        while True:
+            if replayed:
+                for running in serving:
+                    running.replay(itertools.islice(replayed, REPLAYED_AT_ONCE))
+            else:
+                time.sleep(LOOK_SECONDS)
+            if registry.channel(before.name).candidate != trial:
+                raise GateRefused(f"version {version} was taken back while it was tried")
+            counts, seconds = read_counts([one.metrics() for one in serving]), time.monotonic() - began
+            champion, candidate = (observe(start, counts, one) for one in (before.version, version))
+            pairs = pair_up(start, counts, version)
+            enough = replayed is not None and min(candidate.requests, pairs.rows) >= limits.min_requests
+            over = seconds >= limits.seconds + (SLACK_SECONDS if replayed else 0)
+            judgement = judge(champion, candidate, pairs, limits, final=enough or over)
+            if judgement.against or enough or over:
+                break
+        trouble = _trouble(serving, version) if candidate.failed else ""
+    except BaseException as error:
+        taken_back = registry.channel(before.name).candidate != trial
+        _end_trial(registry, serving, trial, before, f"{type(error).__name__}: {error}")
+        if taken_back:
+            raise GateRefused(f"version {version} was taken back while it was tried") from error
+        if isinstance(error, GateRefused) or not isinstance(error, MlError):
+            raise
+        raise MlError(
+            f"deploying version {version} failed: {error}; {before.name} has version {before.version}"
+        ) from error
+    well = f"{pairs.rows} rows answered by both in {seconds:.0f} s: nothing against it"
+    outcome, why = _outcome(judgement, limits, well, trouble)
+    for warning in judgement.warnings:
+        say(f"deploy: warning: {warning}")
+    if outcome != "deployed":
+        action: Action = "hold" if outcome == "inconclusive" else "withdraw"
+        _end_trial(registry, serving, trial, before, "; ".join(why), action)
+    figures = {"champion": champion.told(), "candidate": candidate.told(), "pairs": pairs.told()}
+    return {
+        "outcome": outcome,
+        "why": why,
+        "warnings": judgement.warnings,
+        "trial": {"mode": limits.mode, "share": trial.share, "seconds": round(seconds, 3), **figures},
+    }
+
+
+def _outcome(judgement: Judgement, limits: Canary, well: str, trouble: str) -> tuple[str, list[str]]:
+    """Return what becomes of a candidate (``deployed``, ``withdrawn``, ``inconclusive``) and why."""
+    because = f" ({trouble})" if trouble else ""
+    if judgement.against:
+        return "withdrawn", [judgement.against[0] + because, *judgement.against[1:]]
+    if not judgement.inconclusive:
+        return "deployed", [well]
+    outcomes = {"hold": "inconclusive", "deploy": "deployed", "withdraw": "withdrawn"}
+    return outcomes[limits.inconclusive], [f"its trial is inconclusive: {judgement.inconclusive}{because}"]
+
+
+def _trouble(serving: list[services.Service], version: int) -> str:
+    """Return why a candidate refuses what the champion answers, if a service tells."""
+    for running in serving:
+        with contextlib.suppress(MlError):
+            for worker in running.get("/health")["workers"]:
+                if told := worker.get("trouble", {}).get(str(version)):
+                    return str(told)
+    return ""
+
+
+def _end_trial(
+    registry: Registry,
+    serving: list[services.Service],
+    trial: Candidate,
+    before: Channel,
+    why: str,
+    action: Action = "withdraw",
+) -> None:
+    with registry.lock(before.name):
+        now = registry.channel(before.name)
+        if now.candidate != trial:
+            return
+        registry.move(before.name, now.version, action, why, left=trial.version)
+        say(f"deploy: {'held back' if action == 'hold' else 'withdrew'} version {trial.version}")
+        for running in serving:
+            with contextlib.suppress(MlError):  # one that is away finds the pointer when it is back
+                services.wait_for_candidate(running, None, seconds=5)
+
+
+def rows_to_replay(
+    workspace: Workspace, project: Project, registry: Registry, before: Channel
+) -> list[dict[str, Any]]:
+    """Return the test rows without their targets, else the golden rows, which every model brings along.
+
+    Where champion and candidate know different columns, every other row has those of the champion only: that
+    is what clients send, before the switch and after it.
+    """
+    test = workspace.folder("data") / "test.parquet"
+    golden = read_json(workspace.folder("train") / "golden.json")["rows"]
+    rows = records(pd.read_parquet(test).drop(columns=project.target)) if test.exists() else golden
+    if before.version is None or not rows:
+        return rows
+    known = read_json(registry.folder(before.version) / "model" / "golden.json")["rows"][0]
+    if set(known) == set(rows[0]):
+        return rows
+    return [{**known, **_only(row, known)} if place % 2 else row for place, row in enumerate(rows)]
+
+
+def _only(row: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key in known}
