@@ -162,6 +162,7 @@ class Gates(Settings):
     min_gain_over_one_feature: float | None = None
     max_gap: float | None = None
     max_surprise: float | None = None
+    max_score: float | None = None
     max_divergence: float | None = Field(default=None, gt=0)
     max_seed_spread: float | None = Field(default=None, gt=0)
     champion_tolerance: float | None = Field(default=None, ge=0)

@@ -75,7 +75,7 @@ def test_resampled_clean_data_raises_no_alarm(
 @pytest.mark.parametrize(
     ("change", "gate", "told"),
     [
-        (lambda t: t.head(400), "rows: number", "400 rows are fewer than 500"),
+        (lambda t: t.head(400), "rows: number", "400 rows are fewer than 800"),
         (lambda t: t.head(600), "rows: change", "600 rows, version 1 had 891"),
         (lambda t: t.assign(Age=np.nan), "missing: Age", "891 values, the first in row 1, row 2, row 3"),
         (
