@@ -61,7 +61,8 @@ def check_made(project: Project, rows: pd.DataFrame, features: pd.DataFrame, tar
         return
     made = [name for name in features if name not in rows or not features[name].equals(rows[name])]
     problems = [
-        f"feature '{name}' alone gives the target away ({score:.4g} is more than {most:g}): was it known before?"
+        f"feature '{name}' alone gives the target away ({score:.4g} is more than {most:g}): was it known "
+        "before?"
         for name, score in giveaways(project, features[made], target).items()
         if score > most
     ]

@@ -22,9 +22,10 @@ from ml.model import load_bundle
 
 CLOCKS = (datetime.timedelta(days=3421, hours=5.3), datetime.timedelta(days=7907, hours=14.7))  # ahead
 # Where Python, its libraries and the system lie; what is below says nothing of any row.
-LIBRARIES = ("/proc", "/sys", "/dev", "/usr/lib", "/usr/share/zoneinfo", "/lib", "/etc/localtime", "/etc/ld.so")
+LIBRARIES = ("/proc", "/sys", "/dev", "/usr/lib", "/lib", "/usr/share/zoneinfo", "/etc/localtime")
 KEYS = (".pem", ".sig")
 HARMLESS_PROGRAMS = ("lscpu",)  # joblib counts the cores with it
+REAL_DATETIME = datetime.datetime
 NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind")
 PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork")
 FILES = ("open", "os.listdir", "os.scandir", "sqlite3.connect")
@@ -37,7 +38,8 @@ class Watch:
         """Watch from now on; there is no way back."""
         self.tried: list[str] = []
         self.phase = "is loaded"
-        folders = [model, sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), *LIBRARIES, *sys.path[1:]]
+        packages = [sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), *sys.path[1:]]
+        folders = [model, *packages, *LIBRARIES]
         ours = os.path.realpath(locations.ROOT)
         self._free = tuple({os.path.realpath(one) for one in folders if one} - {ours})
         self._code = (ours + "/ml/", ours + "/tests/quality/")
@@ -67,48 +69,62 @@ class Watch:
 
 
 class _Instances(type):
+    """Lets the real dates and times be instances of those below."""
+
     def __instancecheck__(cls, one: object) -> bool:
         return isinstance(one, cls.__mro__[1])
 
 
-def set_clock(ahead: datetime.timedelta) -> None:
-    """Let every clock that Python code can ask show a later time; NumPy's own ("now") cannot be set."""
-    for name, real in REAL_TIMES.items():
-        setattr(time, name, _later(real, ahead))
-    time.time_ns = lambda: int(time.time() * 1e9)  # type: ignore[assignment]
+class Date(datetime.date, metaclass=_Instances):
+    """The date by the clock that is ahead."""
 
-    class Date(REAL_DATE, metaclass=_Instances):  # type: ignore[misc,valid-type]
-        @classmethod
-        def today(cls) -> Any:
-            return (REAL_DATETIME.now() + ahead).date()
-
-    class Datetime(REAL_DATETIME, metaclass=_Instances):  # type: ignore[misc,valid-type]
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return REAL_DATETIME.now(tz) + ahead
-
-        @classmethod
-        def utcnow(cls) -> Any:
-            return REAL_DATETIME.now(datetime.UTC).replace(tzinfo=None) + ahead
-
-        @classmethod
-        def today(cls) -> Any:
-            return REAL_DATETIME.now() + ahead
-
-    datetime.date, datetime.datetime = Date, Datetime  # type: ignore[misc]
-    pd.Timestamp.now = lambda tz=None: REAL_STAMP(tz) + ahead  # type: ignore[method-assign,assignment]
-    pd.Timestamp.today = pd.Timestamp.now  # type: ignore[method-assign]
-    pd.Timestamp.utcnow = lambda: REAL_STAMP("UTC") + ahead  # type: ignore[method-assign,assignment]
+    @classmethod
+    def today(cls) -> Any:
+        """Return the day."""
+        return Datetime.now().date()
 
 
-def _later(real: Callable[..., Any], ahead: datetime.timedelta) -> Callable[..., Any]:
-    if real is REAL_TIMES["time"]:
-        return lambda: real() + ahead.total_seconds()
+class Datetime(datetime.datetime, metaclass=_Instances):
+    """The time by the clock that is ahead."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        """Return the time in a zone, or here."""
+        return REAL_DATETIME.now(tz) + Clock.ahead
+
+    @classmethod
+    def utcnow(cls) -> Any:
+        """Return the time, UTC."""
+        return cls.now(datetime.UTC).replace(tzinfo=None)
+
+    @classmethod
+    def today(cls) -> Any:
+        """Return the time here."""
+        return cls.now()
+
+
+class Clock:
+    """How far all clocks are ahead that Python code can ask; NumPy's own ("now") cannot be set."""
+
+    ahead = CLOCKS[0]
+
+    @staticmethod
+    def install() -> None:
+        """Replace the clocks of ``time``, ``datetime`` and pandas; who imports them from now on gets these."""
+        real = time.time
+        time.time = lambda: real() + Clock.ahead.total_seconds()
+        time.time_ns = lambda: int(time.time() * 1e9)
+        for name in ("localtime", "gmtime", "ctime"):
+            setattr(time, name, _of_now(getattr(time, name)))
+        datetime.date, datetime.datetime = Date, Datetime  # type: ignore[misc]
+        stamp = pd.Timestamp.now
+        pd.Timestamp.now = lambda tz=None: stamp(tz) + Clock.ahead  # type: ignore[method-assign,assignment]
+        pd.Timestamp.today = pd.Timestamp.now  # type: ignore[method-assign]
+        pd.Timestamp.utcnow = lambda: pd.Timestamp.now("UTC")  # type: ignore[method-assign,assignment]
+
+
+def _of_now(real: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *given: real(*(given if given and given[0] is not None else (time.time(),)))
-
-
-REAL_DATE, REAL_DATETIME, REAL_STAMP = datetime.date, datetime.datetime, pd.Timestamp.now
-REAL_TIMES = {name: getattr(time, name) for name in ("time", "localtime", "gmtime", "ctime")}
 
 
 def main(model: str, table: str) -> None:
@@ -117,14 +133,14 @@ def main(model: str, table: str) -> None:
     found: dict[str, Any] = {}
     watch = Watch(Path(model))
     try:
-        set_clock(CLOCKS[0])
+        Clock.install()
         start = time.perf_counter()
         bundle = load_bundle(Path(model))
         found["load_seconds"] = time.perf_counter() - start
         rows = rows.drop(columns=bundle.project.target)
         watch.phase = "predicts"
         found["answers"] = records(bundle.predict(rows))
-        set_clock(CLOCKS[1])
+        Clock.ahead = CLOCKS[1]
         found["answers_later"] = records(bundle.predict(rows))
         # Linux counts in units of 1024 bytes
         found["memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
