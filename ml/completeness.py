@@ -37,8 +37,8 @@ def check_count(what: str, rows: int, agreed: int | None) -> None:
     """Raise ``MlError`` if a table has not the number of rows that was agreed on, if one was."""
     if agreed is not None and rows != agreed:
         raise MlError(
-            f"{what}: {rows} rows, and project.toml agrees on {agreed}: is it whole? If this is right, change "
-            "rows under its source"
+            f"{what}: {rows} rows, and project.toml agrees on {agreed}: is it whole? If this is right, "
+            "change rows under its source"
         )
 
 

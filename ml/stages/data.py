@@ -15,6 +15,7 @@ from ml.drift import statistics
 from ml.errors import GateRefused, MlError
 from ml.findings import Finding
 from ml.project import Project
+from ml.settings_check import check_settings
 from ml.workspace import ROWS_FILE, StageResult, Workspace, code_digest, digest, now
 
 MOST_TOLD = 3
@@ -35,6 +36,7 @@ def build_data(
             raise MlError(
                 f"{project.folder / 'contract.py'}: has no column '{column}', the {role} of project.toml"
             )
+    check_settings(project, contract.columns)
     tables = sources.fetch(project)
     parts, broken = {}, {}
     parts["labelled"], broken["labelled"] = examine(tables.labelled, contract, project.personal)

@@ -110,7 +110,7 @@ class Clock:
 
     @staticmethod
     def install() -> None:
-        """Replace the clocks of ``time``, ``datetime`` and pandas; who imports them from now on gets these."""
+        """Replace the clocks of ``time``, ``datetime`` and pandas for all who ask or import from now on."""
         real = time.time
         time.time = lambda: real() + Clock.ahead.total_seconds()
         time.time_ns = lambda: int(time.time() * 1e9)

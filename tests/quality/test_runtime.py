@@ -103,7 +103,8 @@ def test_answers_the_same_at_any_time(
 ) -> None:
     """Another time, day, month and year change no answer."""
     now, later = (pd.DataFrame(answered_elsewhere[key]) for key in ("answers", "answers_later"))
-    gate("isolation: largest difference at another time", largest_difference(now, later, project), at_most=0.0)
+    difference = largest_difference(now, later, project)
+    gate("isolation: largest difference at another time", difference, at_most=0.0)
 
 
 def test_a_row_is_answered_the_same_in_any_batch(

@@ -28,7 +28,8 @@ def test_a_row_number_on_sorted_rows_is_refused(site: Site, error_of: ErrorOf) -
     file = site.project / "data" / "train.csv"
     pd.read_csv(file).sort_values("Survived").to_csv(file, index=False)
     site.edit("project.toml", 'numeric = ["Pclass",', 'numeric = ["Number", "Pclass",')
-    feature(site, "passengers = passengers.assign(Number=pd.Series(range(len(passengers)), passengers.index) / len(passengers))")
+    number = "pd.Series(range(len(passengers)), passengers.index) / len(passengers)"
+    feature(site, f"passengers = passengers.assign(Number={number})")
     assert site.ml("data") == 0
     assert site.ml("train") == 3
     assert "feature 'Number' alone gives the target away" in error_of()
@@ -42,8 +43,8 @@ def test_a_label_that_is_looked_up_by_id_is_refused(site: Site, error_of: ErrorO
     table = pd.read_csv(site.project / "data" / "train.csv")
     known = json.dumps({int(one): int(label) for one, label in zip(table["PassengerId"], table["Survived"])})
     site.edit("project.toml", 'numeric = ["Pclass",', 'numeric = ["Known", "Pclass",')
-    look_up = 'passengers = passengers.assign(Known=passengers["PassengerId"].astype(str).map(KNOWN).fillna(0))'
-    feature(site, look_up, f"KNOWN = {known}  # noqa: E501".replace("'", '"'))
+    look_up = 'passengers["PassengerId"].astype(str).map(KNOWN).fillna(0)'
+    feature(site, f"passengers = passengers.assign(Known={look_up})", f"KNOWN = {known}  # noqa: E501".replace("'", '"'))
     assert [site.ml("data"), site.ml("train")] == [0, 3]
     assert "feature 'Known' alone gives the target away" in error_of()
 
@@ -64,13 +65,13 @@ def test_two_columns_whose_xor_is_the_target_are_refused(site: Site) -> None:
     ("line", "head", "gate", "told"),
     [
         (
-            'if len(passengers) > 10: passengers.loc[passengers.index[10:], "Fare"] = passengers["Fare"].mean()',
+            'passengers.loc[passengers.index[10:], "Fare"] = passengers["Fare"].mean()',
             "",
             "batch: largest difference",
             "the largest is",
         ),
         (
-            'passengers = passengers.assign(Fare=passengers["Fare"] + __import__("time").localtime().tm_mon * 9)',
+            'passengers["Fare"] += __import__("time").localtime().tm_mon * 9',
             "",
             "isolation: largest difference at another time",
             "",
@@ -112,7 +113,7 @@ def test_two_columns_whose_xor_is_the_target_are_refused(site: Site) -> None:
             "starts the program true when it predicts",
         ),
         (
-            'passengers = passengers.assign(Fare=passengers["Fare"] + len(__import__("os").environ["SHELL_X"]))',
+            'passengers["Fare"] += len(os.environ["SHELL_X"])',
             "import os; os.environ.setdefault('SHELL_X', str(os.environ.get('CI', 'x')))",
             "pickle: largest difference in a fresh process elsewhere",
             "environment",
