@@ -63,11 +63,15 @@ class Split(Settings):
 
 
 class Features(Settings):
-    """The columns the estimator sees, and the functions of ``features.py`` that make some of them."""
+    """The columns the estimator sees, and the functions of ``features.py`` that make some of them.
+
+    A category with more than ``max_categories`` values is not written as one column a value.
+    """
 
     functions: list[str] = []
     numeric: list[str] = []
     categorical: list[str] = []
+    max_categories: int = Field(default=50, ge=2)
 
     @property
     def columns(self) -> list[str]:

@@ -54,6 +54,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
 
         from ml.baselines import check_made
         from ml.candidates import read_grid
+        from ml.categories import count_many_valued
         from ml.metrics import positive_class, scorer
         from ml.model import feature_table, golden_predictions
         from ml.search import check_features, fit, search
@@ -67,6 +68,13 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         features = feature_table(project, rows)
         check_features(project, features)
         check_made(project, rows, features, target)
+        many_valued = count_many_valued(project, features)
+        if many_valued:
+            told = ", ".join(f"'{name}' ({count})" for name, count in many_valued.items())
+            say(
+                f"train: more than {project.features.max_categories} values (max_categories): {told}: "
+                "not one-hot; CatBoost takes them as categories, others the mean of the target for each"
+            )
         positive = positive_class(project, target)
         if positive not in (None, 1) and project.positive is None:
             say(
