@@ -1,6 +1,7 @@
 """Settings that mean nothing: a column that is not there, a threshold that its measure cannot reach."""
 
 import difflib
+import re
 from collections.abc import Collection, Iterator
 
 from ml.errors import MlError
@@ -33,7 +34,10 @@ def check_settings(project: Project, contract: Collection[str]) -> None:
 
 
 def _columns(project: Project, known: Collection[str]) -> Iterator[str]:
-    made = {*known, *(project.features.columns if project.features.functions else ())}
+    file = project.folder / "features.py"
+    # What functions make is told by their code alone; a name that does not stand there is not made.
+    code = set(re.findall(r"\w+", file.read_text(encoding="utf-8"))) if file.exists() else set()
+    made = {*known, *(code if project.features.functions else ())}
     data, slices, fairness = project.data_gates, project.gates.slices, project.gates.fairness
     named: list[tuple[str, Collection[str], Collection[str]]] = [
         ("personal", project.personal, known),
@@ -51,8 +55,8 @@ def _columns(project: Project, known: Collection[str]) -> Iterator[str]:
     for setting, names, there in named:
         for name in names:
             if name not in there:
-                near = difflib.get_close_matches(name, there, 1)
-                meant = f": did you mean '{near[0]}'?" if near else ""
+                near = difflib.get_close_matches(name, [*known, *project.features.columns], 1)
+                meant = f": did you mean '{near[0]}'?" if near and near[0] != name else ""
                 made_too = ", and no function of features.py makes it" if there is made else ""
                 yield f"{setting}: no column '{name}' in contract.py{made_too}{meant}"
 
