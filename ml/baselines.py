@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import TargetEncoder
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from ml.errors import GateRefused
 from ml.project import Project
 
 MOST_LEAVES = 16
@@ -42,11 +43,31 @@ def giveaways(project: Project, rows: pd.DataFrame, target: pd.Series) -> dict[s
         scoring = "r2"
     else:
         scoring = "roc_auc" if target.nunique() == 2 else "roc_auc_ovr"
+    kind = KFold if project.task == "regression" else StratifiedKFold
+    folds = kind(3, shuffle=True, random_state=project.seed)  # the rows may be sorted
     found = {}
     for name in rows:
         column = rows[[name]]
         if not types.is_numeric_dtype(rows[name]):
             column = column.astype(object).where(column.notna(), "")
-        scores = cross_val_score(one_column(project, column[name]), column, target, cv=3, scoring=scoring)
+        scores = cross_val_score(one_column(project, column[name]), column, target, cv=folds, scoring=scoring)
         found[str(name)] = float(np.mean(scores))
     return found
+
+
+def check_made(project: Project, rows: pd.DataFrame, features: pd.DataFrame, target: pd.Series) -> None:
+    """Judge the features that functions make as the data stage judges raw columns; else ``GateRefused``."""
+    if (most := project.data_gates.max_feature_score) is None:
+        return
+    made = [name for name in features if name not in rows or not features[name].equals(rows[name])]
+    problems = [
+        f"feature '{name}' alone gives the target away ({score:.4g} is more than {most:g}): was it known "
+        "before?"
+        for name, score in giveaways(project, features[made], target).items()
+        if score > most
+    ]
+    if problems:
+        raise GateRefused(
+            f"{'; '.join(problems)} (if this is right, change data_gates.max_feature_score in "
+            f"{project.folder / 'project.toml'})"
+        )

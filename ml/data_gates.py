@@ -12,32 +12,34 @@ from pandas.api import types
 from ml.contracts import MOST_EXAMPLES, Violation, examples
 from ml.drift import measure
 from ml.errors import MlError
-from ml.project import Project
+from ml.findings import Finding, too_many
+from ml.plausibility import judge_table
+from ml.project import CatboostSource, Project
 from ml.registry import Registry
 from ml.sources.tables import read_table
 from ml.workspace import ROWS_FILE, digest, read_json
 
+# What needs a champion's data, and what a table can be judged by alone
+AGAINST = (
+    "max_row_change",
+    "max_changed_rows",
+    "max_unseen",
+    "max_label_shift",
+    "max_psi",
+    "max_ks",
+    "max_cramers_v",
+)
+ALONE = (
+    "min_rows",
+    "max_missing",
+    "max_feature_score",
+    "max_stretch",
+    "max_one_value",
+    "usual",
+    "timeliness",
+)
+NO_CHAMPION = "no champion to compare with"
 SIGNIFICANCE = 0.001  # shared by all drift measures of a table (Bonferroni), so clean data rarely alarms
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one gate measured, and the violation if that is too much or too little."""
-
-    gate: str
-    value: float
-    threshold: float
-    violation: Violation | None = None
-
-    def record(self) -> dict[str, Any]:
-        """Return the finding in the form of the gates of a verdict."""
-        return {
-            "gate": self.gate,
-            "outcome": "refused" if self.violation else "passed",
-            "value": self.value,
-            "threshold": self.threshold,
-            "message": str(self.violation or ""),
-        }
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ def judge_data(
     test: pd.DataFrame,
     reference: Reference | None,
 ) -> list[Finding]:
-    """Return what every gate that ``project.toml`` declares finds; without a reference some are not run."""
+    """Return what every gate that ``project.toml`` declares finds; without a reference some are not run.
+
+    The rows stand in the order of their source.
+    """
     found = [
         *_rows(project, labelled),
         *_missing(project, labelled),
@@ -92,6 +97,7 @@ def judge_data(
         *_giveaways(project, train),
         *_keys(project, labelled),
         *_timeliness(project, labelled),
+        *judge_table(project, labelled),
     ]
     if reference:
         found += [
@@ -101,14 +107,31 @@ def judge_data(
             *_label_shift(project, labelled, reference),
             *_drift(project, labelled, reference),
         ]
+    else:
+        found += [Finding(name, None, None, not_run=NO_CHAMPION) for name in _declared(project, AGAINST)]
     return found
 
 
-def _too_many(
-    gate: str, value: float, threshold: float, column: str, told: str, rows: int, shown: Any = ()
-) -> Finding:
-    broken = Violation(column, f"{told} ({value:.4g} is more than {threshold:g})", rows, tuple(shown))
-    return Finding(gate, value, threshold, broken if value > threshold else None)
+def left_open(project: Project, found: list[Finding]) -> str:
+    """Return in one line which gates had nothing to compare with, and what would let a first build judge."""
+    names = [one.gate for one in found if one.not_run == NO_CHAMPION]
+    if not names:
+        return ""
+    missing = [name for name in ALONE if name not in _declared(project, ALONE)]
+    if not _rows_agreed(project):
+        missing.append("rows (of the source)")
+    more = f"; a first build is judged better with {', '.join(missing)}" if missing else ""
+    were = "were" if len(names) > 1 else "was"
+    return f"nothing to compare with yet: {', '.join(names)} {were} not run{more}"
+
+
+def _declared(project: Project, names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if getattr(project.data_gates, name) not in (None, [], {})]
+
+
+def _rows_agreed(project: Project) -> bool:
+    source = project.source
+    return bool((source.snapshot if isinstance(source, CatboostSource) else source).rows)
 
 
 def _rows(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
@@ -124,14 +147,14 @@ def _missing(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
             missing = labelled[name].isna().to_numpy()
             told = f"column '{name}': the share of missing values is too large"
             shown = examples(labelled, missing)
-            yield _too_many(f"missing: {name}", missing.mean(), most, name, told, int(missing.sum()), shown)
+            yield too_many(f"missing: {name}", missing.mean(), most, name, told, int(missing.sum()), shown)
 
 
 def _duplicates(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
     if (most := project.data_gates.max_duplicates) is not None:
         twice = fingerprints(labelled, project)["content"].duplicated().to_numpy()
         told = f"rows are equal to an earlier one but for '{project.id}'"
-        yield _too_many(
+        yield too_many(
             "duplicates", twice.mean(), most, "", told, int(twice.sum()), examples(labelled, twice)
         )
 
@@ -145,7 +168,7 @@ def _shared(project: Project, train: pd.DataFrame, test: pd.DataFrame) -> Iterat
             f"{project.id} {test[project.id].iloc[row]}" for row in np.flatnonzero(shared)[:MOST_EXAMPLES]
         ]
         shown = ["***"] * len(shown) if project.id in project.personal else shown
-        yield _too_many("train and test overlap", shared.mean(), most, "", told, int(shared.sum()), shown)
+        yield too_many("train and test overlap", shared.mean(), most, "", told, int(shared.sum()), shown)
 
 
 def _giveaways(project: Project, train: pd.DataFrame) -> Iterator[Finding]:
@@ -155,7 +178,7 @@ def _giveaways(project: Project, train: pd.DataFrame) -> Iterator[Finding]:
         rows = train.drop(columns=[project.id, project.target])
         for name, score in giveaways(project, rows, train[project.target]).items():
             told = f"column '{name}' alone gives the target away: was it known before?"
-            yield _too_many(f"gives the target away: {name}", score, most, name, told, len(train))
+            yield too_many(f"gives the target away: {name}", score, most, name, told, len(train))
 
 
 def _keys(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
@@ -168,7 +191,7 @@ def _keys(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
         alone = (values.notna() & ~values.astype(str).isin(other[join.key].astype(str))).to_numpy()
         told = f"column '{join.column}' has values that {join.file} does not know"
         shown = examples(labelled, alone, join.column, project.personal)
-        yield _too_many(
+        yield too_many(
             f"join key: {join.column}", alone.mean(), 0.0, join.column, told, int(alone.sum()), shown
         )
 
@@ -179,6 +202,16 @@ def _timeliness(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
     if rule.column not in labelled:
         raise MlError(f"project.toml: data_gates.timeliness: no column '{rule.column}' in the data")
     dates = pd.to_datetime(labelled[rule.column], format="ISO8601", utc=True, errors="coerce")
+    if rule.first is not None:
+        begins = dates.min().date().isoformat() if dates.notna().any() else "no date"
+        told = (
+            f"column '{rule.column}' begins with {begins}, not {rule.first}: is the start missing, or are "
+            "dates shifted?"
+        )
+        wrong = Violation(rule.column, told, len(labelled)) if begins != rule.first else None
+        yield Finding("timeliness: first date", float(wrong is not None), 0.0, wrong)
+    if rule.max_age_days is None:
+        return
     days = (datetime.now(UTC) - dates).dt.total_seconds() / 86400
     age = float(days.min()) if dates.notna().any() else float("inf")
     told = f"column '{rule.column}': the newest row is {age:.1f} days old: did the source deliver?"
@@ -187,7 +220,7 @@ def _timeliness(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
     ahead = (days < -1).to_numpy()  # a day for time zones
     told = f"column '{rule.column}' lies in the future: is a clock wrong, here or at the source?"
     shown = examples(labelled, ahead, rule.column, project.personal)
-    yield _too_many(
+    yield too_many(
         "timeliness: rows of the future", ahead.mean(), 0.0, rule.column, told, int(ahead.sum()), shown
     )
 
@@ -196,7 +229,7 @@ def _row_change(project: Project, labelled: pd.DataFrame, reference: Reference) 
     if (most := project.data_gates.max_row_change) is not None:
         before = reference.manifest["rows_in"]["labelled"]
         told = f"{len(labelled)} rows, version {reference.version} had {before}: is the source complete?"
-        yield _too_many("rows: change", abs(len(labelled) / before - 1), most, "", told, len(labelled))
+        yield too_many("rows: change", abs(len(labelled) / before - 1), most, "", told, len(labelled))
 
 
 def _changed_rows(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:
@@ -212,7 +245,7 @@ def _changed_rows(project: Project, labelled: pd.DataFrame, reference: Reference
         changed[known] = before.loc[ours["id"][known]].to_numpy() != ours["content"][known].to_numpy()
         told = f"rows are not what they were in the data of version {reference.version}"
         value = changed.sum() / known.sum()
-        yield _too_many(
+        yield too_many(
             "known rows changed", value, most, "", told, int(changed.sum()), examples(labelled, changed)
         )
 
@@ -226,7 +259,7 @@ def _unseen(project: Project, labelled: pd.DataFrame, reference: Reference) -> I
             unseen = (labelled[name].notna() & ~labelled[name].astype(str).isin(list(known))).to_numpy()
             told = f"column '{name}' has values never seen before"
             shown = examples(labelled, unseen, str(name), project.personal)
-            yield _too_many(f"unseen: {name}", unseen.mean(), most, str(name), told, int(unseen.sum()), shown)
+            yield too_many(f"unseen: {name}", unseen.mean(), most, str(name), told, int(unseen.sum()), shown)
 
 
 def _label_shift(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:
@@ -235,7 +268,7 @@ def _label_shift(project: Project, labelled: pd.DataFrame, reference: Reference)
         now = labelled[project.target].astype(str).value_counts(normalize=True)
         shift = max(abs(now.get(label, 0.0) - known.get(label, 0.0)) for label in set(known) | set(now.index))
         told = f"the balance of '{project.target}' is not that of version {reference.version}"
-        yield _too_many("label balance shift", shift, most, project.target, told, len(labelled))
+        yield too_many("label balance shift", shift, most, project.target, told, len(labelled))
 
 
 def _drift(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """The model: one scikit-learn pipeline that takes raw rows, and the signed folder it travels in."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from ml import signing
+from ml.categories import with_many_valued
 from ml.contracts import load_contract, records, request_contract, typed_table
 from ml.errors import MlError
 from ml.personal import made_up
@@ -57,11 +59,14 @@ class Bundle:
         return largest_difference(now, then, self.project)
 
 
-def build_pipeline(project: Project, estimator: BaseEstimator) -> Pipeline:
+def build_pipeline(
+    project: Project, estimator: BaseEstimator, many_valued: Sequence[str] = ()
+) -> Pipeline:
     """Return the unfitted pipeline: feature functions, filled gaps, scaling, one-hot columns, the estimator.
 
     Gaps are filled with the mean (numbers) or most frequent value (categories) of the rows it is fitted on
-    (R2).
+    (R2). Categories that are ``many_valued`` are told to the estimator in another way than one-hot: see
+    ``ml.categories``.
     """
     steps: list[tuple[str, Any]] = [
         (name, FunctionTransformer(function)) for name, function in feature_functions(project)
@@ -70,12 +75,15 @@ def build_pipeline(project: Project, estimator: BaseEstimator) -> Pipeline:
     categories = make_pipeline(
         SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     )
+    few_valued = [name for name in project.features.categorical if name not in many_valued]
     columns = ColumnTransformer(
         [
             ("numeric", numbers, project.features.numeric),
-            ("categorical", categories, project.features.categorical),
+            ("categorical", categories, few_valued),
         ]
     )
+    if many_valued:
+        columns, estimator = with_many_valued(project, columns, estimator, many_valued)
     return Pipeline([*steps, ("columns", columns), ("estimator", estimator)])
 
 

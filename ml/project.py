@@ -63,11 +63,15 @@ class Split(Settings):
 
 
 class Features(Settings):
-    """The columns the estimator sees, and the functions of ``features.py`` that make some of them."""
+    """The columns the estimator sees, and the functions of ``features.py`` that make some of them.
+
+    A category with more than ``max_categories`` values is not written as one column a value.
+    """
 
     functions: list[str] = []
     numeric: list[str] = []
     categorical: list[str] = []
+    max_categories: int = Field(default=50, ge=2)
 
     @property
     def columns(self) -> list[str]:
@@ -100,10 +104,61 @@ class Key(Settings):
 
 
 class Timeliness(Settings):
-    """A column of ISO 8601 dates, and how old the newest of them may be."""
+    """A column of ISO 8601 dates: the day it begins with, and how old the newest of them may be."""
 
     column: str
-    max_age_days: float = Field(gt=0)
+    max_age_days: float | None = Field(default=None, gt=0)
+    first: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Timeliness":
+        if self.max_age_days is None and self.first is None:
+            raise ValueError("name max_age_days, first or both")
+        return self
+
+
+class Rows(Settings):
+    """The rows in which a column has a value, or a text that matches a regular expression."""
+
+    column: str
+    value: int | float | str | bool | None = None
+    matches: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Rows":
+        if (self.value is None) == (self.matches is None):
+            raise ValueError("name either a value or a regular expression in matches")
+        try:
+            re.compile(self.matches or "")
+        except re.error as error:
+            raise ValueError(f"matches is no regular expression: {error}") from error
+        return self
+
+
+class Usual(Settings):
+    """What rows of a kind usually have in a column: a median, or certain values in most of them."""
+
+    name: str
+    rows: Rows
+    column: str
+    between: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    values: list[int | float | str] = []
+    min_share: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Usual":
+        if (self.between is None) == (not self.values):
+            raise ValueError("name either between (of the median) or values")
+        return self
+
+
+class Lag(Settings):
+    """A column that goes with another one of so many rows before, when the rows are in order."""
+
+    column: str
+    of: str
+    order: str
+    rows: int = 1
 
 
 class DataGates(Settings):
@@ -122,6 +177,11 @@ class DataGates(Settings):
     max_feature_score: float | None = Field(default=None, gt=0, le=1)
     keys: list[Key] = []
     timeliness: Timeliness | None = None
+    max_garbled: Share | None = 0.0
+    max_stretch: Share | None = None
+    max_one_value: dict[str, Share] = {}
+    usual: list[Usual] = []
+    lags: list[Lag] = []
     max_unseen: Share | None = None
     max_label_shift: Share | None = None
     max_psi: float | None = Field(default=None, gt=0)
@@ -162,6 +222,7 @@ class Gates(Settings):
     min_gain_over_one_feature: float | None = None
     max_gap: float | None = None
     max_surprise: float | None = None
+    max_score: float | None = None
     max_divergence: float | None = Field(default=None, gt=0)
     max_seed_spread: float | None = Field(default=None, gt=0)
     champion_tolerance: float | None = Field(default=None, ge=0)

@@ -18,6 +18,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ml import plots
+from ml.loosened import loosened_line
 from ml.metrics import RecordedPredictions
 from ml.model import Bundle, load_bundle
 from ml.project import Project
@@ -103,10 +104,12 @@ def _judgement(
         for gate in gates
         if gate["outcome"] == "refused"
     )
+    loosened = loosened_line(verdict.get("loosened", []))
     parts = [
         f'<h1>{html.escape(project.title)}</h1><p class="verdict">The model is <span class="{style}">{word}'
         f"</span>. Gates: {told}.</p>",
         f"<ul>{refused}</ul>" if refused else "",
+        f"<p><b>{html.escape(loosened)}</b></p>" if loosened else "",
         _champion(verdict["champion"], figures),
         f"<h2>Gates</h2>{_gates(gates)}",
         f"<h2>Data</h2>{_gates(data['gates'])}" if data["gates"] else "",

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from ml.console import results, say
 from ml.errors import MlError
+from ml.loosened import loosened_line
 from ml.project import Project
 from ml.workspace import StageResult, Workspace
 
@@ -64,7 +65,8 @@ def outcome_line(stage: str, project: Project, result: StageResult) -> str:
         floors = [gate for gate in record["gates"] if gate["gate"].startswith("floor: ")]
         figures = ", ".join(f"{gate['gate'].removeprefix('floor: ')} {gate['value']:.4f}" for gate in floors)
         passed = sum(gate["outcome"] == "passed" for gate in record["gates"])
-        return f"quality: blessed, {passed} gates passed, {figures}"
+        told = loosened_line(record.get("loosened", []))
+        return f"quality: blessed, {passed} gates passed, {figures}" + (told and f"; {told}")
     if stage == "deploy":
         return (
             f"deploy: {project.name} version {record['version']} in {record['channel']}, {record['outcome']}"

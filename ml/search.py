@@ -18,10 +18,11 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from ml.candidates import Candidate, make_estimator
+from ml.categories import count_many_valued
 from ml.console import progress
 from ml.errors import MlError
 from ml.metrics import positive_class, scorer
-from ml.model import build_pipeline
+from ml.model import build_pipeline, feature_table
 from ml.project import Project
 
 MOST_RENAMED = 20  # different values: more of them do not fall into the same order by design
@@ -76,8 +77,9 @@ def search(
     file: Path,
 ) -> dict[int, dict[str, Any]]:
     """Cross-validate every candidate over all cores; return the trials by candidate number, in grid order."""
+    many_valued = list(count_many_valued(project, feature_table(project, rows)))
     tasks = (
-        delayed(_trial)(number, candidate, project, rows, target, metrics)
+        delayed(_trial)(number, candidate, project, rows, target, metrics, many_valued)
         for number, candidate in enumerate(candidates)
     )
     trials: dict[int, dict[str, Any]] = {}
@@ -116,7 +118,9 @@ def fit(
 
     An estimator that does not converge raises ``MlError``. The seed is the project's unless one is given.
     """
-    pipeline = build_pipeline(project, make_estimator(candidate, project.seed if seed is None else seed))
+    many_valued = list(count_many_valued(project, feature_table(project, rows)))
+    estimator = make_estimator(candidate, project.seed if seed is None else seed)
+    pipeline = build_pipeline(project, estimator, many_valued)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
@@ -135,11 +139,12 @@ def _trial(
     rows: pd.DataFrame,
     target: pd.Series,
     metrics: list[str],
+    many_valued: list[str],
 ) -> tuple[int, dict[str, Any]]:
     start = time.monotonic()
     kind = StratifiedKFold if project.task == "classification" else KFold
     folds = kind(project.training.folds, shuffle=True, random_state=project.seed)
-    pipeline = build_pipeline(project, make_estimator(candidate, project.seed))
+    pipeline = build_pipeline(project, make_estimator(candidate, project.seed), many_valued)
     positive = positive_class(project, target)
     scoring = {metric: scorer(metric, positive) for metric in metrics}
     try:

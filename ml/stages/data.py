@@ -10,10 +10,12 @@ import pandas as pd
 from ml import sources
 from ml.console import say
 from ml.contracts import Violation, examine, load_contract
-from ml.data_gates import Finding, Reference, champion_data, fingerprints, judge_data
+from ml.data_gates import Reference, champion_data, fingerprints, judge_data, left_open
 from ml.drift import statistics
 from ml.errors import GateRefused, MlError
+from ml.findings import Finding
 from ml.project import Project
+from ml.settings_check import check_settings
 from ml.workspace import ROWS_FILE, StageResult, Workspace, code_digest, digest, now
 
 MOST_TOLD = 3
@@ -34,6 +36,7 @@ def build_data(
             raise MlError(
                 f"{project.folder / 'contract.py'}: has no column '{column}', the {role} of project.toml"
             )
+    check_settings(project, contract.columns)
     tables = sources.fetch(project)
     parts, broken = {}, {}
     parts["labelled"], broken["labelled"] = examine(tables.labelled, contract, project.personal)
@@ -75,8 +78,10 @@ def build_data(
         pd.concat(marked[:2]).to_parquet(folder / ROWS_FILE, index=False)
         say(
             f"data: {len(labelled)} labelled rows -> {len(train)} train, {len(test)} test; contract and "
-            f"{len(findings)} gates hold" + ("" if reference else "; no champion to compare with")
+            f"{sum(not finding.not_run for finding in findings)} gates hold"
         )
+        if open_questions := left_open(project, findings):
+            say(f"data: {open_questions}")
         return {
             "source": tables.origin,
             "contract": "holds",

@@ -14,10 +14,11 @@ from typing import Any
 from ml import locations, signing
 from ml.console import say
 from ml.errors import GateRefused, MlError
+from ml.loosened import loosened_expectations, loosened_line, loosened_settings
 from ml.personal import redacted
 from ml.project import EXPECTATIONS_FILE, Project
 from ml.registry import Registry
-from ml.workspace import StageResult, Workspace, code_digest, digest, digests
+from ml.workspace import StageResult, Workspace, code_digest, digest, digests, read_json
 
 TESTS = locations.ROOT / "tests" / "quality"
 LOG = "quality.log"  # beside the folder of the stage, which is swapped in only when it is whole
@@ -39,12 +40,15 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
         )
     expectations = project.folder / EXPECTATIONS_FILE
     champion = _champion(project, workspace, channel, model["outputs"]["model.pkl"])
+    passed = Registry(project.name).folder(champion) if champion is not None else None
+    looser = loosened_settings(project, passed) if passed else []
     inputs = {
         "test.parquet": data["outputs"]["test.parquet"],
         "expectations.py": digest(expectations) if expectations.exists() else None,
         "model": digest(workspace.record_file("train")),
         "champion": champion,
         "channel": channel,
+        "loosened": looser,
         "settings": project.model_dump(mode="json", include={"gates", "training", "target", "seed"}),
         "tests": {name: sha for name, sha in digests(TESTS).items() if name.endswith(".py")},
         "code": code_digest(),
@@ -55,12 +59,18 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
         junit = folder / "junit.xml"
         _run_tests(project, workspace, champion, junit, folder / "figures.json")
         gates = read_gates(junit)
+        told = [*looser]
+        if passed:
+            told += loosened_expectations(read_json(passed / "quality" / "verdict.json")["gates"], gates)
         verdict = {
             "blessed": bool(gates) and not any(gate["outcome"] == "refused" for gate in gates),
             "model_sha256": model["outputs"]["model.pkl"],
             "champion": champion,
+            "loosened": told,
             "gates": gates,
         }
+        if told:
+            say(f"quality:  warning  {loosened_line(told)}")
         for gate in gates:
             if gate["outcome"] != "not run":
                 say(f"quality: {gate['outcome']:>8}  {gate['gate']}  {gate['message']}")
@@ -79,7 +89,8 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
         report = workspace.folder("quality") / "report.html"
         # On Jenkins the path inside the checkout is also the name of the archived file.
         shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
-        raise GateRefused(f"the model is not blessed: {reasons} (report: {shown})")
+        told = loosened_line(result.record.get("loosened", []))
+        raise GateRefused(f"the model is not blessed: {reasons} (report: {shown})" + (told and f"; {told}"))
     return result
 
 

@@ -26,7 +26,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
     """Write ``model.pkl``, its golden predictions, the project's files and every trial; sign the manifest.
 
     Raises ``MlError`` for a grid that cannot be read, a feature that is constant or a duplicate, and a
-    candidate that cannot be fitted.
+    candidate that cannot be fitted; ``GateRefused`` for a made feature that gives the target away.
     """
     metrics = sorted({project.training.metric, *project.gates.floors})
     data = workspace.record("data")
@@ -52,7 +52,9 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         # Imported only when there is work: an unchanged stage answers at once.
         import pandas as pd
 
+        from ml.baselines import check_made
         from ml.candidates import read_grid
+        from ml.categories import count_many_valued
         from ml.metrics import positive_class, scorer
         from ml.model import feature_table, golden_predictions
         from ml.personal import nothing_told
@@ -65,7 +67,16 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         rows = pd.read_parquet(workspace.folder("data") / "train.parquet")
         target = rows.pop(project.target)
         with nothing_told(rows, project):
-            check_features(project, feature_table(project, rows))
+            features = feature_table(project, rows)
+            check_features(project, features)
+            check_made(project, rows, features, target)
+            many_valued = count_many_valued(project, features)
+            if many_valued:
+                told = ", ".join(f"'{name}' ({count})" for name, count in many_valued.items())
+                say(
+                    f"train: more than {project.features.max_categories} values (max_categories): {told}: "
+                    "not one-hot; CatBoost takes them as categories, others the mean of the target for each"
+                )
             positive = positive_class(project, target)
             if positive not in (None, 1) and project.positive is None:
                 say(

@@ -1,8 +1,10 @@
 """What every test of a model is given: the candidate, the data, the champion, and ``gate`` to judge with."""
 
 import os
+import site
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,16 @@ from ml.workspace import ROWS_FILE, Workspace, write_json
 Gate = Callable[..., None]
 Declared = Callable[[Any, str], Any]
 
-ELSEWHERE = {"TZ": "Pacific/Kiritimati", "LC_ALL": "C", "LANG": "C", "PYTHONHASHSEED": "1"}
+ELSEWHERE = {
+    "TZ": "Pacific/Kiritimati",
+    "LC_ALL": "C",
+    "LANG": "C",
+    "PYTHONHASHSEED": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "USER": "nobody",
+    "CI": "elsewhere",
+}
+KEPT = ("ML_", "PYTHON", "LD_", "PATH", "VIRTUAL_ENV")  # without which neither Python nor the model is found
 FEWEST_ROWS = 30  # to compare two models on
 NONE = pytest.param(None, id="none", marks=pytest.mark.skip(reason="project.toml declares none"))
 
@@ -118,24 +129,31 @@ def candidate(workspace: Workspace) -> Bundle:
 
 @pytest.fixture(scope="session", autouse=True)
 def fresh_process(workspace: Workspace) -> Iterator[subprocess.Popen[str]]:
-    """A process in another time zone and locale that loads the model and answers, while other tests run."""
+    """A process that loads the model elsewhere and answers, while other tests run.
+
+    Elsewhere: an empty folder, another home, time zone and locale, none of the variables of this environment
+    but those of Python and of ``ml``, a clock years ahead, no files but the model's, no network.
+    """
     command = [
         sys.executable,
-        "-m",
-        "tests.quality.fresh_process",
+        str(Path(__file__).with_name("fresh_process.py")),
         str(workspace.folder("train")),
         str(workspace.folder("data") / "test.parquet"),
     ]
-    with subprocess.Popen(
-        command,
-        cwd=locations.ROOT,
-        env=os.environ | ELSEWHERE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.kill()
+    kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
+    path = os.pathsep.join([str(locations.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settled = {"ML_HOME": str(locations.home()), "PYTHONPATH": path, "PYTHONUSERBASE": site.getuserbase()}
+    with tempfile.TemporaryDirectory(prefix="elsewhere-") as folder:
+        with subprocess.Popen(
+            command,
+            cwd=folder,
+            env=kept | settled | ELSEWHERE | {"HOME": folder, "TMPDIR": folder},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            yield process
+            process.kill()
 
 
 @pytest.fixture(scope="session")

@@ -120,6 +120,24 @@ def test_gap_between_training_and_test(
     )
 
 
+def test_not_too_good_to_be_true(
+    gate: Callable[..., None],
+    declared: Callable[..., float],
+    project: Project,
+    candidate: Bundle,
+    test_score: float,
+) -> None:
+    """A model that is better than anyone can be was told the target: by one column, several, or the rows."""
+    most = declared(project.gates.max_score, "max_score")
+    promised = candidate.manifest["cross_validation"][project.training.metric]["mean"]
+    gate(
+        f"too good to be true: {project.training.metric}",
+        max(test_score, promised),
+        at_most=most,
+        note=f"(test {test_score:.4f}, cross-validated {promised:.4f})",
+    )
+
+
 def test_no_better_than_cross_validation_promised(
     gate: Callable[..., None],
     declared: Callable[..., float],

@@ -39,6 +39,8 @@ class Outcome:
 def try_fault(base: Sandbox, fault: Fault, folder: Path) -> Outcome:
     """Break a copy and run the stages; right is only the stage that must stop it, with its reason."""
     sandbox = base.copy(folder, fault.project)
+    if fault.first:
+        shutil.rmtree(folder / "home" / "registry")
     held = fault.breaks(sandbox)
     stopped, said = sandbox.ends(fault.start)
     executed = (folder / "pwned").exists()  # what no pickle may leave behind

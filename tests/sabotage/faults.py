@@ -34,6 +34,22 @@ class Fault:
     breaks: Break
     project: str = "titanic"
     start: str = "data"
+    first: bool = False  # nothing was ever deployed: there is no champion to compare with
+
+
+def both(
+    name: str,
+    stage: str,
+    told: str,
+    breaks: Break,
+    project: str = "titanic",
+    beside: tuple[str, str] | None = None,
+) -> list["Fault"]:
+    """Return a fault in a first build and beside a champion, where ``beside`` may be noticed earlier."""
+    return [
+        Fault("first build", f"first build: {name}", stage, told, breaks, project, first=True),
+        Fault("beside a champion", name, *(beside or (stage, told)), breaks, project),
+    ]
 
 
 def rows(change: Callable[[pd.DataFrame], Any]) -> Break:
@@ -105,14 +121,63 @@ def swap_day_and_month(days: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def later(days: pd.DataFrame, by: int) -> pd.DataFrame:
+    """Move all dates by a number of days."""
+    return days.assign(Day=(pd.to_datetime(days["Day"]) + pd.Timedelta(days=by)).dt.strftime("%Y-%m-%d"))
+
+
+def ages_swapped(table: pd.DataFrame) -> pd.DataFrame:
+    """Deal the ages of the women out to the men, and those of the men to the women."""
+    ages, men = table["Age"].to_numpy().copy(), (table["Sex"] == "male").to_numpy()
+    random = np.random.default_rng(1)
+    ages[men], ages[~men] = random.choice(ages[~men], men.sum()), random.choice(ages[men], (~men).sum())
+    return table.assign(Age=ages)
+
+
+def stuck(column: str, value: Any) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return what leaves one value in the last quarter of a column."""
+    return lambda t: t.assign(**{column: t[column].mask(np.arange(len(t)) >= len(t) * 3 // 4, value)})
+
+
+def split_in_two(table: pd.DataFrame) -> pd.DataFrame:
+    """Hide the label in two columns: neither tells it, both together do (their XOR)."""
+    coin = some(table, 0.5).astype(int)
+    return table.assign(SibSp=coin, Embarked=np.where(coin ^ table["Survived"], "C", "S"))
+
+
+def row_number(sandbox: Sandbox) -> None:
+    """Sort the rows by the label, and let a feature say how far down a row stands."""
+    sandbox.rows(lambda table: table.sort_values("Survived", kind="stable"))
+    settings('numeric = ["Pclass",', 'numeric = ["Place", "Pclass",')(sandbox)
+    place = "pd.Series(range(len(passengers)), passengers.index) / len(passengers)"
+    feature(f"passengers = passengers.assign(Place={place})")(sandbox)
+
+
+def looked_up(sandbox: Sandbox) -> None:
+    """Let a feature know the label of every id by heart."""
+    table = pd.read_csv(sandbox.table)
+    known = dict(zip(table["PassengerId"].tolist(), table["Survived"].tolist(), strict=True))
+    settings('numeric = ["Pclass",', 'numeric = ["Known", "Pclass",')(sandbox)
+    feature(
+        f'passengers = passengers.assign(Known=passengers["PassengerId"].map({known}).fillna(0))'
+    )(sandbox)
+
+
+def read_from_a_file(sandbox: Sandbox) -> None:
+    """Let a feature look into the file of the labels."""
+    feature(
+        f'passengers = passengers.assign(Fare=passengers["Fare"] + len(open({str(sandbox.table)!r}).read()))'
+    )(sandbox)
+
+
 def date_from(last: pd.Timestamp) -> Break:
     """Return what dates the days so that the last is ``last``, with a source that must deliver daily."""
 
     def breaks(sandbox: Sandbox) -> None:
         sandbox.edit(
             sandbox.folder / "project.toml",
-            "# a living source would add: timeliness",
-            "timeliness",
+            'first = "2024-01-01"',
+            "max_age_days = 2",
         )
         dates = lambda days: pd.date_range(end=last, periods=len(days)).strftime("%Y-%m-%d")  # noqa: E731
         sandbox.rows(lambda days: days.assign(Day=dates(days)))
@@ -572,11 +637,13 @@ FAULTS = [
         "noisy measurements of the target",
         "quality",
         "floor: r2",
-        rows(
-            lambda t: t.assign(
-                Day=(pd.to_datetime(t["Day"]) + pd.Timedelta(days=1461)).dt.strftime("%Y-%m-%d"),
-                Temperature=(t["Temperature"] + np.random.default_rng(1).normal(0, 9, len(t))).clip(-60, 60),
-            )
+        together(
+            settings('first = "2024-01-01"', 'first = "2028-01-01"'),
+            rows(
+                lambda t: later(t, 1461).assign(
+                    Temperature=t["Temperature"] + np.random.default_rng(1).normal(0, 9, len(t)).clip(-30, 30)
+                )
+            ),
         ),
         "temperature",
     ),
@@ -1047,4 +1114,84 @@ FAULTS = [
     ),
     Fault("environment", "port taken", "deploy", "cannot be used", hold_port, start="deploy"),
     Fault("environment", "two builds at once", "train", "another train is running", hold_lock, start="train"),
+    # what a first build has no second chance to notice, and the same beside a champion
+    *both("file cut at 90 %", "data", "is the file cut off?", text(lambda b: b[: len(b) * 9 // 10])),
+    *both("age constant in the last quarter", "data", "stretch: Age", rows(stuck("Age", 30.0))),
+    *both("age missing in the last quarter", "data", "stretch: Age", rows(stuck("Age", np.nan))),
+    *both(
+        "fare constant in the last quarter, new ids",
+        "data",
+        "stretch: Fare",
+        rows(lambda t: stuck("Fare", 8.05)(new_ids(t))),
+    ),
+    *both(
+        "classes reversed",
+        "data",
+        "usual: Fare of the first class",
+        rows(lambda t: t.assign(Pclass=4 - t["Pclass"])),
+    ),
+    *both("ages of men and women swapped", "data", "usual: Age of a Master", rows(ages_swapped)),
+    *[
+        fault
+        for value in (28, 0, 99)
+        for fault in both(
+            f"missing ages written as {value}",
+            "data",
+            "one value: Age",
+            rows(lambda t, value=value: t.assign(Age=t["Age"].fillna(value))),
+        )
+    ],
+    *both("SibSp and Parch mixed up", "data", "usual: Parch of a Master", swap("SibSp", "Parch")),
+    *both("Age and Fare mixed up", "data", "column 'Age', less_than", swap("Age", "Fare")),
+    *both(
+        "names shifted by a row",
+        "data",
+        "usual: Sex of a Mrs or Miss",
+        rows(lambda t: t.assign(Name=np.roll(t["Name"], 1))),
+    ),
+    *both(
+        "UTF-8 read as Latin-1",
+        "data",
+        "garbled: Name",
+        rows(lambda t: t.assign(Name=t["Name"].str.replace("e", "é".encode().decode("latin-1")))),
+    ),
+    *both("40 % of the rows gone", "data", "rows: number", rows(lambda t: t[~some(t, 0.4)])),
+    *both(
+        "dates shifted by a day", "data", "timeliness: first date", rows(lambda t: later(t, 1)), "temperature"
+    ),
+    *both(
+        "target shifted by a day",
+        "data",
+        "lag: YesterdayHigh",
+        rows(lambda t: t.assign(Temperature=np.roll(t["Temperature"], 1))),
+        "temperature",
+    ),
+    *both("a row number on sorted rows", "train", "feature 'Place' alone gives the target away", row_number),
+    *both(
+        "two columns whose XOR is the target",
+        "quality",
+        "too good to be true",
+        rows(split_in_two),
+        beside=("data", KNOWN),
+    ),
+    *both("the label looked up by id", "train", "feature 'Known' alone gives the target away", looked_up),
+    *both("a file read when it predicts", "quality", "reads the file", read_from_a_file),
+    *both(
+        "looks at rows after the tenth",
+        "quality",
+        "batch: largest difference",
+        feature('passengers.loc[passengers.index[10:], "Fare"] = passengers["Fare"].mean()'),
+    ),
+    *both(
+        "target in a feature, 15 % of it wrong",
+        "data",
+        "gives the target away: SibSp",
+        rows(lambda t: t.assign(SibSp=flip(0.15)(t)["Survived"])),
+    ),
+    *both(
+        "the time of day in a feature",
+        "quality",
+        "isolation: largest difference at another time",
+        feature('passengers["Fare"] = passengers["Fare"] + pd.Timestamp.now().hour * 3'),
+    ),
 ]

@@ -24,6 +24,7 @@ SAMPLE = [
     "version number used twice",
     "a library of the lock missing",
     "library of a candidate missing",
+    "first build: two columns whose XOR is the target",
 ]
 
 
@@ -51,7 +52,16 @@ def test_a_harmless_change_passes(base: Sandbox, tmp_path: Path, change: Harmles
 
 def test_the_table_is_as_wide_as_it_claims() -> None:
     families = Counter(fault.family for fault in FAULTS)
-    assert set(families) == {"data", "labels", "features", "training", "artifacts", "environment"}
+    assert set(families) == {
+        "data",
+        "labels",
+        "features",
+        "training",
+        "artifacts",
+        "environment",
+        "first build",
+        "beside a champion",
+    }
     assert sum(families.values()) >= 60 and len(HARMLESS) >= 20 and RESAMPLED >= 20
     assert len({one.name for one in [*FAULTS, *HARMLESS]}) == len(FAULTS) + len(HARMLESS)
     assert {fault.stage for fault in FAULTS} == {*STAGES, ""}

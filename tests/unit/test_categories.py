@@ -1,0 +1,97 @@
+"""Categories with many values are not written as one column a value, and every kind of model can use them."""
+
+import pickle
+import re
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.candidates import Candidate
+from ml.categories import count_many_valued
+from ml.model import build_pipeline, predict
+from ml.project import Project, find_project
+from ml.search import fit
+from tests.conftest import Site
+
+ErrorOf = Callable[[], str]
+ROWS = 600
+
+
+def project_of(task: str, target: str, limit: int = 50) -> Project:
+    titanic = find_project("titanic")
+    features = {"functions": [], "numeric": ["size"], "categorical": ["tail", "number", "kind"]}
+    found = titanic.model_copy(
+        update={
+            "task": task,
+            "target": target,
+            "id": "id",
+            "features": type(titanic.features)(**features, max_categories=limit),
+        }
+    )
+    found._folder, found._name = titanic.folder, "many"
+    return found
+
+
+def table(target: str) -> pd.DataFrame:
+    random = np.random.default_rng(1)
+    number = random.integers(0, 120, ROWS)
+    truth = (number % 7) + random.normal(0, 0.5, ROWS)
+    answers = {
+        "yield": truth,
+        "late": np.where(truth > 3, "Yes", "No"),
+        "class": np.array(["low", "middle", "high"])[np.digitize(truth, [2, 4])],
+    }
+    return pd.DataFrame(
+        {
+            "id": range(ROWS),
+            "size": random.normal(size=ROWS),
+            "tail": pd.Series([f"N{one}" for one in number]).mask(random.random(ROWS) < 0.05),
+            "number": number,
+            "kind": random.choice(["a", "b"], ROWS),
+            target: answers[target],
+        }
+    )
+
+
+@pytest.mark.parametrize("target", ["yield", "late", "class"])
+@pytest.mark.parametrize("kind", ["CatBoost", "RandomForest", "linear"])
+def test_a_model_learns_from_many_values(target: str, kind: str) -> None:
+    task = "regression" if target == "yield" else "classification"
+    project, rows = project_of(task, target), table(target)
+    suffix = "Regressor" if task == "regression" else "Classifier"
+    name = {"linear": "Ridge" if task == "regression" else "LogisticRegression"}.get(kind, kind + suffix)
+    parameters = {"CatBoost": {"iterations": 60}, "RandomForest": {"n_estimators": 30}}.get(kind, {})
+    answers = rows.pop(target)
+    model = fit(project, Candidate(name, parameters), rows, answers)
+    a_value = 3 if target == "class" and kind != "CatBoost" else 1
+    assert model[:-1].transform(rows).shape == (ROWS, 1 + 2 + 2 * a_value)
+    assert model.score(rows, answers) > 0.7
+    strange = rows.head(3).assign(tail=["never seen", None, "N1"], number=[9999, 1, 2])
+    assert predict(model, project, strange).notna().all(axis=None)
+    whole = predict(model, project, rows)["prediction"]
+    alone = pd.concat([predict(model, project, rows.iloc[[one]]) for one in range(5)], ignore_index=True)
+    assert (whole.head(5) == alone["prediction"]).all()
+    assert pickle.dumps(model) == pickle.dumps(fit(project, Candidate(name, parameters), rows, answers))
+
+
+def test_below_the_limit_the_pipeline_is_as_it_was() -> None:
+    project = project_of("classification", "late", limit=500)
+    assert count_many_valued(project, table("late")) == {}
+    found = count_many_valued(project_of("classification", "late"), table("late"))
+    assert found == {"tail": 120, "number": 120}
+    steps = build_pipeline(project, Candidate).named_steps["columns"]  # type: ignore[arg-type]
+    assert [name for name, _, _ in steps.transformers] == ["numeric", "categorical"]
+
+
+@pytest.mark.slow
+def test_many_values_are_told_and_go_through_all_gates(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.edit("project.toml", 'categorical = ["Sex", ', 'categorical = ["Cabin", "Sex", ')
+    site.edit("project.toml", "max_gap = 0.10 ", "max_gap = 0.20 ")
+    site.grid({"CatBoostClassifier": {"iterations": [50], "depth": [3]}})
+    assert [site.ml(stage) for stage in ("data", "train", "quality")] == [0, 0, 0]
+    said = capsys.readouterr().err
+    assert re.search(r"more than 50 values \(max_categories\): 'Cabin' \(\d+\): not one-hot", said)
