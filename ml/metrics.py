@@ -167,15 +167,19 @@ def paired_interval(
     return float(low), float(high)
 
 
-def mcnemar(ours: np.ndarray, theirs: np.ndarray, target: np.ndarray) -> float:
+def mcnemar(ours: np.ndarray, theirs: np.ndarray, target: np.ndarray, tolerance: float = 0.0) -> float:
     """Return the one-sided p-value of the exact McNemar test that our classes are not worse than theirs.
 
     Source: McNemar, Note on the sampling error of the difference between correlated proportions (1947), in
-    its exact binomial form. A small value says that ours are worse.
+    its exact binomial form. A small value says that ours are worse, by more than ``tolerance`` of all rows:
+    of the rows that only one gets right, as many more may be lost.
     """
     won = int(np.sum((ours == target) & (theirs != target)))
     lost = int(np.sum((ours != target) & (theirs == target)))
-    return float(stats.binomtest(won, won + lost, alternative="less").pvalue) if won + lost else 1.0
+    if not (apart := won + lost):
+        return 1.0
+    expected = max(0.0, (apart - tolerance * len(target)) / (2 * apart))
+    return float(stats.binomtest(won, apart, expected, alternative="less").pvalue)
 
 
 def _resampled(

@@ -895,7 +895,7 @@ FAULTS = [
         "quality",
         "champion: accuracy",
         together(
-            settings(ALL_CATEGORIES, 'categorical = ["Sex"]'),
+            settings(ALL_CATEGORIES, 'categorical = ["Embarked"]'),
             settings(
                 'numeric = ["Pclass", "Age", "SibSp", "Parch", "Fare", "FamilySize"]', 'numeric = ["Fare"]'
             ),

@@ -110,6 +110,9 @@ def test_mcnemar_is_the_binomial_test_of_the_rows_that_only_one_gets_right() -> 
     ours[:8], theirs[8:9] = 0, 0
     assert mcnemar(ours, theirs, target) == pytest.approx(10 / 512)
     assert mcnemar(target, target, target) == 1.0
+    forgiven = mcnemar(ours, theirs, target, tolerance=0.02)
+    assert forgiven > mcnemar(ours, theirs, target)
+    assert mcnemar(ours, theirs, target, tolerance=1.0) == 1.0
 
 
 @pytest.mark.parametrize(
