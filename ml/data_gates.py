@@ -29,15 +29,7 @@ AGAINST = (
     "max_ks",
     "max_cramers_v",
 )
-ALONE = (
-    "min_rows",
-    "max_missing",
-    "max_feature_score",
-    "max_stretch",
-    "max_one_value",
-    "usual",
-    "timeliness",
-)
+ALONE = ("min_rows", "max_missing", "max_feature_score", "max_stretch", "max_one_value", "usual")
 NO_CHAMPION = "no champion to compare with"
 SIGNIFICANCE = 0.001  # shared by all drift measures of a table (Bonferroni), so clean data rarely alarms
 
@@ -204,8 +196,9 @@ def _timeliness(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
     dates = pd.to_datetime(labelled[rule.column], format="ISO8601", utc=True, errors="coerce")
     if rule.first is not None:
         begins = dates.min().date().isoformat() if dates.notna().any() else "no date"
+        shown = "another day" if rule.column in project.personal else begins
         told = (
-            f"column '{rule.column}' begins with {begins}, not {rule.first}: is the start missing, or are "
+            f"column '{rule.column}' begins with {shown}, not {rule.first}: is the start missing, or are "
             "dates shifted?"
         )
         wrong = Violation(rule.column, told, len(labelled)) if begins != rule.first else None

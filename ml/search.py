@@ -40,7 +40,8 @@ def check_features(project: Project, features: pd.DataFrame) -> None:
     for name in features:
         codes, values = pd.factorize(features[name])
         if len(values) < 2:
-            value = "no value at all" if len(values) == 0 else f"the one value {values[0]}"
+            shown = "" if name in project.personal else f" {values[0]}" if len(values) else ""
+            value = f"the one value{shown}" if len(values) else "no value at all"
             problems.append(
                 f"feature '{name}' is constant in the training data ({value}): mend the function or source "
                 "that makes it, or take it out of [features] in project.toml"
