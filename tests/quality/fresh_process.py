@@ -23,7 +23,7 @@ from ml.model import load_bundle
 CLOCKS = (datetime.timedelta(days=3421, hours=5.3), datetime.timedelta(days=7907, hours=14.7))  # ahead
 # Where Python, its libraries and the system lie; what is below says nothing of any row.
 LIBRARIES = ("/proc", "/sys", "/dev", "/usr/lib", "/lib", "/usr/share/zoneinfo", "/etc/localtime")
-KEYS = (".pem", ".sig")
+KEYS = (".pub", ".sig")
 HARMLESS_PROGRAMS = ("lscpu",)  # joblib counts the cores with it
 REAL_DATETIME = datetime.datetime
 NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.bind")
