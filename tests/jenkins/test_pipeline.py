@@ -60,7 +60,7 @@ def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int, monkeypatch:
     assert kept <= set(build.archived)
     assert all(one["fingerprint"] for one in report["archived"])
     assert [page["name"] for page in report["html"]] == ["Model report"]
-    assert len(report["tests"]) == 4 and not any(one["failed"] for one in report["tests"])
+    assert len(report["tests"]) == 5 and not any(one["failed"] for one in report["tests"])
     assert report["displayName"] == "#1 titanic"
     assert re.fullmatch(
         r"train: \w+, accuracy 0\.\d+ in cross-validation\n"
