@@ -1,4 +1,4 @@
-"""Entry point of ``python -m ml``. Code that cannot even be imported is told in one line, with file and line."""
+"""Entry point of ``python -m ml``; code that cannot even be imported is told in one line, with its place."""
 
 import os
 import sys

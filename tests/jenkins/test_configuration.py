@@ -141,6 +141,15 @@ def test_the_agents_have_the_labels_that_the_pipelines_ask_for() -> None:
     assert len(trainers) > 1, "a stage whose agent went away needs another"
 
 
+@needs_groovy
+def test_a_rollback_waits_for_no_deploy(jenkins: Jenkins) -> None:
+    nodes = {node["permanent"]["name"]: node["permanent"] for node in casc()["jenkins"]["nodes"]}
+    assert nodes["production"]["numExecutors"] == 2, "one for a deploy that tries a candidate, one to end it"
+    assert [name for name, node in nodes.items() if "prod" in node["labelString"].split()] == ["production"]
+    options = jenkins.build("jenkins/rollback.Jenkinsfile", restart_from="none of them").report["options"]
+    assert "disableConcurrentBuilds" not in [one["name"] for one in options]
+
+
 def test_every_variable_is_a_secret_that_is_made_or_set_at_the_start(tmp_path: Path) -> None:
     make_secrets(tmp_path)
     made = {file.name for file in (tmp_path / "controller").iterdir()}
@@ -252,6 +261,24 @@ def inside(calls: list[Any], *names: str) -> list[Any]:
     return calls
 
 
+# Options that are carried out in each build, and are no properties of the job.
+OF_A_BUILD = {"timestamps", "timeout", "skipDefaultCheckout"}
+
+
+def given(value: Any) -> Any:
+    """Return the arguments of an option as nested dictionaries, without what is left open."""
+    if isinstance(value, dict) and set(value) == {"name", "arguments"}:
+        return {value["name"]: given(value["arguments"])}
+    if isinstance(value, dict):
+        return {key: given(one) for key, one in value.items() if one not in ("", False)}
+    return value
+
+
+def named(calls: list[Any]) -> dict[str, Any]:
+    """Return recorded calls in the same form."""
+    return given({name: plain[0] if plain else named(inner) for name, plain, inner in calls})
+
+
 @needs_groovy
 def test_the_jobs_declare_what_their_jenkinsfiles_declare(jenkins: Jenkins) -> None:
     calls = recorded("jobs.groovy", "REPOSITORY_URL=git://git/ml.git")
@@ -280,8 +307,14 @@ def test_the_jobs_declare_what_their_jenkinsfiles_declare(jenkins: Jenkins) -> N
         schedules = {("cron", *call[1]) for call in cron} | {("pollSCM", *call[1]) for call in poll}
         in_file = {(one["name"], one["arguments"]["spec"]) for one in report["triggers"]}
         assert schedules == {trigger for trigger in in_file if trigger[1]}
-        serial = [call[0] for call in inside(job, "properties")].count("disableConcurrentBuilds")
-        assert serial == [one["name"] for one in report["options"]].count("disableConcurrentBuilds")
+        options = {
+            one["name"]: given(one["arguments"])
+            for one in report["options"]
+            if one["name"] not in OF_A_BUILD
+        }
+        properties = named(inside(job, "properties"))
+        assert bool(properties.pop("pipelineTriggers", {})) == bool(schedules)
+        assert properties == options, file
     [view] = [call for call in calls if call[0] == "listView"]
     assert inside(view[2], "jobs") == [["names", list(jobs), []]]
 
