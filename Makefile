@@ -66,8 +66,8 @@ jenkins-logs: $(INSTALLED)  ## follow its logs
 jenkins-local: $(INSTALLED)  ## start a Jenkins without Docker (needs Java 21)
 	@$(PYTHON) -m jenkins.local start
 
-jenkins-local-stop: $(INSTALLED)  ## stop it
-	@$(PYTHON) -m jenkins.local stop
+jenkins-local-stop: $(INSTALLED)  ## stop it; SERVICE=stop ends the services of the models too
+	@$(PYTHON) -m jenkins.local stop $(if $(filter stop,$(SERVICE)),--with-services)
 
 jenkins-test: $(VENV)/test-tools  ## test a live Jenkins: JENKINS_URL=... JENKINS_USER=... JENKINS_TOKEN=...
 	@$(PYTHON) -m pytest tests/jenkins/test_live.py
