@@ -1,5 +1,5 @@
-// The jobs, as code (plugin Job DSL). Their Jenkinsfiles declare parameters, triggers and options too; declared here as well,
-// they are there before the first build, and still there when the controller has read this file again at its start.
+// The jobs, as code (plugin Job DSL). Their Jenkinsfiles declare parameters, triggers and options too; declared here as
+// well, they are there before the first build, and still there when the controller has read this file at its start.
 Closure fromRepository = { String file ->
     return {
         cpsScm {

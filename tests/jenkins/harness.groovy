@@ -374,6 +374,7 @@ class Engine {
         timestamps: [], timeout: ['time', 'unit'], disableConcurrentBuilds: ['abortPrevious'],
         buildDiscarder: ['strategy'], logRotator: ['numToKeepStr', 'artifactNumToKeepStr', 'daysToKeepStr'],
         preserveStashes: ['buildCount'], skipStagesAfterUnstable: [], skipDefaultCheckout: [],
+        disableRestartFromStage: [],
     ]
     static final Map<String, List> STAGE_OPTIONS = [
         retry: ['conditions', 'count'], agent: [], nonresumable: [], timeout: ['time', 'unit'], timestamps: [],
