@@ -53,12 +53,12 @@ def start(port: int) -> None:
         if f"--httpPort={port}" not in there.command:
             raise MlError("this checkout's Jenkins runs at another port: `make jenkins-local-stop` ends it")
         processes.keep(FOLDER, there)
-        _settle(port, there)
+        _settle(port, there, lambda: None)
     else:
         controller = _prepare(port)
         try:
             processes.keep(FOLDER, controller)
-            _settle(port, controller)
+            _settle(port, controller, _still_starting())
         except BaseException:
             processes.stop(FOLDER)
             raise
@@ -119,11 +119,11 @@ def _prepare(port: int) -> Process:
     return _process("controller", [java, *settings, "-jar", str(war), *listen], environment)
 
 
-def _settle(port: int, process: Process) -> None:
+def _settle(port: int, process: Process, alive: Callable[[], None]) -> None:
     """Wait for the controller, have it read its configuration again, and keep its agents running."""
     password = (FOLDER / "keys" / "controller" / "ADMIN_PASSWORD").read_text()
     controller = Controller(_url(port), "admin", password)
-    controller.wait(START_SECONDS, _still_running())
+    controller.wait(START_SECONDS, alive)
     try:
         controller.settle("ml")
     except MlError as error:
@@ -188,7 +188,7 @@ def _process(name: str, command: list[str], environment: dict[str, str]) -> Proc
     return Process(name, command, inherited | proxies | environment, str(FOLDER))
 
 
-def _still_running() -> Callable[[], None]:
+def _still_starting() -> Callable[[], None]:
     """Return a check of the controller: it is the same process as before, and reads its configuration."""
     seen: list[Process] = []
 
@@ -209,21 +209,17 @@ def _still_running() -> Callable[[], None]:
 
 
 def _cause() -> str:
-    """Return what lies at the bottom of the first fatal entry of the controller's log; else nothing."""
-    lines = (FOLDER / "controller.log").read_text(encoding="utf-8", errors="replace").splitlines()
-    first = next((place for place, line in enumerate(lines) if FATAL.search(line)), None)
-    if first is None:
-        return ""
-    cause = first
-    for place in range(first + 1, len(lines)):
-        if NEXT_ENTRY.match(lines[place]):
-            break
-        if lines[place].startswith("Caused by: ") or FATAL.search(lines[place]):
-            cause = place
-    text = lines[cause].strip()
-    if text.endswith(":"):  # a compiler says the problem in the line below
-        text += " " + " ".join(lines[cause + 1 : cause + 2]).strip()
-    return text[:300]
+    """Return what lies at the bottom of the last fatal entry of the controller's log; else nothing."""
+    cause = ""
+    fatal = below = False
+    for line in (FOLDER / "controller.log").read_text(encoding="utf-8", errors="replace").splitlines():
+        fatal = (fatal and not NEXT_ENTRY.match(line)) or bool(FATAL.search(line))
+        if below and fatal:
+            cause += f" {line.strip()}"
+        elif fatal and (line.startswith("Caused by: ") or FATAL.search(line)):
+            cause = line.strip()
+        below = fatal and cause.endswith(":")  # a compiler says the problem in the line below
+    return cause[:300]
 
 
 def main() -> int:

@@ -22,6 +22,7 @@ from ml import locations
 
 LOOK_SECONDS = 0.5
 START_SECONDS = 10.0
+PAUSE_SECONDS = 5.0  # between two starts of what dies at once
 STOP_SECONDS = 30.0
 WATCHER = "watcher"
 
@@ -123,12 +124,16 @@ def _note_services(folder: Path) -> None:
 def watch(folder: Path) -> None:
     """Keep the wanted processes running until this one is told to end."""
     signal.signal(signal.SIGTERM, _leave)
+    started: dict[str, float] = {}
     while True:
         noted = _read(folder / "running.json")
         for name, process in wanted(folder).items():
-            if name not in noted or not noted[name].runs:
-                noted[name] = launch(folder, process)
-                _write(folder / "running.json", noted)
+            rested = time.monotonic() - started.get(name, -PAUSE_SECONDS) >= PAUSE_SECONDS
+            if rested and not (name in noted and noted[name].runs):
+                started[name] = time.monotonic()
+                with contextlib.suppress(OSError):  # its program is not there, maybe not yet
+                    noted[name] = launch(folder, process)
+                    _write(folder / "running.json", noted)
         _note_services(folder)
         revive_services(folder)
         with contextlib.suppress(ChildProcessError):

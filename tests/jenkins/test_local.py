@@ -247,6 +247,8 @@ def test_a_configuration_that_is_refused_later_is_told_too(machine: Path, free_p
     with pytest.raises(MlError, match="is not configured: Caused by: java.lang.NoSuchMethodError: x"):
         local.start(free_port)
     assert "controller" in processes.running(local.FOLDER)
+    (local.FOLDER / "refuse").unlink()
+    local.start(free_port)
 
 
 def test_plugins_from_a_folder_must_be_whole(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -319,13 +321,10 @@ def test_plugins_are_downloaded_with_what_they_depend_on(
         plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
 
 
-def test_the_command_tells_an_error_in_one_line(machine: Path, free_port: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "jenkins.local", "start"],
-        cwd=locations.ROOT,
-        env=os.environ | {"JENKINS_JAVA": "/no/such/java", "JENKINS_PORT": str(free_port)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: no Java found") and len(done.stderr.splitlines()) == 1
+def test_the_command_tells_an_error_in_one_line(
+    machine: Path, free_port: int, monkeypatch: pytest.MonkeyPatch, error_of: Callable[[], str]
+) -> None:
+    monkeypatch.setenv("JENKINS_JAVA", "/no/such/java")
+    monkeypatch.setattr(sys, "argv", ["local", "start", "--port", str(free_port)])
+    assert local.main() == 1
+    assert error_of().startswith("error: no Java found")
