@@ -16,7 +16,7 @@ endif
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 
-.PHONY: run test sabotage load stop install lock help projects nightly-projects $(STAGES) lint-flake8 lint-pydocstyle lint-dependencies rollback \
+.PHONY: run test sabotage load stop install lock help projects nightly-projects $(STAGES) lint-syntax lint-flake8 lint-pydocstyle lint-dependencies rollback \
     jenkins-up jenkins-down jenkins-logs jenkins-local jenkins-local-stop jenkins-test test-tools
 
 help:  ## list the targets
@@ -49,7 +49,7 @@ nightly-projects: $(INSTALLED)  ## list those that the job `nightly` trains
 $(STAGES): $(INSTALLED)
 	@$(PYTHON) -m ml $@
 
-lint-flake8 lint-pydocstyle lint-dependencies: $(INSTALLED)
+lint-syntax lint-flake8 lint-pydocstyle lint-dependencies: $(INSTALLED)
 	@$(PYTHON) -m ml lint --check $(@:lint-%=%)
 
 install: $(INSTALLED)  ## install requirements.txt, if that was not done yet
@@ -66,8 +66,8 @@ jenkins-logs: $(INSTALLED)  ## follow its logs
 jenkins-local: $(INSTALLED)  ## start a Jenkins without Docker (needs Java 21)
 	@$(PYTHON) -m jenkins.local start
 
-jenkins-local-stop: $(INSTALLED)  ## stop it
-	@$(PYTHON) -m jenkins.local stop
+jenkins-local-stop: $(INSTALLED)  ## stop it; SERVICE=stop ends the services of the models too
+	@$(PYTHON) -m jenkins.local stop $(if $(filter stop,$(SERVICE)),--with-services)
 
 jenkins-test: $(VENV)/test-tools  ## test a live Jenkins: JENKINS_URL=... JENKINS_USER=... JENKINS_TOKEN=...
 	@$(PYTHON) -m pytest tests/jenkins/test_live.py

@@ -1,5 +1,5 @@
-// The jobs, as code (plugin Job DSL). Their Jenkinsfiles declare parameters and triggers too; declared here as well,
-// they are there before the first build.
+// The jobs, as code (plugin Job DSL). Their Jenkinsfiles declare parameters, triggers and options too; declared here as
+// well, they are there before the first build, and still there when the controller has read this file at its start.
 Closure fromRepository = { String file ->
     return {
         cpsScm {
@@ -11,6 +11,19 @@ Closure fromRepository = { String file ->
                     branch 'main'
                     extensions { }
                 }
+            }
+        }
+    }
+}
+
+Closure keep = { String builds, String artifacts ->
+    return {
+        strategy {
+            logRotator {
+                daysToKeepStr('')
+                numToKeepStr(builds)
+                artifactDaysToKeepStr('')
+                artifactNumToKeepStr(artifacts)
             }
         }
     }
@@ -34,6 +47,8 @@ pipelineJob('ml') {
     }
     properties {
         disableConcurrentBuilds { abortPrevious(false) }
+        buildDiscarder(keep('50', '20'))
+        preserveStashes { buildCount(5) }
         pipelineTriggers {
             triggers {
                 pollSCM { scmpoll_spec('H/15 * * * *') }
@@ -52,6 +67,7 @@ pipelineJob('nightly') {
     }
     properties {
         disableConcurrentBuilds { abortPrevious(false) }
+        buildDiscarder(keep('50', ''))
         pipelineTriggers {
             triggers {
                 cron { spec('H 2 * * *') }
@@ -70,6 +86,9 @@ pipelineJob('rollback') {
         stringParam('TARGET', 'local',
                     'Where it is served: local, compose or ssh://user@host (README: Deploy, try, go back).')
         stringParam('WHY', '', 'A reason to remember, kept in the history of the channel.')
+    }
+    properties {
+        buildDiscarder(keep('50', ''))
     }
     definition(fromRepository('jenkins/rollback.Jenkinsfile'))
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "From tabular data to a model in production: the stages of the Jenkinsfile, runnable anywhere."
 STAGE_HELP = {
-    "lint": "check style, docstrings and dependencies",
+    "lint": "check syntax, style, docstrings and dependencies",
     "data": "fetch the tables, check contract and data gates, split into train and test",
     "train": "search the candidates, refit and sign the best",
     "quality": "run the tests of the model; bless it or not (exit code 3)",
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--check",
                 action="append",
-                choices=["flake8", "pydocstyle", "dependencies"],
+                choices=["syntax", "flake8", "pydocstyle", "dependencies"],
                 default=[],
                 help="only this check; may be repeated",
             )

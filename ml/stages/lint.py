@@ -1,10 +1,10 @@
-"""The lint stage: style, docstrings and dependencies, each a check of its own with its own JUnit report."""
+"""The lint stage: syntax, style, docstrings and dependencies, each a check with its own JUnit report."""
 
 import importlib.metadata
 import re
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.junit import write_junit
 from ml.project import Project
 from ml.workspace import StageResult, Workspace, digest
 
@@ -24,17 +25,20 @@ def check_code(
 ) -> list[StageResult]:
     """Run the checks side by side (all of them by default), each into ``lint/<check>/junit.xml``.
 
-    Raises ``MlError`` that names the first finding and the number of all.
+    What is no Python is told before the other checks stumble over it. Raises ``MlError`` that names the first
+    finding and the number of all.
     """
-    with ThreadPoolExecutor() as pool:
-        results = list(pool.map(lambda check: _run(check, project, workspace, force), checks or CHECKS))
-    findings = [finding for result in results for finding in result.record["findings"]]
-    for finding in findings:
-        say(f"lint: {finding}")
-    if not findings:
-        say(f"lint: {', '.join(checks or CHECKS)}: no findings")
-    else:
-        raise MlError(f"lint found {len(findings)} thing(s) to mend, first {findings[0]}")
+    wanted = checks or tuple(CHECKS)
+    results: list[StageResult] = []
+    for group in (["syntax"] if "syntax" in wanted else [], [one for one in wanted if one != "syntax"]):
+        with ThreadPoolExecutor() as pool:
+            results += pool.map(lambda check: _run(check, project, workspace, force), group)
+        findings = [finding for result in results for finding in result.record["findings"]]
+        for finding in findings:
+            say(f"lint: {finding}")
+        if findings:
+            raise MlError(f"lint found {len(findings)} thing(s) to mend, first {findings[0]}")
+    say(f"lint: {', '.join(wanted)}: no findings")
     return results
 
 
@@ -51,10 +55,21 @@ def _run(check: str, project: Project, workspace: Workspace, force: bool) -> Sta
 
     def work(folder: Path) -> dict[str, Any]:
         findings = CHECKS[check](project)
-        _write_junit(folder / "junit.xml", check, findings)
+        write_junit(folder / "junit.xml", check, findings)
         return {"findings": findings}
 
     return workspace.run(f"lint/{check}", inputs, work, force=force)
+
+
+def _syntax(project: Project) -> list[str]:
+    findings = []
+    for file in sorted(file for folder in _folders(project) for file in folder.rglob("*.py")):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                compile(file.read_bytes(), file, "exec", dont_inherit=True)
+        except SyntaxError as error:
+            findings.append(f"{file}:{error.lineno or 1}: {error.msg}".removeprefix(f"{locations.ROOT}/"))
+    return findings
 
 
 def _flake8(project: Project) -> list[str]:
@@ -95,6 +110,7 @@ def _dependencies(_: Project) -> list[str]:
 
 
 CHECKS: dict[str, Callable[[Project], list[str]]] = {
+    "syntax": _syntax,
     "flake8": _flake8,
     "pydocstyle": _pydocstyle,
     "dependencies": _dependencies,
@@ -131,15 +147,3 @@ def _installed() -> dict[str, str]:
 def _canonical(name: str) -> str:
     """Spell a package name as PEP 503 does."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _write_junit(file: Path, check: str, findings: list[str]) -> None:
-    suite = ElementTree.Element("testsuite", name=f"lint.{check}")
-    suite.attrib |= {"tests": str(max(1, len(findings))), "failures": str(len(findings)), "errors": "0"}
-    for finding in findings or [""]:
-        case = ElementTree.SubElement(
-            suite, "testcase", classname=f"lint.{check}", name=finding or "no findings"
-        )
-        if finding:
-            ElementTree.SubElement(case, "failure", message=finding).text = finding
-    ElementTree.ElementTree(suite).write(file, encoding="utf-8", xml_declaration=True)

@@ -90,6 +90,11 @@ class Jenkins:
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", message)
 
+    def head(self) -> str:
+        """Return the newest commit of the repository."""
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(command, cwd=self.checkout, capture_output=True, text=True).stdout.strip()
+
     def build(self, jenkinsfile: str = "Jenkinsfile", **settings: Any) -> Build:
         """Run a Jenkinsfile of the working tree as a build of ``main``, unless ``settings`` differ."""
         self.builds += 1
@@ -108,6 +113,7 @@ class Jenkins:
             "jenkinsfile": str(self.checkout / jenkinsfile),
             "repository": str(self.checkout),
             "branch": "main",
+            "job": str(self.root / f"{Path(jenkinsfile).name}.json"),
             "work": str(work),
             "agents": {name: {"labels": found, "environment": agent} for name, found in labels.items()},
             "credentials": {

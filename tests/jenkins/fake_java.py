@@ -9,6 +9,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
+BOOT_FAILURE = """Nov 24, 2026 7:04:25 PM jenkins.InitReactorRunner$1 onTaskFailed
+SEVERE: Failed ConfigurationAsCode.init
+io.jenkins.plugins.casc.ConfigurationAsCodeBootFailure: what says nothing
+    at a.b(C.java:1)
+Caused by: org.codehaus.groovy.control.MultipleCompilationErrorsException: startup failed:
+script: 3: unable to resolve class x
+ @ line 3, column 1.
+    ... 8 more
+Nov 24, 2026 7:04:26 PM hudson.Other thing
+Caused by: nothing of it
+"""
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers what the start commands ask, and writes down every request."""
 
@@ -22,6 +35,12 @@ class Handler(BaseHTTPRequestHandler):
             "/crumbIssuer/api/json": {"crumbRequestField": "Jenkins-Crumb", "crumb": "abc"},
             "/job/ml/api/json": {"lastBuild": None, "inQueue": False},
         }
+        if self.path.endswith("reload") and Path("refuse").exists():
+            print("WARNING: ConfigurationAsCode.init failed\n\tat a.b(C.java:1)", file=sys.stderr)
+            said = "Caused by: java.lang.NoSuchMethodError: x\n\tat a.b(C.java:1)"
+            print(said, file=sys.stderr, flush=True)
+            self.send_error(500)
+            return
         if self.path.endswith("jenkins-agent.jnlp"):
             body = b"<jnlp><application-desc><argument>s3cret</argument></application-desc></jnlp>"
         else:
@@ -49,6 +68,9 @@ if "--version" in arguments:
 elif port := [one.split("=")[1] for one in arguments if one.startswith("--httpPort=")]:
     if "broken" in Path(os.environ["CASC_JENKINS_CONFIG"]).read_text():
         print("SEVERE: ConfiguratorException: broken", file=sys.stderr, flush=True)
+        time.sleep(600)
+    if "incapable" in Path(os.environ["CASC_JENKINS_CONFIG"]).read_text():
+        print(BOOT_FAILURE, file=sys.stderr, flush=True)
         time.sleep(600)
     if "dying" in Path(os.environ["CASC_JENKINS_CONFIG"]).read_text():
         print("out of heap", file=sys.stderr)

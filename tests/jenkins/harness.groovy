@@ -5,11 +5,12 @@
  * a clone of the repository, and with nothing in the environment but what a Jenkins agent would have. What the harness
  * does not know (a step, a section, an option, an argument of one) is an error: nothing is ignored.
  *
- * Settings: jenkinsfile, repository, branch, work (a folder), agents (name -> labels, environment), credentials
- * (id -> kind file or text, value), parameters, environment, lost (names of agents that die at their first `sh`),
- * fail_for (the PROJECT for which the step `build` fails), restart_from (a stage). The result is written to
- * <work>/result.json, what a build prints to <work>/console.txt. Of the options `retry` is carried out, the others are
- * only checked: nothing here runs for hours, at once, or twice.
+ * Settings: jenkinsfile, repository, branch, job (a file: what the Git plugin keeps from build to build), work (a folder),
+ * agents (name -> labels, environment), credentials (id -> kind file or text, value), parameters, environment, lost
+ * (names of agents that die at their first `sh`), meanwhile (stage or `lost` -> a command that is run then), fail_for
+ * (the PROJECT for which the step `build` fails), restart_from (a stage). The result is written to <work>/result.json,
+ * what a build prints to <work>/console.txt. Of the options `retry` and `skipDefaultCheckout` are carried out, the others
+ * are only checked: nothing here runs for hours, at once, or twice.
  */
 import groovy.json.JsonOutput
 import groovy.json.JsonSlurper
@@ -318,9 +319,52 @@ class Environment {
 
 class CurrentBuild {
 
+    Engine engine
     String displayName
     String description
     String result
+
+    List getBuildCauses(String type) {
+        assert type == 'org.jenkinsci.plugins.pipeline.modeldefinition.causes.RestartDeclarativePipelineCause'
+        return engine.settings.restart_from ? [[_class: type]] : []
+    }
+
+}
+
+/** The repository as Jenkins knows it: a branch, or a commit, that is looked up anew at each checkout. */
+class Git {
+
+    String branch
+    String url
+    List extensions = []
+    List getUserRemoteConfigs() { return [[url: url]] }
+
+}
+
+/**
+ * What the Git plugin notes in a build, as GitSCM does it: each checkout continues what the build before noted last; a
+ * commit that the build has noted already is not noted again, and its changes are told once.
+ */
+class BuildData {
+
+    Map previous = [:]
+    List<Map> noted = []
+    List<String> changes = []
+    List<String> polled = []
+
+    void note(String branch, String commit, boolean changelog, boolean poll, Closure history) {
+        if (poll) {
+            polled.add(branch)
+        }
+        if (noted.any { it.last == commit }) {
+            return
+        }
+        String key = branch.matches('[0-9a-f]{40}') ? 'detached' : branch
+        noted.add([branches: (previous.branches ?: [:]) + [(key): commit], last: commit])
+        if (changelog && previous.branches?.get(key)) {
+            changes.addAll(history(previous.branches[key], commit))
+        }
+    }
 
 }
 
@@ -330,6 +374,7 @@ class Engine {
         timestamps: [], timeout: ['time', 'unit'], disableConcurrentBuilds: ['abortPrevious'],
         buildDiscarder: ['strategy'], logRotator: ['numToKeepStr', 'artifactNumToKeepStr', 'daysToKeepStr'],
         preserveStashes: ['buildCount'], skipStagesAfterUnstable: [], skipDefaultCheckout: [],
+        disableRestartFromStage: [],
     ]
     static final Map<String, List> STAGE_OPTIONS = [
         retry: ['conditions', 'count'], agent: [], nonresumable: [], timeout: ['time', 'unit'], timestamps: [],
@@ -347,7 +392,10 @@ class Engine {
         junit: ['testResults', 'allowEmptyResults'],
         publishHTML: ['target'], readFile: ['file', 'encoding'], fileExists: ['file'], cleanWs: [],
         build: ['job', 'parameters', 'propagate'], string: ['name', 'value'], script: ['body'],
+        checkout: ['scm', 'changelog', 'poll'], scmGit: ['branches', 'extensions', 'userRemoteConfigs'],
+        writeFile: ['file', 'text'],
     ]
+    static final List<String> ANYWHERE = ['echo', 'error', 'script', 'build', 'string', 'scmGit']
     static final List<String> RESULTS = ['SUCCESS', 'UNSTABLE', 'FAILURE']
 
     Map settings
@@ -356,7 +404,10 @@ class Engine {
     // What the Jenkinsfile assigned to `env`: it holds for the rest of the build.
     Map<String, String> assigned = [:]
     Parameters params = new Parameters()
-    CurrentBuild currentBuild = new CurrentBuild()
+    CurrentBuild currentBuild = new CurrentBuild(engine: this)
+    Git scm
+    BuildData buildData
+    boolean checkoutByDefault = true
     Environment env = new Environment(engine: this)
     Map report = [result: 'SUCCESS', stages: [], sh: [], archived: [], tests: [], html: [], builds: [], options: [],
                   parameters: [], triggers: []].asSynchronized()
@@ -369,6 +420,9 @@ class Engine {
     Engine(Map settings) {
         this.settings = settings
         work = new File(settings.work)
+        scm = new Git(branch: settings.branch, url: settings.repository)
+        File job = new File(settings.job)
+        buildData = new BuildData(previous: job.exists() ? new JsonSlurper().parse(job) : [:])
         log = new PrintWriter(new FileWriter(new File(work, 'console.txt'), true), true)
     }
 
@@ -381,7 +435,8 @@ class Engine {
                 }
             }
             CompilerConfiguration configuration = new CompilerConfiguration(scriptBaseClass: JenkinsScript.name)
-            script = new GroovyShell(getClass().classLoader, new Binding(env: env, params: params, currentBuild: currentBuild),
+            script = new GroovyShell(getClass().classLoader, new Binding(env: env, params: params, currentBuild: currentBuild,
+                                                                             scm: scm),
                                      configuration).parse(file)
             script.setEngine(this)
             script.run()
@@ -389,12 +444,16 @@ class Engine {
             report.result = 'INVALID'
             report.error = invalid.message
         }
-        report.putAll([displayName: currentBuild.displayName, description: currentBuild.description])
+        report.putAll([displayName: currentBuild.displayName, description: currentBuild.description,
+                       changes: buildData.changes, polled: buildData.polled])
+        if (buildData.noted) {
+            new File(settings.job).text = JsonOutput.toJson(buildData.noted.last())
+        }
         new File(work, 'result.json').text = JsonOutput.prettyPrint(JsonOutput.toJson(report))
     }
 
     Object variable(String name, String place) {
-        if (name in ['env', 'params', 'currentBuild']) {
+        if (name in ['env', 'params', 'currentBuild', 'scm']) {
             return this[name]
         }
         throw new InvalidPipeline("${place}: unknown: ${name}")
@@ -440,6 +499,7 @@ class Engine {
                 report[name] = scope.calls
             }
         }
+        checkoutByDefault = !report.options.any { it.name == 'skipDefaultCheckout' }
         report.parameters.each { parameter ->
             Map declared = parameter.arguments
             params.values[declared.name] = declared.containsKey('choices') ? declared.choices[0] : declared.defaultValue
@@ -478,11 +538,17 @@ class Engine {
                 report.stages.add([name: stage.name, outcome: failed ? 'SKIPPED after a failure' : 'SKIPPED by the restart'])
             } else {
                 failed = runStage(stage) == 'FAILURE'
+                meanwhile(stage.name)
             }
         }
         if (failed) {
             throw new StepFailed('a stage failed')
         }
+    }
+
+    void meanwhile(String event) {
+        List<String> command = settings.meanwhile?.get(event)
+        assert command == null || new ProcessBuilder(command).start().waitFor() == 0
     }
 
     /** Run a stage and return its outcome; a failure is told in the report, not thrown. */
@@ -517,6 +583,7 @@ class Engine {
                         throw lost
                     }
                     say("${stage.name}: ${lost.message}, trying again")
+                    meanwhile('lost')
                 } catch (StepFailed failed) {
                     say("ERROR: ${failed.message}")
                     worsen('FAILURE')
@@ -576,11 +643,11 @@ class Engine {
         Throwable problem = null
         try {
             context.around(body)
-        } catch (StepFailed failed) {
+        } catch (StepFailed | AgentLost failed) {
             problem = failed
         }
         try {
-            context.around { post(sections.post, place, problem) }
+            problem = context.around { post(sections.post, place, problem) }
         } finally {
             files*.delete()
         }
@@ -603,7 +670,9 @@ class Engine {
                                                                                      WORKSPACE: workspace.path]
         Context context = Context.CURRENT.get().inner(agent: found.key, workspace: workspace, environment: values)
         say("Running on ${found.key} in ${workspace}")
-        execute(context, ['git', 'clone', '--quiet', '--branch', settings.branch, settings.repository, '.'])
+        if (checkoutByDefault) {
+            context.around { step('checkout', [scm]) }
+        }
         return context
     }
 
@@ -624,17 +693,25 @@ class Engine {
         return file.path
     }
 
-    void post(Closure declared, String place, Throwable problem) {
+    /** Run the post conditions that hold; return what went wrong first, before or in them. */
+    Throwable post(Closure declared, String place, Throwable problem) {
         if (declared == null) {
-            return
+            return problem
         }
         PostScope scope = new PostScope(this, "post of ${place}")
         scope.evaluate(declared)
         Map<String, Boolean> holds = [always: true, cleanup: true, failure: problem != null, success: problem == null,
                                       unsuccessful: problem != null]
+        Throwable first = problem
         PostScope.CONDITIONS.findAll { scope.blocks[it] && holds[it] }.each { condition ->
-            new StepScope(this, "${condition} of ${place}").evaluate(scope.blocks[condition])
+            try {
+                new StepScope(this, "${condition} of ${place}").evaluate(scope.blocks[condition])
+            } catch (StepFailed | IOException failed) {
+                say("Error when executing ${condition} post condition:\n" + failed.stackTrace.join('\n'))
+                first = first ?: new StepFailed(failed.message)
+            }
         }
+        return first
     }
 
     Object step(String name, List given) {
@@ -643,8 +720,11 @@ class Engine {
         }
         Map arguments = arguments(name, given, STEPS[name])
         Context context = Context.CURRENT.get()
-        if (context.workspace == null && !(name in ['echo', 'error', 'script', 'build', 'string'])) {
+        if (context.workspace == null && !(name in ANYWHERE)) {
             throw new InvalidPipeline("${name}: needs an agent")
+        }
+        if (context.agent in dead && !(name in ANYWHERE + 'sh')) {
+            throw new IOException("Unable to create live FilePath for ${context.agent}")
         }
         return "step_${name}"(arguments, context)
     }
@@ -660,7 +740,7 @@ class Engine {
         file.text = given.script
         List result = execute(context, ['sh', '-e', file.path], given.returnStdout as boolean)
         report.sh.add([stage: context.stage, agent: context.agent, script: given.script, exit: result[0],
-                       credentials: context.credentials as List])
+                       commit: commit(context), credentials: context.credentials as List])
         if (given.returnStatus) {
             return result[0]
         }
@@ -676,6 +756,35 @@ class Engine {
     Object step_string(Map given, Context context) { return given }
     Object step_fileExists(Map given, Context context) { return new File(context.workspace, given.file as String).exists() }
     Object step_readFile(Map given, Context context) { return new File(context.workspace, given.file as String).text }
+
+    Object step_writeFile(Map given, Context context) {
+        File file = new File(context.workspace, given.file as String)
+        file.parentFile.mkdirs()
+        file.text = given.text
+    }
+
+    Object step_scmGit(Map given, Context context) {
+        assert given.branches.size() == 1 && given.userRemoteConfigs == scm.userRemoteConfigs
+        return new Git(branch: given.branches[0].name, url: scm.url)
+    }
+
+    Object step_checkout(Map given, Context context) {
+        Git what = given.scm
+        [['init', '--quiet', '--initial-branch', 'none'], ['fetch', '--quiet', what.url, '+refs/heads/*:refs/remotes/origin/*'],
+         ['checkout', '--quiet', '--detach', what.branch.matches('[0-9a-f]{40}') ? what.branch : "origin/${what.branch}"],
+        ].each { command ->
+            if (execute(context, ['git'] + command)[0] != 0) {
+                throw new StepFailed("git ${command[0]} failed")
+            }
+        }
+        String found = commit(context)
+        buildData.note(what.branch, found, given.changelog != false, given.poll != false) { from, to ->
+            execute(context, ['git', 'log', '--reverse', '--format=%s', "${from}..${to}"], true)[1].readLines()
+        }
+        return [GIT_COMMIT: found]
+    }
+
+    String commit(Context context) { return execute(context, ['git', 'rev-parse', 'HEAD'], true)[1].trim() }
 
     Object step_cleanWs(Map given, Context context) {
         context.workspace.listFiles().each { it.directory ? it.deleteDir() : it.delete() }
@@ -745,11 +854,11 @@ class Engine {
     }
 
     List<String> match(File folder, String pattern) {
-        def matcher = FileSystems.default.getPathMatcher("glob:${pattern}")
+        List matchers = pattern.split(',').collect { FileSystems.default.getPathMatcher("glob:${it.trim()}") }
         List<String> found = []
         folder.eachFileRecurse { file ->
             def path = folder.toPath().relativize(file.toPath())
-            if (file.file && matcher.matches(path)) {
+            if (file.file && matchers.any { it.matches(path) }) {
                 found.add(path.toString())
             }
         }
@@ -765,7 +874,7 @@ class Engine {
     }
 
     List execute(Context context, List<String> command, boolean keep = false) {
-        ProcessBuilder builder = new ProcessBuilder(command).directory(context.workspace)
+        ProcessBuilder builder = new ProcessBuilder(command*.toString()).directory(context.workspace)
         builder.environment().clear()
         builder.environment().putAll((context.environment + assigned).findAll { it.value != null })
         builder.redirectErrorStream(!keep)

@@ -1,5 +1,6 @@
 """What configures Jenkins is right as far as files can tell: casc.yaml, plugins, jobs, hook, secrets."""
 
+import base64
 import json
 import os
 import re
@@ -140,18 +141,70 @@ def test_the_agents_have_the_labels_that_the_pipelines_ask_for() -> None:
     assert len(trainers) > 1, "a stage whose agent went away needs another"
 
 
+@needs_groovy
+def test_a_rollback_waits_for_no_deploy(jenkins: Jenkins) -> None:
+    nodes = {node["permanent"]["name"]: node["permanent"] for node in casc()["jenkins"]["nodes"]}
+    assert nodes["production"]["numExecutors"] == 2, "one for a deploy that tries a candidate, one to end it"
+    assert [name for name, node in nodes.items() if "prod" in node["labelString"].split()] == ["production"]
+    options = jenkins.build("jenkins/rollback.Jenkinsfile", restart_from="none of them").report["options"]
+    assert "disableConcurrentBuilds" not in [one["name"] for one in options]
+
+
 def test_every_variable_is_a_secret_that_is_made_or_set_at_the_start(tmp_path: Path) -> None:
     make_secrets(tmp_path)
     made = {file.name for file in (tmp_path / "controller").iterdir()}
-    wanted = set(re.findall(r"\$\{(?:base64:\$\{)?([A-Z0-9_]+)\}", yaml.safe_dump(casc())))
+    content = yaml.safe_dump(casc())
+    wanted = set(re.findall(r"\$\{([A-Z0-9_]+)\}", content))
+    wanted |= set(re.findall(r"\$\{SECRETS\}/(\w+)", content))
     compose = yaml.safe_load((local.FILES.parent / "docker" / "compose.yaml").read_text(encoding="utf-8"))
     given = set(compose["services"]["controller"]["environment"]) | {"JENKINS_FILES"}
     assert wanted - made <= given
     assert made - wanted == {"GIT_HOST_KEY"}, "read by jenkins/compose.py"
 
 
+def texts(content: Any) -> list[str]:
+    """Return all texts in a document, depth first."""
+    if isinstance(content, str):
+        return [content]
+    inner = content.values() if isinstance(content, dict) else content if isinstance(content, list) else []
+    return [text for one in inner for text in texts(one)]
+
+
+COMMONS_TEXT = [Path("/usr/share/java") / f"{name}.jar" for name in ("commons-text", "commons-lang3")]
+
+
+@needs_groovy
+@pytest.mark.skipif(
+    not all(jar.exists() for jar in COMMONS_TEXT),
+    reason="commons-text is not installed (Debian: libcommons-text-java)",
+)
+def test_casc_yaml_is_resolved_to_the_keys_and_passwords_that_were_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_secrets(tmp_path)
+    keys = tmp_path / "controller"
+    given = {"JENKINS_FILES": "/files", "REPOSITORY_URL": "git://git/ml.git", "SECRETS": str(keys)}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    written = texts(casc())
+    (tmp_path / "texts.json").write_text(json.dumps(written))
+    class_path = ":".join(map(str, COMMONS_TEXT))
+    done = groovy("--classpath", class_path, HERE / "resolve.groovy", tmp_path / "texts.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    resolved: dict[str, str | None] = dict(zip(written, json.loads(done.stdout), strict=True))
+    assert [text for text, value in resolved.items() if value is None] == []
+
+    credentials = casc()["credentials"]["system"]["domainCredentials"][0]["credentials"]
+    secret_file = next(one["file"] for one in credentials if "file" in one)["secretBytes"]
+    assert base64.b64decode(resolved[secret_file] or "") == (keys / "SIGNING_KEY").read_bytes()
+    for file in keys.iterdir():
+        if (variable := f"${{{file.name}}}") in resolved:
+            assert resolved[variable] == file.read_text().strip(), file.name
+
+
 def test_the_credentials_are_those_that_the_pipelines_bind() -> None:
-    bound = set(re.findall(r"credentials\('([\w-]+)'\)", (local.FILES.parent / "Jenkinsfile").read_text()))
+    files = [local.FILES.parent / "Jenkinsfile", *local.FILES.glob("*.Jenkinsfile")]
+    bound = {name for file in files for name in re.findall(r"credentials\('([\w-]+)'\)", file.read_text())}
     domains = casc()["credentials"]["system"]["domainCredentials"]
     scopes = {
         one["id"]: one["scope"]
@@ -209,6 +262,24 @@ def inside(calls: list[Any], *names: str) -> list[Any]:
     return calls
 
 
+# Options that are carried out in each build, and are no properties of the job.
+OF_A_BUILD = {"timestamps", "timeout", "skipDefaultCheckout", "disableRestartFromStage"}
+
+
+def given(value: Any) -> Any:
+    """Return the arguments of an option as nested dictionaries, without what is left open."""
+    if isinstance(value, dict) and set(value) == {"name", "arguments"}:
+        return {value["name"]: given(value["arguments"])}
+    if isinstance(value, dict):
+        return {key: given(one) for key, one in value.items() if one not in ("", False)}
+    return value
+
+
+def named(calls: list[Any]) -> dict[str, Any]:
+    """Return recorded calls in the same form."""
+    return given({name: plain[0] if plain else named(inner) for name, plain, inner in calls})
+
+
 @needs_groovy
 def test_the_jobs_declare_what_their_jenkinsfiles_declare(jenkins: Jenkins) -> None:
     calls = recorded("jobs.groovy", "REPOSITORY_URL=git://git/ml.git")
@@ -237,10 +308,32 @@ def test_the_jobs_declare_what_their_jenkinsfiles_declare(jenkins: Jenkins) -> N
         schedules = {("cron", *call[1]) for call in cron} | {("pollSCM", *call[1]) for call in poll}
         in_file = {(one["name"], one["arguments"]["spec"]) for one in report["triggers"]}
         assert schedules == {trigger for trigger in in_file if trigger[1]}
-        serial = [call[0] for call in inside(job, "properties")].count("disableConcurrentBuilds")
-        assert serial == [one["name"] for one in report["options"]].count("disableConcurrentBuilds")
+        options = {
+            one["name"]: given(one["arguments"])
+            for one in report["options"]
+            if one["name"] not in OF_A_BUILD
+        }
+        properties = named(inside(job, "properties"))
+        assert bool(properties.pop("pipelineTriggers", {})) == bool(schedules)
+        assert properties == options, file
     [view] = [call for call in calls if call[0] == "listView"]
     assert inside(view[2], "jobs") == [["names", list(jobs), []]]
+
+
+# Jenkins gives the scripts of Job DSL a class loader that sees Jenkins itself and not the Git plugin.
+AS_JENKINS_DOES = """
+GroovyClassLoader jenkins = new GroovyClassLoader(getClass().classLoader)
+GroovyClassLoader plugins = new GroovyClassLoader(jenkins)
+plugins.addClasspath(args[0])
+Class core = jenkins.parseClass('''package jenkins.model
+class Jenkins {
+    static Jenkins one = new Jenkins()
+    static Jenkins get() { one }
+    Map pluginManager = [:]
+}''')
+core.get().pluginManager.uberClassLoader = plugins
+new GroovyShell(jenkins, new Binding(WEBHOOK_TOKEN: 'abc')).evaluate(new File(args[1]))
+"""
 
 
 @needs_groovy
@@ -263,8 +356,7 @@ class ApiTokenPropertyConfiguration {
 }
 """
     )
-    run = "new GroovyShell(new Binding(WEBHOOK_TOKEN: 'abc')).evaluate(new File(args[0]))"
-    done = groovy("--classpath", str(tmp_path), "-e", run, str(local.FILES / "webhook-token.groovy"))
+    done = groovy("-e", AS_JENKINS_DOES, tmp_path, local.FILES / "webhook-token.groovy")
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert done.stdout.strip() == f"[b c, webhook {sha256}]", done.stderr
 

@@ -1,7 +1,8 @@
 """A live Jenkins that was started with this project's casc.yaml: `make jenkins-test JENKINS_URL=...`.
 
 The tests make a repository of their own and copies of the jobs `ml` and `rollback` that build it, with a
-small project of a name that nobody else has, and remove the jobs at the end. The environment says:
+small project of a name that nobody else has, and remove the jobs at the end. Each test pushes the state that
+it needs: the repository as it was at first, with its own changes. The environment says:
 
 JENKINS_URL, JENKINS_USER, JENKINS_TOKEN  the controller, an administrator and its API token (or password)
 JENKINS_REPOSITORY                        an empty git repository that Jenkins reaches; else one of `file://`
@@ -9,6 +10,7 @@ JENKINS_REPOSITORY_PUSH                   the same repository as this machine re
 JENKINS_WEBHOOK_TOKEN                     the token of /git/notifyCommit; else one is made, and revoked again
 """
 
+import hashlib
 import json
 import os
 import random
@@ -27,6 +29,7 @@ from typing import Any
 import pytest
 
 from ml import locations
+from ml.serving import service
 from tests.conftest import SMALL_GRID, make_site
 from tests.jenkins.conftest import tracked_files
 
@@ -96,20 +99,20 @@ class Live:
         someone = ["-c", "user.name=tester", "-c", "user.email=tester@localhost"]
         subprocess.run(["git", *someone, *arguments], cwd=self.checkout, check=True, capture_output=True)
 
-    def push(self, file: str, old: str, new: str) -> None:
-        """Change one place of a file, commit and push."""
-        path = self.checkout / file
-        text = path.read_text(encoding="utf-8")
-        assert text.count(old) >= 1, f"{file} does not hold {old!r}"
-        path.write_text(text.replace(old, new), encoding="utf-8")
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", f"change {file}")
+    def push(self, *edits: tuple[str, str, str], grid: Any = SMALL_GRID, message: str = "change") -> str:
+        """Push the first state with one place of each ``(file, old, new)`` changed; return the commit."""
+        self.git("checkout", "--quiet", "first", "--", ".")
+        for file, old, new in edits:
+            path = self.checkout / file.format(project=self.project)
+            text = path.read_text(encoding="utf-8")
+            assert old in text, f"{file} does not hold {old!r}"
+            path.write_text(text.replace(old, new, 1), encoding="utf-8")
+        (self.checkout / "ml" / "projects" / self.project / "grid.json").write_text(json.dumps(grid))
+        self.git("add", "--all", "--force")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
         self.git("push", "--quiet", self.push_to, "HEAD:main")
-
-    def undo(self) -> None:
-        """Take the last commit back by another one."""
-        self.git("revert", "--no-edit", "HEAD")
-        self.git("push", "--quiet", self.push_to, "HEAD:main")
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(command, cwd=self.checkout, capture_output=True, text=True).stdout.strip()
 
     def start(self, job: str, **parameters: str) -> int:
         """Start a build and return its number."""
@@ -122,9 +125,15 @@ class Live:
         """Wait for the end of a build and return what its page tells, and the console."""
         path = f"job/{job}/{number}"
         wait_for(f"the end of {path}", lambda: not self.json(f"{path}/api/json?tree=building")["building"])
-        tree = "result,displayName,description,artifacts[relativePath],fingerprint[fileName]"
-        content: dict[str, Any] = self.json(f"{path}/api/json?tree={tree}")
+        tree = "result,displayName,description,artifacts[relativePath],fingerprint[hash]"
+        content: dict[str, Any] = self.json(f"{path}/api/json?tree={tree},changeSets[items[msg]]")
         return content | {"console": self.get(f"{path}/consoleText"), "number": number}
+
+    def next(self, number: int) -> int:
+        """Return the number of the build that follows another one, once it is there."""
+        path = f"job/{self.job}/api/json?tree=lastBuild[number]"
+        wait_for("the next build", lambda: self.json(path)["lastBuild"]["number"] > number)
+        return number + 1
 
     def build(self, job: str = "", **parameters: str) -> dict[str, Any]:
         """Run a build to its end."""
@@ -153,9 +162,10 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         (live.checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(locations.ROOT / name, live.checkout / name)
     site = make_site(folder / "site")
-    site.edit(
-        "project.toml", "production = 8000", f"production = {random.SystemRandom().randrange(20000, 30000)}"
-    )
+    settings = (site.project / "project.toml").read_text(encoding="utf-8")
+    changed, count = re.subn(r"(?m)^production = \d+", f"production = {service.free_port()}", settings)
+    assert count == 1
+    (site.project / "project.toml").write_text(changed, encoding="utf-8")
     shutil.copytree(site.project, live.checkout / "ml" / "projects" / live.project)
     jenkinsfile = live.checkout / "Jenkinsfile"
     text = jenkinsfile.read_text(encoding="utf-8")
@@ -167,6 +177,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     live.git("init", "--quiet", "--initial-branch", "main")
     live.git("add", "--all", "--force")
     live.git("commit", "--quiet", "--message", "as it is")
+    live.git("tag", "first")
     live.git("push", "--quiet", "--force", push_to, "HEAD:main")
     try:
         for job, original in ((live.job, "ml"), (live.rollback_job, "rollback")):
@@ -187,6 +198,22 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def first(live: Live) -> dict[str, Any]:
     """Return the first build of the test job."""
     return live.build()
+
+
+def deployed(build: dict[str, Any]) -> str:
+    """Return the version that a build brought into production."""
+    assert build["result"] == "SUCCESS", build["console"]
+    found = re.search(r"version (\d+) in production", build["description"])
+    assert found, build["description"]
+    return found[1]
+
+
+def commits(build: dict[str, Any]) -> set[str]:
+    """Return the commits that a build checked out to work with: the last before each command."""
+    found = re.findall(r"git checkout -f ([0-9a-f]{40})|(\+ make )", build["console"])
+    return {
+        commit for (commit, _), (_, command) in zip(found, found[1:], strict=False) if commit and command
+    }
 
 
 @pytest.mark.parametrize(
@@ -256,8 +283,12 @@ def test_a_build_goes_through_and_everything_is_kept(live: Live, first: dict[str
         f"{folder}/quality/verdict.json",
         f"{folder}/deploy/deployment.json",
     } <= kept
-    fingerprinted = {one["fileName"].rsplit("/", 1)[-1] for one in first["fingerprint"]}
-    assert {name.rsplit("/", 1)[-1] for name in kept} <= fingerprinted
+    path = f"job/{live.job}/{first['number']}/artifact"
+    digests = {
+        name: hashlib.md5(live.client.handle_req("GET", f"{path}/{name}").content).hexdigest()
+        for name in kept
+    }
+    assert set(digests.values()) <= {one["hash"] for one in first["fingerprint"]}
     report = live.json(f"job/{live.job}/{first['number']}/testReport/api/json?tree=passCount,failCount")
     assert report["passCount"] > 5 and report["failCount"] == 0
     assert live.get(f"job/{live.job}/{first['number']}/Model_20report/")
@@ -265,14 +296,41 @@ def test_a_build_goes_through_and_everything_is_kept(live: Live, first: dict[str
     assert f"deploy: {live.project} version 1 in production, deployed" in first["description"]
 
 
-def test_a_second_build_takes_the_model_of_the_first(live: Live, first: dict[str, Any]) -> None:
+def test_a_second_build_takes_the_model_of_the_first(live: Live) -> None:
+    live.push()
+    version = deployed(live.build())
     again = live.build()
-    assert again["result"] == "SUCCESS", again["console"]
-    assert "version 1 was made from the same inputs: its model is taken" in again["console"]
-    assert "already deployed" in again["description"]
+    assert deployed(again) == version and "already deployed" in again["description"]
+    assert f"version {version} was made from the same inputs: its model is taken" in again["console"]
 
 
-def test_a_push_starts_a_build(live: Live, first: dict[str, Any]) -> None:
+def test_a_build_has_one_commit_and_so_has_its_restart(live: Live) -> None:
+    live.build()
+    commit = live.push(message="the first")
+    number = live.start(live.job)
+    wait_for("the lint", lambda: "+ make lint" in live.get(f"job/{live.job}/{number}/consoleText"))
+    newer = live.push(message="pushed meanwhile")
+    build = live.result(live.job, number)
+    assert build["result"] == "SUCCESS", build["console"]
+    assert commits(build) == {commit}
+
+    live.post(f"job/{live.job}/{number}/restart/restartPipeline", stageName="quality")
+    restarted = live.result(live.job, live.next(number))
+    assert restarted["result"] == "SUCCESS", restarted["console"]
+    assert commits(restarted) == {commit}
+
+    later = live.build()
+    assert commits(later) == {newer}
+    changes = [
+        [change["msg"] for one in done["changeSets"] for change in one["items"]]
+        for done in (build, restarted, later)
+    ]
+    assert changes == [["the first"], [], ["pushed meanwhile"]]
+
+
+def test_a_push_starts_a_build(live: Live) -> None:
+    live.push()
+    assert live.build()["result"] == "SUCCESS"
     token, uuid = os.environ.get("JENKINS_WEBHOOK_TOKEN"), None
     if not token:
         made = live.post(f"{TOKENS}/generate", apiTokenName="live test").json()["data"]
@@ -283,7 +341,7 @@ def test_a_push_starts_a_build(live: Live, first: dict[str, Any]) -> None:
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(url + urllib.parse.urlencode(query), timeout=60)
         before = live.json(f"job/{live.job}/api/json?tree=nextBuildNumber")["nextBuildNumber"]
-        live.push("README.md", "# A model", "# A model ")
+        live.push(("README.md", "# A model", "# A model "))
         urllib.request.urlopen(url + urllib.parse.urlencode(query | {"token": token}), timeout=60)
         wait_for(
             "a build after the push",
@@ -313,13 +371,10 @@ def test_a_push_starts_a_build(live: Live, first: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_bad_stops_at_its_stage(
-    live: Live, first: dict[str, Any], stage: str, file: str, old: str, new: str, told: str
+    live: Live, stage: str, file: str, old: str, new: str, told: str
 ) -> None:
-    live.push(file.format(project=live.project), old, new)
-    try:
-        build = live.build()
-    finally:
-        live.undo()
+    live.push((file, old, new))
+    build = live.build()
     assert build["result"] == "FAILURE", build["console"]
     assert told in build["description"]
     stages = ["lint", "data", "train", "quality", "deploy"]
@@ -327,38 +382,38 @@ def test_what_is_bad_stops_at_its_stage(
     assert set(stages[stages.index(stage) + 1 :]) <= skipped and stage not in skipped
 
 
-def test_a_channel_is_taken_back(live: Live, first: dict[str, Any]) -> None:
-    folder = live.checkout / "ml" / "projects" / live.project
-    (folder / "grid.json").write_text(json.dumps({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}}))
-    live.push(
-        f"ml/projects/{live.project}/project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 "
-    )
-    second = live.build()
-    assert second["result"] == "SUCCESS", second["console"]
-    # The bad commits before left the channel where it was: this is the first version after the first build's.
-    assert "version 2 in production, deployed" in second["description"]
-    back = live.build(live.rollback_job)
+LENIENT = ("ml/projects/{project}/project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 ")
+
+
+def test_a_channel_is_taken_back(live: Live) -> None:
+    versions = []
+    for strength in (0.3, 0.5):
+        live.push(LENIENT, grid={"LogisticRegression": {"C": [strength], "max_iter": [1000]}})
+        versions.append(deployed(live.build(FORCE="true")))
+    older, newer = versions
+    assert older != newer
+    back = live.build(live.rollback_job, ROLLBACK_TO=older)
     assert back["result"] == "SUCCESS", back["console"]
-    assert back["description"].strip() == "production: back from version 2 to version 1"
-    again = live.build(ROLLBACK_TO="2")
+    assert back["description"].strip() == f"production: back from version {newer} to version {older}"
+    again = live.build(ROLLBACK_TO=newer)
     assert again["result"] == "SUCCESS", again["console"]
-    assert again["description"].strip() == "production: back from version 1 to version 2"
+    assert again["description"].strip() == f"production: back from version {older} to version {newer}"
 
 
-def test_an_agent_that_goes_away_during_training_does_not_fail_the_build(
-    live: Live, first: dict[str, Any]
-) -> None:
-    grid = SMALL_GRID | {"RandomForestClassifier": {"n_estimators": [400], "max_depth": list(range(2, 12))}}
-    file = live.checkout / "ml" / "projects" / live.project / "grid.json"
-    file.write_text(json.dumps(grid))
-    live.push(f"ml/projects/{live.project}/project.toml", "folds = 5", "folds = 6")
-    number = live.start(live.job)
+def test_an_agent_that_goes_away_during_training_does_not_fail_the_build(live: Live) -> None:
+    """The node is removed: an inbound agent that is only disconnected is back in two seconds."""
+    forests = {"RandomForestClassifier": {"n_estimators": [400], "max_depth": list(range(2, 12))}}
+    live.push(LENIENT, grid=SMALL_GRID | forests)
+    number = live.start(live.job, FORCE="true")
     console = f"job/{live.job}/{number}/consoleText"
     trained_by = r"(?s)Running on (\S+) in (?!.*Running on ).*\+ make train"
     agent = wait_for("the training", lambda: re.search(trained_by, live.get(console)))[1]
-    live.post(f"computer/{agent}/doDisconnect", offlineMessage="live test")
+    live.post(f"computer/{agent}/doDelete")
     try:
         build = live.result(live.job, number)
     finally:
-        live.post(f"computer/{agent}/launchSlaveAgent")
+        live.post("configuration-as-code/reload")
     assert build["result"] == "SUCCESS", build["console"]
+    assert build["console"].count("+ make train") == 2, "the agent was lost, and another trained"
+    assert "Error when executing" not in build["console"]
+    wait_for("the agent", lambda: not live.json(f"computer/{agent}/api/json?tree=offline")["offline"], 120)

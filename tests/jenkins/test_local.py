@@ -4,13 +4,14 @@ import base64
 import hashlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,9 +19,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jenkins import local
+from jenkins import local, plugins, processes
 from ml import locations
 from ml.errors import MlError
+from ml.serving import service
 
 FAKE_JAVA = Path(__file__).parent / "fake_java.py"
 
@@ -39,7 +41,7 @@ def make_plugin(file: Path, name: str, version: str, dependencies: str = "") -> 
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Point the local start at an empty folder, a war and plugins on disk, and a Java that is none."""
     (tmp_path / "jenkins.war").write_text("a war")
-    for name, version in local.read_plugins(local.FILES / "plugins.txt").items():
+    for name, version in plugins.read_plugins(local.FILES / "plugins.txt").items():
         make_plugin(tmp_path / "plugins" / f"{name}.hpi", name, version)
     monkeypatch.setattr(local, "FOLDER", tmp_path / "jenkins")
     monkeypatch.setenv("JENKINS_JAVA", str(FAKE_JAVA))
@@ -49,7 +51,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MAKEFLAGS", "--jobserver")
     local.FOLDER.mkdir()
     yield tmp_path
-    local.stop()
+    local.stop(with_services=True)
 
 
 def wait_for(file: Path) -> dict[str, dict[str, str]]:
@@ -78,8 +80,8 @@ def test_controller_and_agents_start_and_stop(
     assert f"-DJENKINS_HOME={local.FOLDER / 'home'}" in controller["arguments"]
     assert controller["environment"]["SECRETS"] == str(keys)
     assert "MAKEFLAGS" not in controller["environment"]
-    plugins = {file.stem for file in (local.FOLDER / "home" / "plugins").iterdir()}
-    assert plugins == set(local.read_plugins(local.FILES / "plugins.txt"))
+    installed = {file.stem for file in (local.FOLDER / "home" / "plugins").iterdir()}
+    assert installed == set(plugins.read_plugins(local.FILES / "plugins.txt"))
 
     for name in ("agent-1", "agent-2", "production"):
         agent = wait_for(local.FOLDER / f"{name}.json")
@@ -95,16 +97,72 @@ def test_controller_and_agents_start_and_stop(
     )
     assert main.stdout == head.stdout
 
-    with pytest.raises(MlError, match="runs already"):
-        local.start(free_port)
-    pids = [one["pid"] for one in json.loads((local.FOLDER / "processes.json").read_text())]
+    up = processes.running(local.FOLDER)
+    assert list(up) == ["watcher", "controller", "agent-1", "agent-2", "production"]
+    local.start(free_port)
+    assert processes.running(local.FOLDER) == up, "what runs goes on"
+    with pytest.raises(MlError, match="another port"):
+        local.start(free_port + 1)
     assert local.stop() and not local.stop()
-    assert [pid for pid in pids if local._born(pid)] == []
+    assert [process for process in up.values() if process.runs] == []
+
+
+def until(what: Callable[[], bool]) -> None:
+    """Wait for something that comes within seconds."""
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["controller", "agent-2"])
+def test_what_dies_comes_back(machine: Path, free_port: int, name: str) -> None:
+    local.start(free_port)
+    before = processes.running(local.FOLDER)
+    os.kill(before[name].pid, signal.SIGKILL)
+    until(lambda: processes.running(local.FOLDER).get(name, before[name]) != before[name])
+    after = processes.running(local.FOLDER)
+    assert {one: after[one] for one in after if one != name} == {
+        one: before[one] for one in before if one != name
+    }
+
+
+@pytest.mark.parametrize("also", [[], ["controller"], ["agent-1", "production"]])
+def test_a_start_starts_what_is_missing(machine: Path, free_port: int, also: list[str]) -> None:
+    local.start(free_port)
+    before = processes.running(local.FOLDER)
+    for name in ["watcher", *also]:
+        os.kill(before[name].pid, signal.SIGKILL)
+        until(lambda name=name: not before[name].runs)
+    local.start(free_port)
+    until(lambda: len(processes.running(local.FOLDER)) == len(before))
+    after = processes.running(local.FOLDER)
+    assert {one for one in after if after[one] != before[one]} == {"watcher", *also}
+
+
+def test_the_service_lives_on_unless_told_otherwise_and_comes_back(machine: Path, free_port: int) -> None:
+    local.start(free_port)
+    port = service.free_port()
+    first = service.start("titanic", "production", port)
+    noted = local.FOLDER / "services.json"
+    until(noted.exists)
+    assert local.stop() and service.find("titanic", "production") == first
+
+    local.start(free_port)
+    assert service.find("titanic", "production") == first
+    os.kill(first.pid or 0, signal.SIGKILL)
+    until(lambda: service.find("titanic", "production") not in (None, first))
+
+    local.stop(with_services=True)
+    assert service.find("titanic", "production") is None
+    local.start(free_port)
+    until(lambda: service.find("titanic", "production") is not None)
+    found = service.find("titanic", "production")
+    assert found and found.url == first.url
 
 
 def test_the_local_configuration_is_casc_yaml_with_other_launchers(machine: Path) -> None:
-    names = local._local_casc(machine / "casc.yaml")
-    assert names == ["agent-1", "agent-2", "production"]
+    local._local_casc(machine / "casc.yaml")
     ours = yaml.safe_load((local.FILES / "casc.yaml").read_text())
     made = yaml.safe_load((machine / "casc.yaml").read_text())
     for content in (ours, made):
@@ -159,7 +217,7 @@ def test_what_is_in_the_way_is_one_line(
     monkeypatch.setenv("JENKINS_JAVA", "/no/such/java")
     with pytest.raises(MlError, match="no Java found"):
         local.start(free_port)
-    assert local._running() == []
+    assert processes.running(local.FOLDER) == {}
 
 
 def test_a_controller_that_ends_is_told_and_nothing_is_left(
@@ -172,27 +230,41 @@ def test_a_controller_that_ends_is_told_and_nothing_is_left(
             (broken / file.name).write_bytes(file.read_bytes())
     casc = (broken / "casc.yaml").read_text()
     monkeypatch.setattr(local, "FILES", broken)
-    for word, told in (("broken", "SEVERE: ConfiguratorException: broken"), ("dying", "out of heap")):
+    for word, told in (
+        ("broken", "SEVERE: ConfiguratorException: broken"),
+        ("dying", "out of heap"),
+        ("incapable", "Caused by: .*Exception: startup failed: script: 3: unable to resolve class x"),
+    ):
         (broken / "casc.yaml").write_text(casc.replace("Viewer\n", f"{word}\n"))
         with pytest.raises(MlError, match=f"the controller did not start: {told}"):
             local.start(free_port)
-        assert local._running() == []
+        assert processes.running(local.FOLDER) == {}
+
+
+def test_a_configuration_that_is_refused_later_is_told_too(machine: Path, free_port: int) -> None:
+    local.start(free_port)
+    (local.FOLDER / "refuse").touch()
+    with pytest.raises(MlError, match="is not configured: Caused by: java.lang.NoSuchMethodError: x"):
+        local.start(free_port)
+    assert "controller" in processes.running(local.FOLDER)
+    (local.FOLDER / "refuse").unlink()
+    local.start(free_port)
 
 
 def test_plugins_from_a_folder_must_be_whole(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = machine / "plugins"
     make_plugin(folder / "git.hpi", "git", "5.9", "git-client:6.1,thing:1.0,other:2;resolution:=optional")
     with pytest.raises(MlError, match="lacks what plugin git depends on: thing"):
-        local._install_plugins(machine / "to")
+        plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
     make_plugin(folder / "thing.jpi", "thing", "1.0")
     (folder / "timestamper.hpi").unlink()
-    local._install_plugins(machine / "to")
+    plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
     said = capsys.readouterr().out
     assert "plugin git: plugins.txt has 5.10.1," in said and "has 5.9" in said
     assert "plugin timestamper: plugins.txt has 1.30," in said and "has none" in said
     (folder / "git.hpi").write_text("half a plu")
     with pytest.raises(MlError, match="git.hpi is not a Jenkins plugin"):
-        local._install_plugins(machine / "to")
+        plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
 
 
 @pytest.fixture
@@ -204,7 +276,7 @@ def site(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     for name in ("WAR_SITE", "PLUGIN_SITE"):
-        monkeypatch.setattr(local, name, f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(plugins, name, f"http://127.0.0.1:{server.server_port}")
     monkeypatch.delenv("JENKINS_WAR")
     monkeypatch.delenv("JENKINS_PLUGIN_DIR")
     yield folder
@@ -213,18 +285,18 @@ def site(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_downloads_are_checked_and_kept(site: Path, machine: Path) -> None:
     with pytest.raises(MlError, match="cannot download .*JENKINS_WAR"):
-        local._war()
-    war = site / local.VERSION / "jenkins.war"
+        plugins.find_war(local.FOLDER / "cache")
+    war = site / plugins.VERSION / "jenkins.war"
     war.parent.mkdir()
     war.write_text("a war")
     (war.parent / "jenkins.war.sha256").write_text("0" * 64 + "  jenkins.war\n")
     with pytest.raises(MlError, match="is not what was published"):
-        local._war()
+        plugins.find_war(local.FOLDER / "cache")
     assert not (local.FOLDER / "cache").exists()
     (war.parent / "jenkins.war.sha256").write_text(f"{hashlib.sha256(b'a war').hexdigest()} *jenkins.war\n")
-    assert local._war().read_text() == "a war"
+    assert plugins.find_war(local.FOLDER / "cache").read_text() == "a war"
     war.unlink()
-    assert local._war().read_text() == "a war"
+    assert plugins.find_war(local.FOLDER / "cache").read_text() == "a war"
 
 
 def test_plugins_are_downloaded_with_what_they_depend_on(
@@ -241,21 +313,18 @@ def test_plugins_are_downloaded_with_what_they_depend_on(
         sha256 = base64.b64encode(hashlib.sha256(file.read_bytes()).digest()).decode()
         published[name] = {version: {"sha256": sha256}}
     (site / "plugin-versions.json").write_text(json.dumps({"plugins": published}))
-    local._install_plugins(machine / "to")
+    plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
     assert sorted(file.name for file in (machine / "to").iterdir()) == ["a.jpi", "b.jpi"]
 
     (files / "plugins.txt").write_text("d:1\n")
     with pytest.raises(MlError, match="plugin d:1 is not published"):
-        local._install_plugins(machine / "to")
+        plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
 
 
-def test_the_command_tells_an_error_in_one_line(machine: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "jenkins.local", "start"],
-        cwd=locations.ROOT,
-        env=os.environ | {"JENKINS_JAVA": "/no/such/java", "JENKINS_PORT": "18080"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: no Java found") and len(done.stderr.splitlines()) == 1
+def test_the_command_tells_an_error_in_one_line(
+    machine: Path, free_port: int, monkeypatch: pytest.MonkeyPatch, error_of: Callable[[], str]
+) -> None:
+    monkeypatch.setenv("JENKINS_JAVA", "/no/such/java")
+    monkeypatch.setattr(sys, "argv", ["local", "start", "--port", str(free_port)])
+    assert local.main() == 1
+    assert error_of().startswith("error: no Java found")

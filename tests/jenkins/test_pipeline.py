@@ -60,7 +60,7 @@ def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int, monkeypatch:
     assert kept <= set(build.archived)
     assert all(one["fingerprint"] for one in report["archived"])
     assert [page["name"] for page in report["html"]] == ["Model report"]
-    assert len(report["tests"]) == 4 and not any(one["failed"] for one in report["tests"])
+    assert len(report["tests"]) == 5 and not any(one["failed"] for one in report["tests"])
     assert report["displayName"] == "#1 titanic"
     assert re.fullmatch(
         r"train: \w+, accuracy 0\.\d+ in cross-validation\n"
@@ -71,9 +71,12 @@ def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int, monkeypatch:
     assert [path for path in (build.folder / "agents").glob("*/workspace/build-[0-9]/*")] == []
 
     bound = {step["stage"]: set(step["credentials"]) for step in report["sh"]}
-    assert {stage for stage, names in bound.items() if names} == {"train", "quality", "deploy"}
-    assert bound["train"] == bound["quality"] == {"ML_SIGNING_KEY"}
+    assert {stage for stage, names in bound.items() if names} == {"deploy"}
     assert bound["deploy"] == {"ML_SIGNING_KEY", "ML_API_KEY"}
+    for stash, halves in (("model", {"train.pub"}), ("quality", {"train.pub", "quality.pub"})):
+        keys = build.folder / "stashes" / stash / "build" / "keys"
+        assert {file.name for file in keys.iterdir()} == halves
+    assert not any("keys" in name for name in build.archived)
     private = (jenkins.root / "keys" / "signing.pem").read_text().splitlines()[1]
     assert private not in build.console and "open-sesame" not in build.console
     assert list((build.folder / "agents").rglob("signing-key")) == []
@@ -133,9 +136,9 @@ def test_a_bad_model_stops_at_quality_and_its_report_is_published(small: Jenkins
     assert quality["failed"] == 1
 
 
-def test_missing_credentials_stop_at_train(small: Jenkins) -> None:
+def test_missing_credentials_stop_at_deploy(small: Jenkins) -> None:
     build = small.build(parameters=SMALL, credentials={})
-    refused_at("train", build)
+    refused_at("deploy", build)
     assert "Could not find credentials entry with ID 'signing-key'" in build.console
 
 
@@ -144,6 +147,8 @@ def test_an_agent_that_goes_away_is_replaced_by_another(small: Jenkins) -> None:
     assert build.report["result"] == "SUCCESS", build.console
     agents = {stage["name"]: stage["agents"] for stage in build.report["stages"] if stage.get("agents")}
     assert agents["lint"] == ["one", "two"]
+    assert "Error when executing" not in build.console, "the cleanup does not run where nothing runs"
+    assert build.console.count("nothing is kept of this attempt") == 2
     assert {step["agent"] for step in build.report["sh"]} == {"two", "production"}
 
 
@@ -190,6 +195,48 @@ def test_a_restart_from_a_stage_finds_what_was_stashed(small: Jenkins) -> None:
     assert second.report["result"] == "SUCCESS", second.console
     assert second.outcomes["train"] == "SKIPPED by the restart"
     assert second.outcomes["deploy"] == "SUCCESS"
+
+
+def push(jenkins: Jenkins, message: str) -> list[str]:
+    """Return a command that somebody else's push is."""
+    someone = ["-c", "user.name=other", "-c", "user.email=other@localhost"]
+    return ["git", "-C", str(jenkins.checkout), *someone, "commit", "--quiet", "--allow-empty", "-m", message]
+
+
+def test_a_build_has_one_commit_whatever_is_pushed_meanwhile(small: Jenkins) -> None:
+    commit = small.head()
+    pushes = {when: push(small, f"after {when}") for when in ("lost", "lint", "train")}
+    first = small.build(parameters=SMALL, lost=["one"], meanwhile=pushes)
+    assert first.report["result"] == "SUCCESS", first.console
+    assert {step["commit"] for step in first.report["sh"]} == {commit}
+
+    again = small.build(parameters=SMALL, work=str(first.folder), restart_from="quality")
+    assert again.report["result"] == "SUCCESS", again.console
+    assert {step["commit"] for step in again.report["sh"]} == {commit}
+    assert (again.report["changes"], again.report["polled"]) == ([], ["main"])
+
+    newest = small.head()
+    second = small.build(parameters=SMALL)
+    assert {step["commit"] for step in second.report["sh"]} == {newest}
+    assert second.report["changes"] == ["after lost", "after lint", "after train"]
+    assert small.build(parameters=SMALL | {"ROLLBACK_TO": "1"}).report["changes"] == []
+
+
+@pytest.mark.parametrize("change", [{}, {"CHANGE_ID": "7", "CHANGE_TARGET": "main"}])
+def test_a_stage_of_a_branch_that_moved_is_not_restarted_on_another_commit(
+    small: Jenkins, change: dict[str, str]
+) -> None:
+    """A multibranch job restarts on the newest commit; a pull request, which releases nothing, may."""
+    branch = {"BRANCH_NAME": "main"} | change
+    first = small.build(parameters=SMALL, environment=branch)
+    commit = small.head()
+    small.git("commit", "--quiet", "--allow-empty", "--message", "moved")
+    again = small.build(parameters=SMALL, environment=branch, work=str(first.folder), restart_from="quality")
+    if change:
+        assert again.report["result"] == "SUCCESS", again.console
+    else:
+        assert again.report["result"] == "FAILURE"
+        assert f"the branch moved from {commit} to {small.head()}" in again.console
 
 
 def test_the_nightly_job_builds_every_project(small: Jenkins) -> None:

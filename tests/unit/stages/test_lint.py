@@ -1,5 +1,9 @@
 """Lint: each check finds what it is for, with file and line, and leaves a report that Jenkins can read."""
 
+import os
+import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ml import locations
+from ml.stages.lint import CHECKS
 from tests.conftest import Site
 
 
@@ -19,7 +24,7 @@ def failures(site: Site, check: str) -> list[str]:
 @pytest.mark.slow
 def test_this_repository_is_clean(site: Site) -> None:
     assert site.ml("lint") == 0
-    assert [failures(site, check) for check in ("flake8", "pydocstyle", "dependencies")] == [[], [], []]
+    assert [failures(site, check) for check in CHECKS] == [[], [], [], []]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +46,49 @@ def test_a_finding_is_told_with_file_and_line(
     assert site.ml("lint", "--check", check) == 1
     assert f"{site.project}/features.py" in (error := error_of()) and problem in error
     assert any(problem in found for found in failures(site, check))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a copy of the code, to be broken."""
+    for name in ("ml", "jenkins"):
+        ignored = shutil.ignore_patterns("__pycache__", "data")
+        shutil.copytree(locations.ROOT / name, tmp_path / "copy" / name, ignore=ignored)
+    (tmp_path / "copy" / "tests").mkdir()
+    for name in (".flake8", "pyproject.toml", "requirements.txt"):
+        shutil.copy(locations.ROOT / name, tmp_path / "copy" / name)
+    return tmp_path / "copy"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "problem"),
+    [
+        ("ml/cli.py", "def broken(:", "invalid syntax"),
+        ("ml/errors.py", "if True", "expected ':'"),
+        ("ml/project.py", "x = (", "'(' was never closed"),
+        ("ml/stages/lint.py", "return 1", "'return' outside function"),
+        ("ml/serving/app.py", "def broken(:", "invalid syntax"),
+        ("ml/locations.py", "import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("jenkins/client.py", "x = = 1", "invalid syntax"),
+    ],
+)
+def test_code_that_is_no_python_is_told_once_with_file_and_line(
+    copy: Path, file: str, line: str, problem: str
+) -> None:
+    lines = (copy / file).read_text(encoding="utf-8").count("\n") + 1
+    with open(copy / file, "a", encoding="utf-8") as stream:
+        stream.write(line + "\n")
+    environment = os.environ | {"ML_OUTCOME": str(copy / "outcome.txt"), "PYTHONPATH": str(copy)}
+    environment.pop("PROJECT", None)
+    command = [sys.executable, "-m", "ml", "lint"]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    errors = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in done.stderr, done.stderr
+    assert f"{file}:{lines}: {problem}" in errors[0]
+    assert (copy / "outcome.txt").read_text() == errors[0] + "\n"
+    suite = ElementTree.parse(copy / "build" / "titanic" / "lint" / "syntax" / "junit.xml").getroot()
+    assert [case.attrib["message"] in errors[0] for case in suite.iter("failure")] == [True]
 
 
 def test_only_the_check_that_was_asked_for_is_run(site: Site) -> None:
