@@ -68,9 +68,9 @@ def outcome_line(stage: str, project: Project, result: StageResult) -> str:
         told = loosened_line(record.get("loosened", []))
         return f"quality: blessed, {passed} gates passed, {figures}" + (told and f"; {told}")
     if stage == "deploy":
-        return (
-            f"deploy: {project.name} version {record['version']} in {record['channel']}, {record['outcome']}"
-        )
+        told = f"deploy: {project.name} version {record['version']} in {record['channel']}, {record['outcome']}"
+        doubts = [why for why in record["why"] if "inconclusive" in why] + record.get("warnings", [])
+        return "; ".join([told, *doubts])
     return ""
 
 

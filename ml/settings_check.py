@@ -29,7 +29,7 @@ ERRORS_UP_TO_ONE = ("calibration_error", "brier_score")
 
 def check_settings(project: Project, contract: Collection[str]) -> None:
     """Raise ``MlError`` with the first setting that names no column or can never refuse, or never pass."""
-    for problem in (*_columns(project, contract), *_thresholds(project)):
+    for problem in (*_columns(project, contract), *_personal(project), *_thresholds(project)):
         raise MlError(f"{project.folder / 'project.toml'}: {problem}")
 
 
@@ -59,6 +59,17 @@ def _columns(project: Project, known: Collection[str]) -> Iterator[str]:
                 meant = f": did you mean '{near[0]}'?" if near and near[0] != name else ""
                 made_too = ", and no function of features.py makes it" if there is made else ""
                 yield f"{setting}: no column '{name}' in contract.py{made_too}{meant}"
+
+
+def _personal(project: Project) -> Iterator[str]:
+    """Name the settings that would show the values of a personal column, in the report or in the model."""
+    slices = project.gates.slices
+    for setting, names, why in (
+        ("gates.slices.by", {name for by in slices.by for name in by} if slices else set(), "the report"),
+        ("features.categorical", set(project.features.categorical), "the model"),
+    ):
+        for name in sorted(names & set(project.personal)):
+            yield f"{setting}: '{name}' is in personal, and {why} would tell its values: make a feature of it"
 
 
 def _thresholds(project: Project) -> Iterator[str]:

@@ -18,7 +18,7 @@ def test_the_built_in_projects_mean_what_they_say() -> None:
     from ml.contracts import load_contract
 
     for name in project_names():
-        check_settings(find_project(name), load_contract(find_project(name).folder).columns)
+        check_settings(find_project(name), load_contract(find_project(name)).columns)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ def test_the_built_in_projects_mean_what_they_say() -> None:
         ('["Age"]]', '["Age"], ["Title"]]', "gates.slices.by: no column 'Title'"),
         ("bins = { Age", "bins = { Ages = [1], Age", "slices.bins: no column 'Ages' in contract.py: did"),
         ('"Ticket", "Cabin"]', '"Tiket", "Cabin"]', "personal: no column 'Tiket'"),
+        ('["Age"]]', '["Age"], ["Cabin"]]', "gates.slices.by: 'Cabin' is in personal"),
+        ('"Embarked", "Title"]', '"Embarked", "Cabin"]', "features.categorical: 'Cabin' is in personal"),
         ("accuracy = 0.78", "accuracy = 55", "gates.floors.accuracy = 55 means nothing"),
         ("accuracy = 0.78", "accuracy = 0.0001", "gates.floors.accuracy = 0.0001 means nothing"),
         ("f1 = 0.70", "neg_log_loss = 0.5", "neg_log_loss is never above 0"),
