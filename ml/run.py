@@ -68,7 +68,8 @@ def outcome_line(stage: str, project: Project, result: StageResult) -> str:
         told = loosened_line(record.get("loosened", []))
         return f"quality: blessed, {passed} gates passed, {figures}" + (told and f"; {told}")
     if stage == "deploy":
-        told = f"deploy: {project.name} version {record['version']} in {record['channel']}, {record['outcome']}"
+        where = f"version {record['version']} in {record['channel']}"
+        told = f"deploy: {project.name} {where}, {record['outcome']}"
         doubts = [why for why in record["why"] if "inconclusive" in why] + record.get("warnings", [])
         return "; ".join([told, *doubts])
     return ""
