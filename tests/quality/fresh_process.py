@@ -41,7 +41,8 @@ class Watch:
         packages = [sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), *sys.path[1:]]
         folders = [model, *packages, *LIBRARIES]
         ours = os.path.realpath(locations.ROOT)
-        self._free = tuple({os.path.realpath(one) for one in folders if one} - {ours})
+        free = {os.path.realpath(one) for one in folders if one} - {ours}
+        self._free = tuple(os.path.join(one, "") for one in free)
         self._code = (ours + "/ml/", ours + "/tests/quality/")
         sys.addaudithook(self._hear)
 
@@ -59,7 +60,7 @@ class Watch:
     def _may_read(self, name: str) -> bool:
         path = os.path.realpath(name)
         code = path.startswith(self._code) and (os.path.isdir(path) or path.endswith((".py", ".pyc")))
-        return code or path.startswith(self._free) or path.endswith(KEYS)
+        return code or (path + os.sep).startswith(self._free) or path.endswith(KEYS) or name == ":memory:"
 
     def _forbid(self, what: str) -> None:
         told = f"{what} when it {self.phase}"
