@@ -319,15 +319,9 @@ class Environment {
 
 class CurrentBuild {
 
-    Engine engine
     String displayName
     String description
     String result
-
-    List getBuildCauses(String type) {
-        assert type == 'org.jenkinsci.plugins.pipeline.modeldefinition.causes.RestartDeclarativePipelineCause'
-        return engine.settings.restart_from ? [[_class: type]] : []
-    }
 
 }
 
@@ -374,7 +368,6 @@ class Engine {
         timestamps: [], timeout: ['time', 'unit'], disableConcurrentBuilds: ['abortPrevious'],
         buildDiscarder: ['strategy'], logRotator: ['numToKeepStr', 'artifactNumToKeepStr', 'daysToKeepStr'],
         preserveStashes: ['buildCount'], skipStagesAfterUnstable: [], skipDefaultCheckout: [],
-        disableRestartFromStage: [],
     ]
     static final Map<String, List> STAGE_OPTIONS = [
         retry: ['conditions', 'count'], agent: [], nonresumable: [], timeout: ['time', 'unit'], timestamps: [],
@@ -393,7 +386,6 @@ class Engine {
         publishHTML: ['target'], readFile: ['file', 'encoding'], fileExists: ['file'], cleanWs: [],
         build: ['job', 'parameters', 'propagate'], string: ['name', 'value'], script: ['body'],
         checkout: ['scm', 'changelog', 'poll'], scmGit: ['branches', 'extensions', 'userRemoteConfigs'],
-        writeFile: ['file', 'text'],
     ]
     static final List<String> ANYWHERE = ['echo', 'error', 'script', 'build', 'string', 'scmGit']
     static final List<String> RESULTS = ['SUCCESS', 'UNSTABLE', 'FAILURE']
@@ -404,7 +396,7 @@ class Engine {
     // What the Jenkinsfile assigned to `env`: it holds for the rest of the build.
     Map<String, String> assigned = [:]
     Parameters params = new Parameters()
-    CurrentBuild currentBuild = new CurrentBuild(engine: this)
+    CurrentBuild currentBuild = new CurrentBuild()
     Git scm
     BuildData buildData
     boolean checkoutByDefault = true
@@ -423,6 +415,14 @@ class Engine {
         scm = new Git(branch: settings.branch, url: settings.repository)
         File job = new File(settings.job)
         buildData = new BuildData(previous: job.exists() ? new JsonSlurper().parse(job) : [:])
+        File before = new File(work, 'result.json')
+        if (settings.restart_from && before.exists()) {
+            // "Restart from Stage" copies the variables and what was checked out, as Jenkins' FlowCopiers do.
+            Map copied = new JsonSlurper().parse(before)
+            assigned.putAll(copied.assigned)
+            buildData.changes.addAll(copied.changes)
+            buildData.polled.addAll(copied.polled)
+        }
         log = new PrintWriter(new FileWriter(new File(work, 'console.txt'), true), true)
     }
 
@@ -445,7 +445,7 @@ class Engine {
             report.error = invalid.message
         }
         report.putAll([displayName: currentBuild.displayName, description: currentBuild.description,
-                       changes: buildData.changes, polled: buildData.polled])
+                       changes: buildData.changes, polled: buildData.polled, assigned: assigned])
         if (buildData.noted) {
             new File(settings.job).text = JsonOutput.toJson(buildData.noted.last())
         }
@@ -756,12 +756,6 @@ class Engine {
     Object step_string(Map given, Context context) { return given }
     Object step_fileExists(Map given, Context context) { return new File(context.workspace, given.file as String).exists() }
     Object step_readFile(Map given, Context context) { return new File(context.workspace, given.file as String).text }
-
-    Object step_writeFile(Map given, Context context) {
-        File file = new File(context.workspace, given.file as String)
-        file.parentFile.mkdirs()
-        file.text = given.text
-    }
 
     Object step_scmGit(Map given, Context context) {
         assert given.branches.size() == 1 && given.userRemoteConfigs == scm.userRemoteConfigs

@@ -263,7 +263,7 @@ def inside(calls: list[Any], *names: str) -> list[Any]:
 
 
 # Options that are carried out in each build, and are no properties of the job.
-OF_A_BUILD = {"timestamps", "timeout", "skipDefaultCheckout", "disableRestartFromStage"}
+OF_A_BUILD = {"timestamps", "timeout", "skipDefaultCheckout"}
 
 
 def given(value: Any) -> Any:

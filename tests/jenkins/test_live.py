@@ -325,7 +325,7 @@ def test_a_build_has_one_commit_and_so_has_its_restart(live: Live) -> None:
         [change["msg"] for one in done["changeSets"] for change in one["items"]]
         for done in (build, restarted, later)
     ]
-    assert changes == [["the first"], [], ["pushed meanwhile"]]
+    assert changes == [["the first"], ["the first"], ["pushed meanwhile"]], "a restart copies its build's"
 
 
 def test_a_push_starts_a_build(live: Live) -> None:

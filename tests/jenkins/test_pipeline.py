@@ -213,7 +213,7 @@ def test_a_build_has_one_commit_whatever_is_pushed_meanwhile(small: Jenkins) -> 
     again = small.build(parameters=SMALL, work=str(first.folder), restart_from="quality")
     assert again.report["result"] == "SUCCESS", again.console
     assert {step["commit"] for step in again.report["sh"]} == {commit}
-    assert (again.report["changes"], again.report["polled"]) == ([], ["main"])
+    assert (again.report["changes"], again.report["polled"]) == ([], ["main"]), "as in the build it restarts"
 
     newest = small.head()
     second = small.build(parameters=SMALL)
