@@ -458,7 +458,7 @@ FAULTS = [
         "data",
         "file cut in the middle of a row",
         "data",
-        "is the file cut off?",
+        "is the file cut off",
         text(lambda b: b[: len(b) * 6 // 10]),
     ),
     Fault("data", "a hundred rows only", "data", "rows: number", rows(lambda t: t.head(100))),
@@ -1115,7 +1115,7 @@ FAULTS = [
     Fault("environment", "port taken", "deploy", "cannot be used", hold_port, start="deploy"),
     Fault("environment", "two builds at once", "train", "another train is running", hold_lock, start="train"),
     # what a first build has no second chance to notice, and the same beside a champion
-    *both("file cut at 90 %", "data", "is the file cut off?", text(lambda b: b[: len(b) * 9 // 10])),
+    *both("file cut at 90 %", "data", "is the file cut off", text(lambda b: b[: len(b) * 9 // 10])),
     *both("age constant in the last quarter", "data", "stretch: Age", rows(stuck("Age", 30.0))),
     *both("age missing in the last quarter", "data", "stretch: Age", rows(stuck("Age", np.nan))),
     *both(
@@ -1171,7 +1171,7 @@ FAULTS = [
         "two columns whose XOR is the target",
         "quality",
         "too good to be true",
-        rows(split_in_two),
+        together(rows(split_in_two), grid({"RandomForestClassifier": {"n_estimators": [100]}})),
         beside=("data", KNOWN),
     ),
     *both("the label looked up by id", "train", "feature 'Known' alone gives the target away", looked_up),
