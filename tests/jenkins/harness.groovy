@@ -848,11 +848,11 @@ class Engine {
     }
 
     List<String> match(File folder, String pattern) {
-        def matcher = FileSystems.default.getPathMatcher("glob:${pattern}")
+        List matchers = pattern.split(',').collect { FileSystems.default.getPathMatcher("glob:${it.trim()}") }
         List<String> found = []
         folder.eachFileRecurse { file ->
             def path = folder.toPath().relativize(file.toPath())
-            if (file.file && matcher.matches(path)) {
+            if (file.file && matchers.any { it.matches(path) }) {
                 found.add(path.toString())
             }
         }

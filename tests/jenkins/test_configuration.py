@@ -203,7 +203,8 @@ def test_casc_yaml_is_resolved_to_the_keys_and_passwords_that_were_made(
 
 
 def test_the_credentials_are_those_that_the_pipelines_bind() -> None:
-    bound = set(re.findall(r"credentials\('([\w-]+)'\)", (local.FILES.parent / "Jenkinsfile").read_text()))
+    files = [local.FILES.parent / "Jenkinsfile", *local.FILES.glob("*.Jenkinsfile")]
+    bound = {name for file in files for name in re.findall(r"credentials\('([\w-]+)'\)", file.read_text())}
     domains = casc()["credentials"]["system"]["domainCredentials"]
     scopes = {
         one["id"]: one["scope"]

@@ -62,6 +62,31 @@ def test_each_stage_executes_the_command_that_the_run_executes() -> None:
     assert checks == [["lint", "--check", check] for check in CHECKS]
 
 
+def test_the_signing_key_is_bound_only_where_nothing_of_a_project_runs() -> None:
+    stage = re.compile(r"(?m)^        stage\('(\w+)'\) \{\n((?:.*\n)*?)        \}")
+    binding = {
+        (file, name)
+        for file in PIPELINES
+        for name, body in stage.findall((locations.ROOT / file).read_text(encoding="utf-8"))
+        if "credentials('signing-key')" in body
+    }
+    assert binding == {
+        ("Jenkinsfile", "deploy"),
+        ("Jenkinsfile", "rollback"),
+        ("jenkins/rollback.Jenkinsfile", "rollback"),
+    }
+    everywhere = "".join((locations.ROOT / file).read_text(encoding="utf-8") for file in PIPELINES)
+    assert everywhere.count("credentials('signing-key')") == len(binding)
+
+
+def test_what_is_stashed_holds_the_public_halves_of_the_keys_of_a_build_alone() -> None:
+    text = JENKINSFILE.read_text(encoding="utf-8")
+    carried = re.findall(r"stash name: '(\w+)', includes: \"[^\"]*(build/keys/[^\",]*)\"", text)
+    assert carried == [("model", "build/keys/*.pub"), ("quality", "build/keys/*.pub")]
+    assert "ML_BUILD_KEYS = 'build/keys'" in text and text.count("build/keys") == 3
+    assert re.findall(r"archiveArtifacts artifacts: [^,]*keys", text) == []
+
+
 def test_no_text_of_a_user_is_part_of_a_shell_command() -> None:
     for file in PIPELINES:
         text = (locations.ROOT / file).read_text(encoding="utf-8")

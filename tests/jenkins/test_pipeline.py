@@ -71,9 +71,12 @@ def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int, monkeypatch:
     assert [path for path in (build.folder / "agents").glob("*/workspace/build-[0-9]/*")] == []
 
     bound = {step["stage"]: set(step["credentials"]) for step in report["sh"]}
-    assert {stage for stage, names in bound.items() if names} == {"train", "quality", "deploy"}
-    assert bound["train"] == bound["quality"] == {"ML_SIGNING_KEY"}
+    assert {stage for stage, names in bound.items() if names} == {"deploy"}
     assert bound["deploy"] == {"ML_SIGNING_KEY", "ML_API_KEY"}
+    for stash, halves in (("model", {"train.pub"}), ("quality", {"train.pub", "quality.pub"})):
+        keys = build.folder / "stashes" / stash / "build" / "keys"
+        assert {file.name for file in keys.iterdir()} == halves
+    assert not any("keys" in name for name in build.archived)
     private = (jenkins.root / "keys" / "signing.pem").read_text().splitlines()[1]
     assert private not in build.console and "open-sesame" not in build.console
     assert list((build.folder / "agents").rglob("signing-key")) == []
@@ -133,9 +136,9 @@ def test_a_bad_model_stops_at_quality_and_its_report_is_published(small: Jenkins
     assert quality["failed"] == 1
 
 
-def test_missing_credentials_stop_at_train(small: Jenkins) -> None:
+def test_missing_credentials_stop_at_deploy(small: Jenkins) -> None:
     build = small.build(parameters=SMALL, credentials={})
-    refused_at("train", build)
+    refused_at("deploy", build)
     assert "Could not find credentials entry with ID 'signing-key'" in build.console
 
 
