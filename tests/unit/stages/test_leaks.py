@@ -56,7 +56,7 @@ def test_two_columns_whose_xor_is_the_target_are_refused(site: Site) -> None:
     table.assign(SibSp=coin, Parch=coin ^ table["Survived"]).to_csv(file, index=False)
     site.edit("features.py", 'passengers["SibSp"] + passengers["Parch"] + 1', 'passengers["Fare"] + 1')
     site.edit("project.toml", ', "FamilySize"]', "]")
-    site.edit("project.toml", "min_share = 0.85", "min_share = 0.0")
+    site.edit("project.toml", "min_share = 0.85", "min_share = 0.01")
     site.grid({"GradientBoostingClassifier": {"n_estimators": [100]}})
     assert [site.ml(stage) for stage in ("data", "train", "quality")] == [0, 0, 3]
     assert "too good to be true: accuracy" in refused(site)
