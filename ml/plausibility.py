@@ -16,7 +16,7 @@ MANY_TIMES = 5  # a stretch that stands out is longer than any other of its colu
 CHANCE = 1e-6  # the probability of such a stretch in rows dealt out anew must be below
 MIN_REPEATS = 5  # that all stand side by side: of a column that is sorted or grouped
 OTHER_LAGS = (-2, -1, 1, 2)  # rows off
-MIN_LAG_RATIO = 1.1  # how much worse than another lag the declared one must fit to be wrong
+MIN_LAG_RATIO = 1.25  # how much worse than another lag the declared one must fit; noise alone gives 1.1
 
 
 def judge_table(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
