@@ -193,6 +193,13 @@ def _run_tests(
     ]
     # A model is code: while it is tried, the key that could bless another is out of its reach.
     kept = {key: value for key, value in os.environ.items() if key not in ("ML_SIGNING_KEY", "ML_API_KEYS")}
+    # What is relative to this folder is looked for from others.
+    kept |= {
+        "ML_HOME": str(locations.home()),
+        "ML_BUILD_KEYS": str(locations.build_keys()),
+        "ML_REGISTRY": str(locations.registry()),
+        "ML_VERIFY_KEY": str(locations.verify_key()),
+    }
     # The gates are the same whatever pytest plugins this environment holds.
     kept["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     log = junit.parent / "pytest.log"

@@ -142,12 +142,7 @@ def fresh_process(workspace: Workspace) -> Iterator[subprocess.Popen[str]]:
     ]
     kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     path = os.pathsep.join([str(locations.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    settled = {
-        "ML_HOME": str(locations.home()),
-        "ML_BUILD_KEYS": str(locations.build_keys()),  # on Jenkins it is relative to the workspace
-        "PYTHONPATH": path,
-        "PYTHONUSERBASE": site.getuserbase(),
-    }
+    settled = {"ML_HOME": str(locations.home()), "PYTHONPATH": path, "PYTHONUSERBASE": site.getuserbase()}
     with tempfile.TemporaryDirectory(prefix="elsewhere-") as folder:
         with subprocess.Popen(
             command,
