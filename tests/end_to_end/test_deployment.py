@@ -19,7 +19,7 @@ import httpx2
 import pandas as pd
 import pytest
 
-from ml import locations
+from ml import locations, signing
 from ml.errors import MlError
 from ml.registry import Registry
 from ml.serving import service
@@ -226,6 +226,7 @@ def test_the_service_outlives_the_checkout_that_started_it(
     shutil.copytree(locations.ROOT / "ml", checkout / "ml", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(locations.LOCK_FILE, checkout)
     command = [sys.executable, "-m", "ml", "deploy", "--project", "small", "--port", str(free_port)]
+    signing.signing_key(signing.release_keys())  # made before it is named
     secrets = {"ML_API_KEY": "secret", "ML_SIGNING_KEY": str(locations.signing_key())}
     subprocess.run(
         [*command, "--build", str(built.root / "build")], cwd=checkout, env=os.environ | secrets, check=True
