@@ -23,6 +23,7 @@ ENDS_AT_ONE = (
     "roc_auc",
     "top_k_accuracy",
 )
+NO_LEAST = ("d2_", "explained_variance", "r2")  # and of which more than 1 may be lost
 MIN_FLOOR = 0.01
 ERRORS_UP_TO_ONE = ("calibration_error", "brier_score")
 
@@ -93,8 +94,9 @@ def _thresholds(project: Project) -> Iterator[str]:
         "max_seed_spread": gates.max_seed_spread,
         "champion_tolerance": gates.champion_tolerance,
         "slices.max_gap": gates.slices.max_gap if gates.slices else None,
-        **{f"max_damage.{name}": value for name, value in gates.max_damage.items()},
     }
+    if not metric.startswith(NO_LEAST):
+        differences |= {f"max_damage.{name}": value for name, value in gates.max_damage.items()}
     for name, value in differences.items():
         if value is not None and value > 1:
             yield f"gates.{name} = {value:g} means nothing: {metric} ends at 1"

@@ -126,7 +126,7 @@ max_seconds_to_load = 1e99
 max_model_bytes = 1_000_000_000
 max_memory_bytes = 1_000_000_000_000
 slices = {{by = [["kind"]], floor = 0.01}}
-max_damage = {{noise = 1.0, "swapped categories" = 1.0, "missing values" = 1.0, units = 1.0, text = 1.0}}
+max_damage = {{noise = 1.0, "swapped categories" = 1.0, "missing values" = 1.0, units = {units}, text = 1.0}}
 {fairness}
 """
 CONTRACT = '''
@@ -267,6 +267,7 @@ def make_project(site: Site, target: str, **more: Any) -> Path:
         "metric": metric,
         "more": "f1_macro" if classify else "explained_variance",
         "error": "mean_absolute_error",
+        "units": "1.0" if classify else "9.0",
         "numeric": '["size", "weight"]',
         "categorical": '["kind", "place"]',
         "fairness": '[gates.fairness]\nsensitive = ["kind"]\nmax_selection_rate_difference = 1.0\n'
