@@ -89,6 +89,7 @@ def test_below_the_limit_the_pipeline_is_as_it_was() -> None:
 def test_many_values_are_told_and_go_through_all_gates(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    site.edit("project.toml", 'personal = ["Name", "Ticket", "Cabin"]', 'personal = ["Name"]')
     site.edit("project.toml", 'categorical = ["Sex", ', 'categorical = ["Cabin", "Sex", ')
     site.edit("project.toml", "max_gap = 0.10 ", "max_gap = 0.20 ")
     site.grid({"CatBoostClassifier": {"iterations": [50], "depth": [3]}})
