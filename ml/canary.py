@@ -33,7 +33,6 @@ class Observed:
     seconds: dict[float, float] = field(default_factory=dict)
     predictions: dict[str, float] = field(default_factory=dict)
     right: int = 0
-    wrong: int = 0
     labels: int = 0
     absolute_error: float = 0.0
 
@@ -87,7 +86,6 @@ def observe(before: Counts, now: Counts, version: int) -> Observed:
         elif name == "ml_feedback_total":
             seen.labels += int(rise)
             seen.right += int(rise) if labels["outcome"] == "right" else 0
-            seen.wrong += int(rise) if labels["outcome"] == "wrong" else 0
         elif name == "ml_feedback_error_sum":
             seen.absolute_error = rise
     return seen

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pandas as pd
@@ -19,14 +19,24 @@ MIN_LETTERS, MIN_DIGITS = 3, 5
 
 def redacted(text: str, rows: pd.DataFrame, personal: Sequence[str]) -> str:
     """Return a text without the values of the personal columns of ``rows``."""
+    return hider(rows, personal)(text)
+
+
+def hider(rows: pd.DataFrame, personal: Sequence[str]) -> Callable[[str], str]:
+    """Return what takes those values out of many texts: they are collected once."""
     values = {
         str(value) for name in personal if name in rows for value in rows[name].dropna().unique().tolist()
     }
     telling = [one for one in values if len(one) >= (MIN_DIGITS if one.isdecimal() else MIN_LETTERS)]
-    lower = text.lower()
-    for value in sorted((one for one in telling if one.lower() in lower), key=len, reverse=True):
-        text = re.sub(rf"(?<![\w.]){re.escape(value)}(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
-    return text
+    longest_first = sorted(telling, key=len, reverse=True)
+
+    def hide(text: str) -> str:
+        lower = text.lower()
+        for value in (one for one in longest_first if one.lower() in lower):
+            text = re.sub(rf"(?<![\w.]){re.escape(value)}(?!\w)", HIDDEN, text, flags=re.IGNORECASE)
+        return text
+
+    return hide
 
 
 @contextmanager

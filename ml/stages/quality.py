@@ -15,7 +15,7 @@ from ml import locations, signing
 from ml.console import say
 from ml.errors import GateRefused, MlError
 from ml.loosened import loosened_expectations, loosened_line, loosened_settings
-from ml.personal import redacted
+from ml.personal import hider
 from ml.project import EXPECTATIONS_FILE, Project
 from ml.registry import Registry
 from ml.workspace import StageResult, Workspace, code_digest, digest, digests, read_json
@@ -142,14 +142,15 @@ def _hide_personal(project: Project, workspace: Workspace, folder: Path) -> None
     parts = [pd.read_parquet(workspace.folder("data") / f"{part}.parquet") for part in ("train", "test")]
     rows = pd.concat(parts)[[name for name in project.personal if name in parts[0]]]
     log, junit = folder / "pytest.log", folder / "junit.xml"
-    log.write_text(redacted(log.read_text(encoding="utf-8"), rows, project.personal), encoding="utf-8")
+    hide = hider(rows, project.personal)
+    log.write_text(hide(log.read_text(encoding="utf-8")), encoding="utf-8")
     if junit.exists():
         tree = ElementTree.parse(junit)
         for element in tree.iter():
-            element.text = element.text and redacted(element.text, rows, project.personal)
+            element.text = element.text and hide(element.text)
             told = {"message", "name", "value" if element.get("name") in ("message", "gate") else "message"}
             for key in told & set(element.keys()):
-                element.set(key, redacted(element.get(key, ""), rows, project.personal))
+                element.set(key, hide(element.get(key, "")))
         tree.write(junit, encoding="utf-8", xml_declaration=True)
 
 
