@@ -59,9 +59,7 @@ class Bundle:
         return largest_difference(now, then, self.project)
 
 
-def build_pipeline(
-    project: Project, estimator: BaseEstimator, many_valued: Sequence[str] = ()
-) -> Pipeline:
+def build_pipeline(project: Project, estimator: BaseEstimator, many_valued: Sequence[str] = ()) -> Pipeline:
     """Return the unfitted pipeline: feature functions, filled gaps, scaling, one-hot columns, the estimator.
 
     Gaps are filled with the mean (numbers) or most frequent value (categories) of the rows it is fitted on

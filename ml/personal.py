@@ -65,6 +65,6 @@ def made_up(rows: pd.DataFrame, project: Project, contract: pa.DataFrameSchema) 
     if broken := next((one for one in problems if one.column in columns), None):
         raise MlError(
             f"contract.py: column '{broken.column}' is personal, so the model must not keep its values: tell "
-            f"one that may be shown instead, metadata={{\"example\": ...}} ({broken})"
+            f'one that may be shown instead, metadata={{"example": ...}} ({broken})'
         )
     return changed

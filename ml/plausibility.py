@@ -53,9 +53,7 @@ def _garbled(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
             broken = labelled[name].map(garbled, na_action="ignore").fillna(False).to_numpy(dtype=bool)
             told = f"column '{name}' holds texts that were read in a wrong encoding: is the source UTF-8?"
             shown = examples(labelled, broken, str(name), project.personal)
-            yield too_many(
-                f"garbled: {name}", broken.mean(), most, str(name), told, int(broken.sum()), shown
-            )
+            yield too_many(f"garbled: {name}", broken.mean(), most, str(name), told, int(broken.sum()), shown)
 
 
 def _stretches(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:

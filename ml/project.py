@@ -15,6 +15,7 @@ from ml import locations
 from ml.errors import MlError
 
 EXPECTATIONS_FILE = "expectations.py"
+DECLARATIONS = ("project.toml", "contract.py", "features.py", "grid.json")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -302,8 +303,7 @@ class Project(Settings):
     @property
     def declarations(self) -> list[Path]:
         """The files that define the project; its data is not among them."""
-        files = ("project.toml", "contract.py", "features.py", "grid.json")
-        return [self.folder / file for file in files if (self.folder / file).exists()]
+        return [self.folder / file for file in DECLARATIONS if (self.folder / file).exists()]
 
     def content(self, name: str) -> bytes | None:
         """Return the bytes of one of the project's files, if it has it.

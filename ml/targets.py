@@ -1,5 +1,6 @@
 """Where a model is served: on this machine, in containers of this machine, or on another one over SSH."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -16,12 +17,13 @@ from urllib.parse import urlsplit
 from ml import locations
 from ml.console import say
 from ml.errors import MlError, UsageError
-from ml.project import Project
+from ml.project import DECLARATIONS, Project
 from ml.serving import service as services
-from ml.workspace import code_digest
+from ml.serving.workers import running_code
 
 COMPOSE_FILE = locations.ROOT / "docker" / "serving.yaml"
-COMPOSE_PORTS = (8011, 8012)  # of the two instances, on loopback: only a deploy asks them
+COMPOSE_INSTANCES = ("serving-1", "serving-2")
+COMPOSE_PORT = "8000"  # of an instance, inside its container
 REMOTE_SCRIPT = Path(__file__).with_name("remote_host.sh")
 ANSWER_SECONDS = 60.0
 
@@ -68,13 +70,13 @@ class Local:
         """Return the services that run elsewhere, or else the one here: started, with this build's code."""
         if elsewhere := self._elsewhere():
             for one in elsewhere:
-                if one.get("/health").get("code") != code_digest():
+                if one.get("/health").get("code") != running_code():
                     say(f"deploy: {one.url} runs other code than this build: renew it when it suits")
             return elsewhere
         project, channel = self.project, self.channel
         running = services.find(project.name, channel)
         port = self.port or project.channels[channel]
-        if running and running.get("/health").get("code") != code_digest():
+        if running and running.get("/health").get("code") != running_code():
             if services.same_environment(running):
                 say("deploy: the service runs other code than this build: new workers take over")
                 services.renew(running, project.name, channel)
@@ -110,22 +112,33 @@ class Compose:
         keys = locations.api_keys()
         if keys is None or not keys.exists():
             raise MlError("containers listen on a network: name a file of API keys in ML_API_KEYS first")
+        locations.registry().mkdir(parents=True, exist_ok=True)
+        self._call("up", "--detach", "--build", "--wait")
+        return [self._instance(name) for name in COMPOSE_INSTANCES]
+
+    def known(self) -> list[services.Service]:
+        """Return the instances that run."""
+        found = []
+        for name in COMPOSE_INSTANCES:
+            with contextlib.suppress(MlError):
+                found.append(self._instance(name))
+        return found
+
+    def _instance(self, name: str) -> services.Service:
+        """Return an instance at the port of loopback that the engine chose for it."""
+        return services.Service(f"http://{self._call('port', name, COMPOSE_PORT).strip()}")
+
+    def _call(self, *command: str) -> str:
         environment = os.environ | {
             "ML_REGISTRY": str(locations.registry()),
             "ML_VERIFY_KEY": str(locations.verify_key()),
-            "ML_API_KEYS": str(keys),
+            "ML_API_KEYS": str(locations.api_keys() or os.devnull),
             "PROJECT": self.project.name,
             "CHANNEL": self.channel,
             "FRONT_PORT": str(self.project.channels[self.channel]),
         }
-        locations.registry().mkdir(parents=True, exist_ok=True)
-        command = ["docker", "compose", "-f", str(COMPOSE_FILE), "-p", f"{self.project.name}-{self.channel}"]
-        _call([*command, "up", "--detach", "--build", "--wait"], environment)
-        return self.known()
-
-    def known(self) -> list[services.Service]:
-        """Return both instances, running or not."""
-        return [services.Service(f"http://127.0.0.1:{port}") for port in COMPOSE_PORTS]
+        whole = f"{self.project.name}-{self.channel}"
+        return _call(["docker", "compose", "-f", str(COMPOSE_FILE), "-p", whole, *command], environment)
 
     def moved(self) -> None:
         """Do nothing: the containers look at the pointer itself."""
@@ -165,14 +178,15 @@ class Remote:
     def prepare(self) -> list[services.Service]:
         """Copy versions, code and public key there, see that the service runs, and return it."""
         registry = locations.registry() / self.project.name
-        for source, to in (
-            (f"{registry / 'versions'}/", f"registry/{self.project.name}/versions/"),
-            (f"{locations.ROOT / 'ml'}/", "code/ml/"),
-            (str(locations.LOCK_FILE), "code/"),
-            (str(locations.verify_key()), "keys/verify.pem"),
-            *((str(file), f"projects/{self.project.name}/") for file in self.project.declarations),
-        ):
-            self._copy(source, to)
+        self._copy(f"{registry / 'versions'}/", f"registry/{self.project.name}/versions/", "--exclude=.*")
+        # What is gone here must go there: a module or function left over is found by whoever imports it.
+        self._copy(f"{locations.ROOT / 'ml'}/", "code/ml/", "--delete", "--exclude=projects/*/data")
+        self._copy(str(locations.LOCK_FILE), "code/")
+        self._copy(str(locations.verify_key()), "keys/verify.pem")
+        declared = [f"--include=/{name}" for name in DECLARATIONS]
+        self._copy(
+            f"{self.project.folder}/", f"projects/{self.project.name}/", *declared, "--exclude=*", "--delete"
+        )
         self.moved()
         say(f"deploy: {self.host.name} has the versions of the registry; its service is made ready")
         lock = hashlib.sha256(locations.LOCK_FILE.read_bytes()).hexdigest()
@@ -183,7 +197,7 @@ class Remote:
             str(self.port),
             str(self.project.workers),
             lock,
-            code_digest(),
+            running_code(),
         ]
         remote = shlex.join(["sh", "-s", "--", *words])
         _call(
@@ -193,7 +207,7 @@ class Remote:
         while True:
             try:
                 workers = self.tunnel.get("/health")["workers"]
-                if all(worker["code"] == code_digest() for worker in workers):
+                if all(worker["code"] == running_code() for worker in workers):
                     return [self.tunnel]
             except MlError:
                 if time.monotonic() > deadline:
@@ -212,10 +226,9 @@ class Remote:
         if pointer.exists():
             self._copy(str(pointer), f"registry/{self.project.name}/channels/")
 
-    def _copy(self, source: str, to: str) -> None:
+    def _copy(self, source: str, to: str, *more: str) -> None:
         place = f"{self.host.login}:{self.host.folder}/{to}"
-        options = ["--archive", "--mkpath", "--no-owner", "--no-group", "--exclude=__pycache__"]
-        options += ["--exclude=.*"] if source.endswith("versions/") else []
+        options = ["--archive", "--mkpath", "--no-owner", "--no-group", "--filter=-p __pycache__", *more]
         _call(
             ["rsync", *options, "--protect-args", "-e", shlex.join(self.host.ssh()), source, place],
             os.environ,
@@ -258,13 +271,13 @@ def _parse(text: str) -> Host:
 
 def _call(
     command: list[str], environment: "os._Environ[str] | dict[str, str]", text: str | None = None
-) -> None:
+) -> str:
+    """Run a command and return what it says; its failure raises ``MlError``."""
     try:
-        done = subprocess.run(
-            command, env=environment, input=text, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        done = subprocess.run(command, env=environment, input=text, capture_output=True, text=True)
     except FileNotFoundError as error:
         raise MlError(f"{command[0]} is not installed: this target needs it") from error
     if done.returncode:
         told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise MlError(f"{command[0]} failed: {told.removeprefix('error: ')}")
+    return done.stdout

@@ -5,6 +5,7 @@ or is killed leaves the earlier result as it was. The record (``manifest.json``,
 the sha256 of every input and output: equal inputs and intact outputs mean there is nothing to do.
 """
 
+import ast
 import fcntl
 import hashlib
 import json
@@ -206,13 +207,36 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: digest(folder / name) for name in files}
 
 
-def code_digest() -> str:
-    """Return one sha256 over the ``ml`` package (without the projects) and the lock file."""
-    files = [file for file in (locations.ROOT / "ml").rglob("*.py") if "projects" not in file.parts]
-    listing = "\n".join(
-        f"{file.relative_to(locations.ROOT)} {digest(file)}" for file in sorted([*files, locations.LOCK_FILE])
-    )
+def code_digest(*files: Path) -> str:
+    """Return one sha256 over files, the lock file, and all modules of ``ml`` that an import leads to.
+
+    What a stage does not use can change without its work being done again.
+    """
+    found: set[Path] = {locations.LOCK_FILE}
+    waiting = [*files]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imported(file) if file.suffix == ".py" else []
+    listing = "\n".join(f"{file.relative_to(locations.ROOT)} {digest(file)}" for file in sorted(found))
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _imported(file: Path) -> Iterator[Path]:
+    """Yield the files of ``ml`` that a Python file names in an import, at its top or in a function."""
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{one.name}" for one in node.names]
+        for parts in (name.split(".") for name in names if name.startswith("ml.")):
+            for end in range(1, len(parts) + 1):
+                module = locations.ROOT.joinpath(*parts[:end])
+                yield from (
+                    one for one in (module.with_suffix(".py"), module / "__init__.py") if one.exists()
+                )
 
 
 def declaration_digests(project: Project) -> dict[str, str]:

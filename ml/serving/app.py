@@ -24,7 +24,8 @@ from ml.serving.description import Answer, Problem, describe_rows, file_body
 from ml.serving.follower import Follower, Serving
 from ml.serving.metrics import Metrics
 from ml.serving.predictor import Feedback, Predictor
-from ml.workspace import code_digest, read_json, write_json
+from ml.serving.workers import running_code
+from ml.workspace import read_json, write_json
 
 FOLLOW_SECONDS = 0.1
 RETRY_AFTER_SECONDS = 1
@@ -174,7 +175,7 @@ class _Followed:
         self.follows = follower is None
         self.metrics, self.batcher = predictor.metrics, predictor.batcher
         self.trouble = lambda: predictor.trouble
-        self.code = code_digest()
+        self.code = running_code()
         self._swaps = 0
         self._state: dict[str, Any] = {}
 

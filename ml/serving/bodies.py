@@ -80,9 +80,7 @@ def _without(unknown: frozenset[str], body: bytes) -> bytes:
     return to_json(kept if isinstance(given, list) else kept[0])
 
 
-def read_file(
-    served: Served, kind: str, body: bytes, unknown: frozenset[str] = frozenset()
-) -> pd.DataFrame:
+def read_file(served: Served, kind: str, body: bytes, unknown: frozenset[str] = frozenset()) -> pd.DataFrame:
     """Return the rows of a CSV or NDJSON file, checked by the contract; a broken one is ``Refused``.
 
     Columns of ``unknown`` are left out: they are for another version.

@@ -26,8 +26,8 @@ from ml import locations
 from ml.console import say
 from ml.errors import MlError
 from ml.serving import API_KEY_HEADER, REPLAY_HEADER
-from ml.serving.workers import keep_workers
-from ml.workspace import code_digest, read_json, write_json
+from ml.serving.workers import keep_workers, running_code
+from ml.workspace import read_json, write_json
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -211,7 +211,7 @@ def renew(service: Service, project: str, channel: str) -> None:
     """
     assert service.pid
     _copy_code(_state_file(project, channel).with_suffix(""))
-    code = code_digest()
+    code = running_code()
     os.kill(service.pid, signal.SIGHUP)
 
     def renewed() -> bool | None:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from ml.console import say
+from ml.workspace import code_digest
 
 Worker = tuple[subprocess.Popen[bytes], float]  # and when it began
 
@@ -63,6 +64,11 @@ def keep_workers(project: str, channel: str, listener: socket.socket, count: int
         finally:
             _end([worker for worker, _ in workers])
             shutil.rmtree(status, ignore_errors=True)
+
+
+def running_code() -> str:
+    """Return one sha256 over the code of a worker."""
+    return code_digest(Path(__file__))
 
 
 def _renew(old: list[Worker], new: list[Worker], status: Path, metrics: Path) -> list[Worker]:

@@ -61,7 +61,7 @@ def build_data(
         "champion": _compared_with(workspace, reference, labelled),
         "today": now()[:10] if project.data_gates.timeliness else None,
         "csv": csv,
-        "code": code_digest(),
+        "code": code_digest(Path(__file__)),
     }
 
     def work(folder: Path) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _check_rows(labelled: pd.DataFrame, project: Project) -> None:
     if project.task == "regression":
         return
     if project.positive is not None and (len(classes) != 2 or project.positive not in classes.index):
-        known = ", ".join(str(one) for one in sorted(classes.index)[:MOST_TOLD + 1])
+        known = ", ".join(str(one) for one in sorted(classes.index)[: MOST_TOLD + 1])
         raise MlError(
             f"project.toml: positive = {project.positive!r} must be one of two classes of '{project.target}'"
             f", which has {len(classes)}: {known}"

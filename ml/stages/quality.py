@@ -18,8 +18,9 @@ from ml.loosened import loosened_expectations, loosened_line, loosened_settings
 from ml.personal import hider
 from ml.project import EXPECTATIONS_FILE, Project
 from ml.registry import Registry
-from ml.workspace import StageResult, Workspace, code_digest, digest, digests, read_json
+from ml.workspace import StageResult, Workspace, code_digest, digest, read_json
 
+STYLE = locations.ROOT / "ml" / "report.css"  # of the report, which takes seconds to import
 TESTS = locations.ROOT / "tests" / "quality"
 LOG = "quality.log"  # beside the folder of the stage, which is swapped in only when it is whole
 
@@ -50,8 +51,7 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
         "channel": channel,
         "loosened": looser,
         "settings": project.model_dump(mode="json", include={"gates", "training", "target", "seed"}),
-        "tests": {name: sha for name, sha in digests(TESTS).items() if name.endswith(".py")},
-        "code": code_digest(),
+        "code": code_digest(Path(__file__), STYLE, *TESTS.glob("*.py")),
     }
 
     def work(folder: Path) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
             include={"task", "target", "positive", "id", "seed", "features", "training", "data_gates"},
         )
         | {"metrics": metrics},
-        "code": code_digest(),
+        "code": code_digest(Path(__file__)),
     }
 
     def work(folder: Path) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def test_workers_with_other_code_are_renewed_without_a_failed_request(
     running = service.find("small", "production")
     assert running
     before = workers_of(running)
-    monkeypatch.setattr("ml.targets.code_digest", lambda: "another checkout")
+    monkeypatch.setattr("ml.targets.running_code", lambda: "another checkout")
     with constant_load(running.url) as seen:
         assert served.ml("deploy") == 0
         deadline = time.monotonic() + 30

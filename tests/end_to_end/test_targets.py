@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import yaml
 
 from ml import locations
 from ml.errors import MlError, UsageError
@@ -137,8 +138,14 @@ def test_another_host_gets_versions_environment_unit_and_service_and_follows_the
     assert not list(place.rglob("signing.pem")), "the private key stays here"
 
     build_another_model(served)
+    left_over, of_others = place / "ml" / "code" / "ml" / "renamed.py", place / "ml" / "notes.txt"
+    declared = place / "ml" / "projects" / "small"
+    for file in (left_over, declared / "grid.json", of_others):
+        file.write_text("# of an earlier deploy")
     with constant_load(there.url, clients=1) as seen:
         assert served.ml("deploy", "--target", host, "--port", str(free_port)) == 0
+    assert not left_over.exists(), "what was renamed or deleted here is gone there"
+    assert of_others.exists() and (declared / "grid.json").read_text() != "# of an earlier deploy"
     assert seen.failed == [] and there.predict([PASSENGER])["version"] == 2
     began = time.monotonic()
     with open_target(host, find_project("small"), "production", free_port, ()) as target:
@@ -174,6 +181,16 @@ def test_a_host_that_cannot_be_reached_is_named_and_nothing_is_pointed_to(
     assert Registry("small").channel("production").version is None
 
 
+DOCKER = """#!/bin/sh
+echo "$@" >> {root}/asked
+env > {root}/environment
+case "$*" in
+    *"port serving-1 8000") echo 127.0.0.1:49153 ;;
+    *"port serving-2 8000") echo 127.0.0.1:49154 ;;
+esac
+"""
+
+
 def test_containers_are_brought_up_by_compose_and_both_instances_waited_for(
     built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,19 +202,34 @@ def test_containers_are_brought_up_by_compose_and_both_instances_waited_for(
         monkeypatch.setenv("ML_API_KEYS", str(built.root / "keys"))
         fake = built.root / "bin" / "docker"
         fake.parent.mkdir()
-        fake.write_text(f'#!/bin/sh\necho "$@" > {built.root}/asked; env > {built.root}/environment\n')
+        fake.write_text(DOCKER.format(root=built.root))
         fake.chmod(0o755)
         monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
-        urls = [one.url for one in target.prepare()]
-        asked = (built.root / "asked").read_text().strip()
-        assert asked == f"compose -f {COMPOSE_FILE} -p small-production up --detach --build --wait"
+        assert [one.url for one in target.prepare()] == ["http://127.0.0.1:49153", "http://127.0.0.1:49154"]
+        assert (built.root / "asked").read_text().splitlines()[0] == (
+            f"compose -f {COMPOSE_FILE} -p small-production up --detach --build --wait"
+        )
         assert f"ML_REGISTRY={locations.registry()}" in (built.root / "environment").read_text()
-        assert [f'"{url.removeprefix("http://")}:8000"' in COMPOSE_FILE.read_text() for url in urls] == [
-            True
-        ] * 2
         fake.write_text("#!/bin/sh\necho 'error: no such engine' >&2; exit 1\n")
+        assert target.known() == []
         with pytest.raises(MlError, match="docker failed: no such engine"):
             target.prepare()
+
+
+def test_containers_of_any_two_projects_and_channels_share_no_port_and_no_name(site: Site) -> None:
+    services = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))["services"]
+    published = [port for one in services.values() for port in one.get("ports", [])]
+    assert sorted(published) == ["127.0.0.1:${FRONT_PORT}:8080", "127.0.0.1::8000", "127.0.0.1::8000"]
+    assert not [one for one in services.values() if "container_name" in one]
+
+
+def wait_for_two(running: service.Service) -> set[int]:
+    """Return the workers once there are two that answer."""
+    deadline = time.monotonic() + 60
+    while len(found := workers_of(running)) < 2:
+        assert time.monotonic() < deadline, "no other worker took the place of the one that was killed"
+        time.sleep(0.1)
+    return found
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
@@ -211,7 +243,9 @@ def test_behind_nginx_a_killed_worker_costs_no_request(served: Site, free_port: 
         assert httpx2.get(f"{url}/metrics", trust_env=False).status_code == 404
         with constant_load(url) as seen:
             for _ in range(3):
-                time.sleep(1)
-                os.kill(min(workers_of(running)), 9)
-                time.sleep(3)
+                victim = min(wait_for_two(running))
+                os.kill(victim, 9)
+                while victim in workers_of(running):
+                    time.sleep(0.1)
+            wait_for_two(running)
     assert seen.failed == [] and seen.answered > 50

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from ml import locations
 from ml.errors import MlError
-from ml.workspace import Workspace
+from ml.workspace import Workspace, code_digest
 
 
 @pytest.fixture
@@ -103,3 +104,43 @@ def test_a_broken_record_is_named(workspace: Workspace, content: bytes) -> None:
     with pytest.raises(MlError, match="manifest.json: not "):
         workspace.record("data")
     assert workspace.run("data", {"a": 1}, write("x")).outcome == "done"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a checkout, below a folder called ``projects``, of a stage that uses two modules of four."""
+    root = tmp_path / "projects" / "checkout"
+    for name, content in {
+        "requirements.txt": "joblib==1\n",
+        "ml/__init__.py": "",
+        "ml/stages/train.py": "def run():\n    from ml import model\n",
+        "ml/model.py": "import ml.data.rows as rows\n",
+        "ml/data/rows.py": "",
+        "ml/serving.py": "import ml.model\n",
+        "ml/data/look.css": "",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    monkeypatch.setattr(locations, "ROOT", root)
+    monkeypatch.setattr(locations, "LOCK_FILE", root / "requirements.txt")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("changed", "used"),
+    [
+        ("ml/stages/train.py", True),
+        ("ml/model.py", True),
+        ("ml/data/rows.py", True),
+        ("ml/__init__.py", True),
+        ("requirements.txt", True),
+        ("ml/data/look.css", True),
+        ("ml/serving.py", False),
+    ],
+)
+def test_the_code_of_a_stage_is_what_it_imports_and_no_more(checkout: Path, changed: str, used: bool) -> None:
+    stage = (checkout / "ml" / "stages" / "train.py", checkout / "ml" / "data" / "look.css")
+    before = code_digest(*stage)
+    with open(checkout / changed, "a") as stream:
+        stream.write("# a comment\n")
+    assert (code_digest(*stage) != before) is used
