@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
 
 from ml.drift import population_stability
-from ml.project import Canary
+from ml.settings import Canary
 
 Counts = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

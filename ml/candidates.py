@@ -9,8 +9,8 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.model_selection import ParameterGrid
 
 from ml.errors import MlError
+from ml.files import read_json
 from ml.project import Project
-from ml.workspace import read_json
 
 MODULES = (
     "sklearn.linear_model",

@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic_core import PydanticCustomError
 
 from ml.errors import MlError
-from ml.project import Project, load_module
+from ml.project import Project
+from ml.user_code import load_module
 
 # pandera's check and its statistic, and what pydantic calls the same limit
 LIMITS = (

@@ -12,12 +12,14 @@ from pandas.api import types
 from ml.contracts import MOST_EXAMPLES, Violation, examples
 from ml.drift import measure
 from ml.errors import MlError
+from ml.files import digest, read_json
 from ml.findings import Finding, too_many
 from ml.plausibility import judge_table
-from ml.project import CatboostSource, Project
+from ml.project import Project
 from ml.registry import Registry
+from ml.settings import CatboostSource
 from ml.sources.tables import read_table
-from ml.workspace import ROWS_FILE, digest, read_json
+from ml.workspace import ROWS_FILE
 
 # What needs a champion's data, and what a table can be judged by alone
 AGAINST = (

@@ -15,7 +15,8 @@ import pandas as pd
 from ml.contracts import typed_table
 from ml.errors import MlError
 from ml.model import Bundle, answer_numbers
-from ml.project import EXPECTATIONS_FILE, Project, load_module
+from ml.project import EXPECTATIONS_FILE, Project
+from ml.user_code import load_module
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 

@@ -21,8 +21,9 @@ from ml.categories import with_many_valued
 from ml.contracts import load_contract, records, request_contract, typed_table
 from ml.errors import MlError
 from ml.personal import made_up
-from ml.project import Project, load_module, load_project
+from ml.project import Project, load_project
 from ml.registry import Registry
+from ml.user_code import load_module
 
 
 @dataclass(frozen=True)

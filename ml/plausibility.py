@@ -10,7 +10,8 @@ from pandas.api import types
 from ml.contracts import Violation, examples
 from ml.errors import MlError
 from ml.findings import Finding, too_few, too_many
-from ml.project import Lag, Project, Usual
+from ml.project import Project
+from ml.settings import Lag, Usual
 
 MANY_TIMES = 5  # a stretch that stands out is longer than any other of its column by this
 CHANCE = 1e-6  # the probability of such a stretch in rows dealt out anew must be below

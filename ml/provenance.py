@@ -6,7 +6,7 @@ import subprocess
 from typing import Any
 
 from ml import locations
-from ml.workspace import digest
+from ml.files import digest
 
 
 def provenance() -> dict[str, Any]:

@@ -22,9 +22,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ml import locations, signing
-from ml.errors import MlError
-from ml.project import describe
-from ml.workspace import digests, flush, now, read_json, write_json
+from ml.errors import MlError, describe
+from ml.files import digests, flush, now, read_json, write_json
 
 Action = Literal["deploy", "rollback", "revert", "undeploy", "canary", "shadow", "withdraw", "hold"]
 RETURNS = ("rollback", "revert")

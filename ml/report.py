@@ -18,12 +18,13 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from ml import plots
+from ml.files import read_json
 from ml.loosened import loosened_line
 from ml.metrics import RecordedPredictions
 from ml.model import Bundle, load_bundle
 from ml.project import Project
 from ml.provenance import build_text, commit_text
-from ml.workspace import Workspace, read_json
+from ml.workspace import Workspace
 
 STYLE = Path(__file__).with_suffix(".css")
 BAR_WIDTH = 120  # pixels

@@ -7,9 +7,9 @@ from rich.table import Column, Table
 from ml import locations
 from ml.console import results
 from ml.errors import MlError
+from ml.files import read_json
 from ml.provenance import build_text, commit_text
 from ml.registry import Registry
-from ml.workspace import read_json
 
 
 def show_registry(project: str) -> None:

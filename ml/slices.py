@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ml.errors import MlError
-from ml.project import Slices
+from ml.settings import Slices
 
 
 def slice_rows(rows: pd.DataFrame, slices: Slices) -> dict[str, np.ndarray]:

@@ -11,10 +11,12 @@ from ml.canary import Judgement, judge, observe, pair_up, read_counts
 from ml.console import say
 from ml.contracts import records
 from ml.errors import GateRefused, MlError
-from ml.project import Canary, Project
+from ml.files import read_json
+from ml.project import Project
 from ml.registry import Action, Candidate, Channel, Registry
 from ml.serving import service as services
-from ml.workspace import Workspace, read_json
+from ml.settings import Canary
+from ml.workspace import Workspace
 
 # How long a trial may outlive the deploy that judges it, and how much longer a replay may take than it said.
 SLACK_SECONDS = 60.0

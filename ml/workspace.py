@@ -8,20 +8,18 @@ the sha256 of every input and output: equal inputs and intact outputs mean there
 import ast
 import fcntl
 import hashlib
-import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ml import locations, signing
 from ml.console import say
 from ml.errors import MlError
+from ml.files import digest, digests, now, read_json, swap, write_json
 from ml.project import Project
 
 RECORDS = {
@@ -34,6 +32,7 @@ RECORDS = {
 
 # The fingerprints of the rows of a build, beside its data and in its model: what was trained on, what changed
 ROWS_FILE = "rows.parquet"
+
 
 # What every record tells of its own run; the rest is what the stage adds.
 RUN_KEYS = ("stage", "project", "inputs", "outputs", "finished", "seconds")
@@ -102,7 +101,7 @@ class Workspace:
                 write_json(aside / record_file.name, record)
                 if signed:
                     signing.sign(aside / record_file.name, signing.build_keys(stage))
-                _swap(aside, folder)
+                swap(aside, folder)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
         return StageResult("done", record)
@@ -160,53 +159,6 @@ def _outputs(record: dict[str, Any]) -> dict[str, str]:
     return outputs if isinstance(outputs, dict) else {}
 
 
-def _swap(aside: Path, folder: Path) -> None:
-    flush(aside)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    try:
-        aside.rename(folder)
-    except BaseException:
-        if old.exists():
-            old.rename(folder)
-        raise
-    _fsync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def flush(folder: Path) -> None:
-    """Wait until every file below a folder has reached the disk."""
-    for path in (folder, *folder.rglob("*")):
-        _fsync(path)
-
-
-def now() -> str:
-    """Return the present time, UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def digest(file: Path) -> str:
-    """Return the sha256 of a file's content, in hex."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """Return the sha256 of each file below ``folder``, by relative path."""
-    files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-    return {name: digest(folder / name) for name in files}
-
-
 def code_digest(*files: Path) -> str:
     """Return one sha256 over files, the lock file, and all modules of ``ml`` that an import leads to.
 
@@ -242,33 +194,3 @@ def _imported(file: Path) -> Iterator[Path]:
 def declaration_digests(project: Project) -> dict[str, str]:
     """Return the sha256 of each file that defines the project."""
     return {file.name: digest(file) for file in project.declarations}
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object so that the file appears whole or not at all."""
-    try:
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    except ValueError as error:
-        raise MlError(
-            f"{file.name} cannot be written, a figure in it is infinite or no number: {error}"
-        ) from error
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with open(aside, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object; content that is none raises ``MlError``."""
-    try:
-        content = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise MlError(f"{file}: not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise MlError(f"{file}: not a JSON object")
-    return content

@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml import locations
 from ml.errors import MlError
+from ml.files import now
 from ml.serving import API_KEY_HEADER
 from ml.serving.metrics import Metrics
-from ml.workspace import now
 
 PATHS = ("/predict", "/predict/file", "/feedback", "/health", "/model", "/metrics", "/docs", "/openapi.json")
 

@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.files import read_json, write_json
 from ml.registry import Registry
 from ml.serving import MOST_ROWS
 from ml.serving.access import Observed, key_check, read_keys
@@ -25,7 +26,6 @@ from ml.serving.follower import Follower, Serving
 from ml.serving.metrics import Metrics
 from ml.serving.predictor import Feedback, Predictor
 from ml.serving.workers import running_code
-from ml.workspace import read_json, write_json
 
 FOLLOW_SECONDS = 0.1
 RETRY_AFTER_SECONDS = 1

@@ -25,9 +25,9 @@ import httpx2
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.files import read_json, write_json
 from ml.serving import API_KEY_HEADER, REPLAY_HEADER
 from ml.serving.workers import keep_workers, running_code
-from ml.workspace import read_json, write_json
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0

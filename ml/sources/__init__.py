@@ -1,6 +1,7 @@
 """How data comes in: one module a kind of source, each with a ``fetch`` that returns ``Tables``."""
 
-from ml.project import CatboostSource, Project
+from ml.project import Project
+from ml.settings import CatboostSource
 from ml.sources.tables import Tables
 
 

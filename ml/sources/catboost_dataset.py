@@ -11,7 +11,8 @@ import pandas as pd
 from ml.completeness import check_count
 from ml.console import say
 from ml.contracts import load_contract
-from ml.project import CatboostSource, Project
+from ml.project import Project
+from ml.settings import CatboostSource
 from ml.sources import csv_files
 from ml.sources.tables import Tables, read_table
 

@@ -8,9 +8,10 @@ import pandas as pd
 from ml.completeness import check_count, check_file
 from ml.contracts import load_contract
 from ml.errors import MlError
-from ml.project import CsvSource, Project
+from ml.files import digest
+from ml.project import Project
+from ml.settings import CsvSource
 from ml.sources.tables import Tables, read_table
-from ml.workspace import digest
 
 
 def fetch(project: Project, source: CsvSource) -> Tables:

@@ -13,10 +13,11 @@ from ml.contracts import Violation, examine, load_contract
 from ml.data_gates import Reference, champion_data, fingerprints, judge_data, left_open
 from ml.drift import statistics
 from ml.errors import GateRefused, MlError
+from ml.files import digest, now
 from ml.findings import Finding
 from ml.project import Project
 from ml.settings_check import check_settings
-from ml.workspace import ROWS_FILE, StageResult, Workspace, code_digest, digest, now
+from ml.workspace import ROWS_FILE, StageResult, Workspace, code_digest
 
 MOST_TOLD = 3
 

@@ -9,13 +9,15 @@ from typing import Any
 from ml import signing, trial
 from ml.console import say
 from ml.errors import GateRefused, MlError
-from ml.project import Canary, Project
+from ml.files import read_json
+from ml.project import Project
 from ml.provenance import provenance
 from ml.registry import Candidate, Channel, Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving import service as services
+from ml.settings import Canary
 from ml.targets import Target, open_target
-from ml.workspace import StageResult, Workspace, read_json
+from ml.workspace import StageResult, Workspace
 
 
 @dataclass(frozen=True)

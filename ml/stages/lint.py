@@ -15,9 +15,10 @@ from packaging.requirements import InvalidRequirement, Requirement
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.files import digest
 from ml.junit import write_junit
 from ml.project import Project
-from ml.workspace import StageResult, Workspace, digest
+from ml.workspace import StageResult, Workspace
 
 
 def check_code(

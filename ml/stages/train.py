@@ -7,19 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from ml.console import say
+from ml.files import read_json, write_json
 from ml.project import Project
 from ml.provenance import provenance
 from ml.registry import Registry
-from ml.workspace import (
-    ROWS_FILE,
-    RUN_KEYS,
-    StageResult,
-    Workspace,
-    code_digest,
-    declaration_digests,
-    read_json,
-    write_json,
-)
+from ml.workspace import ROWS_FILE, RUN_KEYS, StageResult, Workspace, code_digest, declaration_digests
 
 
 def train_model(project: Project, workspace: Workspace, *, force: bool = False) -> StageResult:

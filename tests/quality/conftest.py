@@ -16,12 +16,13 @@ import pytest
 
 from ml import locations
 from ml.data_gates import fingerprints
+from ml.files import write_json
 from ml.metrics import RecordedPredictions, scorer
 from ml.model import Bundle, load_bundle, load_version
 from ml.project import Project, find_project
 from ml.registry import Registry
 from ml.slices import slice_rows
-from ml.workspace import ROWS_FILE, Workspace, write_json
+from ml.workspace import ROWS_FILE, Workspace
 
 Gate = Callable[..., None]
 Declared = Callable[[Any, str], Any]

@@ -11,11 +11,11 @@ from sklearn.metrics import log_loss, mean_squared_error
 
 from ml import locations
 from ml.candidates import Candidate
+from ml.files import digest
 from ml.metrics import scorer
 from ml.model import Bundle, feature_table, largest_difference, predict
 from ml.project import Project
 from ml.search import fit
-from ml.workspace import digest
 
 OTHER_SEEDS = 2
 

@@ -158,9 +158,9 @@ def looked_up(sandbox: Sandbox) -> None:
     table = pd.read_csv(sandbox.table)
     known = dict(zip(table["PassengerId"].tolist(), table["Survived"].tolist(), strict=True))
     settings('numeric = ["Pclass",', 'numeric = ["Known", "Pclass",')(sandbox)
-    feature(
-        f'passengers = passengers.assign(Known=passengers["PassengerId"].map({known}).fillna(0))'
-    )(sandbox)
+    feature(f'passengers = passengers.assign(Known=passengers["PassengerId"].map({known}).fillna(0))')(
+        sandbox
+    )
 
 
 def read_from_a_file(sandbox: Sandbox) -> None:
@@ -220,7 +220,7 @@ def one_byte(content: bytes) -> bytes:
 def reseal(sandbox: Sandbox) -> None:
     """Alter the pickle and write its new sha256 into the manifest."""
     alter(lambda one: model(one) / "model.pkl", one_byte)(sandbox)
-    from ml.workspace import digest
+    from ml.files import digest
 
     file = model(sandbox) / "manifest.json"
     manifest = json.loads(file.read_text())

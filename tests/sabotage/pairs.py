@@ -32,14 +32,15 @@ from ml.console import progress, results
 from ml.contracts import examine, load_contract
 from ml.data_gates import Reference, fingerprints, judge_data
 from ml.drift import statistics
+from ml.files import digest
 from ml.metrics import RecordedPredictions, positive_class, scorer
 from ml.model import Bundle
-from ml.project import CatboostSource, Project, find_project
+from ml.project import Project, find_project
 from ml.search import fit
+from ml.settings import CatboostSource
 from ml.slices import slice_rows
 from ml.sources import csv_files
 from ml.stages.data import split
-from ml.workspace import digest
 from tests.quality import test_champion, test_robustness, test_score, test_slices
 from tests.quality.conftest import FEWEST_ROWS, Comparison
 
@@ -379,9 +380,7 @@ def try_pair(name: str, number: int, change: bool, spoil: str = "") -> dict[str,
             ours = estimators[(number + 1) % len(estimators)]
         other_split = project.model_copy(update={"seed": project.seed + number % 3})
         other_split._folder, other_split._name = project._folder, project._name
-        champion, candidate = (
-            table.sample(frac=SHARE, random_state=2 * number + role) for role in (0, 1)
-        )
+        champion, candidate = (table.sample(frac=SHARE, random_state=2 * number + role) for role in (0, 1))
         return stopped(
             make(project, champion, theirs),
             make(other_split if not spoil else project, candidate, ours or theirs, spoil),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ml.canary import Observed, Pairs, judge, observe, pair_up, read_counts
-from ml.project import Canary
+from ml.settings import Canary
 
 LIMITS = Canary(min_requests=100)
 TEXT = """# TYPE ml_answers counter

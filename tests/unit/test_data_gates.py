@@ -10,9 +10,10 @@ import pytest
 from ml.data_gates import Reference, fingerprints, judge_data
 from ml.drift import statistics
 from ml.errors import MlError
-from ml.project import DataGates, Project, find_project
+from ml.files import digest
+from ml.project import Project, find_project
+from ml.settings import DataGates
 from ml.stages.data import split
-from ml.workspace import digest
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 

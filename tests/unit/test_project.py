@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ml.errors import MlError
-from ml.project import find_project, load_module, project_names
+from ml.project import find_project, project_names
+from ml.user_code import load_module
 from tests.conftest import Site
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ml.errors import MlError
+from ml.files import read_json, write_json
 from ml.registry import Registry
-from ml.workspace import read_json, write_json
 from tests.conftest import Site
 
 

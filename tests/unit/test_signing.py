@@ -11,7 +11,7 @@ import pytest
 
 from ml import locations, signing
 from ml.errors import MlError
-from ml.workspace import digests, write_json
+from ml.files import digests, write_json
 from tests.conftest import Site, environment
 
 

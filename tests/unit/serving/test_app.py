@@ -209,7 +209,7 @@ def test_a_model_whose_predictions_come_out_otherwise_is_refused(built: Site) ->
 def resign(model: Path) -> None:
     """Sign a model folder again after a test changed it."""
     from ml import signing
-    from ml.workspace import digests, read_json, write_json
+    from ml.files import digests, read_json, write_json
 
     record = read_json(model / "manifest.json")
     kept = {name: sha for name, sha in digests(model).items() if not name.startswith("manifest.json")}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from ml.workspace import read_json
+from ml.files import read_json
 from tests.conftest import Site
 
 pytestmark = pytest.mark.slow

@@ -194,7 +194,7 @@ def test_an_altered_model_is_not_even_loaded(built: Site, error_of: ErrorOf, cha
     else:
         (model / "model.pkl").write_bytes(content if change != "truncated" else content[:100])
     if change.startswith("resealed"):
-        from ml.workspace import digest, read_json, write_json
+        from ml.files import digest, read_json, write_json
 
         record = read_json(model / "manifest.json")
         write_json(
