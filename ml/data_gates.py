@@ -16,7 +16,7 @@ from ml.files import digest, read_json
 from ml.findings import Finding, too_many
 from ml.plausibility import judge_table
 from ml.project import Project
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.settings import CatboostSource
 from ml.sources.tables import read_table
 from ml.workspace import ROWS_FILE

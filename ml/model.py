@@ -16,13 +16,13 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from ml import signing
 from ml.categories import with_many_valued
 from ml.contracts import load_contract, records, request_contract, typed_table
 from ml.errors import MlError
 from ml.personal import made_up
 from ml.project import Project, load_project
-from ml.registry import Registry
+from ml.registry import signing
+from ml.registry.versions import Registry
 from ml.user_code import load_module
 
 

@@ -11,7 +11,7 @@ from ml.contracts import check, request_model, rows_to_table
 from ml.errors import MlError, UsageError, describe
 from ml.model import Bundle, load_version
 from ml.project import Project
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.sources.tables import read_table
 from ml.workspace import Workspace
 

@@ -23,7 +23,7 @@ from ml.loosened import loosened_line
 from ml.metrics import RecordedPredictions
 from ml.model import Bundle, load_bundle
 from ml.project import Project
-from ml.provenance import build_text, commit_text
+from ml.registry.provenance import build_text, commit_text
 from ml.workspace import Workspace
 
 STYLE = Path(__file__).with_suffix(".css")

@@ -8,8 +8,8 @@ from ml import locations
 from ml.console import results
 from ml.errors import MlError
 from ml.files import read_json
-from ml.provenance import build_text, commit_text
-from ml.registry import Registry
+from ml.registry.provenance import build_text, commit_text
+from ml.registry.versions import Registry
 
 
 def show_registry(project: str) -> None:

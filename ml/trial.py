@@ -13,7 +13,8 @@ from ml.contracts import records
 from ml.errors import GateRefused, MlError
 from ml.files import read_json
 from ml.project import Project
-from ml.registry import Action, Candidate, Channel, Registry
+from ml.registry.channel import Action, Candidate, Channel
+from ml.registry.versions import Registry
 from ml.serving import service as services
 from ml.settings import Canary
 from ml.workspace import Workspace

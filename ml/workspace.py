@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml import locations, signing
+from ml import locations
 from ml.console import say
 from ml.errors import MlError
 from ml.files import digest, digests, now, read_json, swap, write_json
 from ml.project import Project
+from ml.registry import signing
 
 RECORDS = {
     "data": "data/manifest.json",

@@ -17,7 +17,7 @@ from ml import locations
 from ml.console import say
 from ml.errors import MlError
 from ml.files import read_json, write_json
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.serving import MOST_ROWS
 from ml.serving.access import Observed, key_check, read_keys
 from ml.serving.bodies import BODY_SECONDS, CSV, MOST_BODY_BYTES, NDJSON, Refused, json_response, read_body

@@ -16,7 +16,8 @@ from ml.contracts import expressed, label_adapter, request_model, rows_to_table
 from ml.errors import MlError
 from ml.files import now
 from ml.model import Bundle, load_version, predict_columns
-from ml.registry import Candidate, Registry
+from ml.registry.channel import Candidate
+from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE, MOST_ROWS
 
 # A pointer that did not change is read again all the same: a clock or a file system may be coarse.

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ml import signing, trial
+from ml import trial
 from ml.console import say
 from ml.errors import GateRefused, MlError
 from ml.files import read_json
 from ml.project import Project
-from ml.provenance import provenance
-from ml.registry import Candidate, Channel, Registry
+from ml.registry import signing
+from ml.registry.channel import Candidate, Channel
+from ml.registry.provenance import provenance
+from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving import service as services
 from ml.settings import Canary

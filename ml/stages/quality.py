@@ -11,14 +11,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ml import locations, signing
+from ml import locations
 from ml.console import say
 from ml.errors import GateRefused, MlError
 from ml.files import digest, read_json
 from ml.loosened import loosened_expectations, loosened_line, loosened_settings
 from ml.personal import hider
 from ml.project import EXPECTATIONS_FILE, Project
-from ml.registry import Registry
+from ml.registry import signing
+from ml.registry.versions import Registry
 from ml.workspace import StageResult, Workspace, code_digest
 
 STYLE = locations.ROOT / "ml" / "report.css"  # of the report, which takes seconds to import

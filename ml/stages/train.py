@@ -9,8 +9,8 @@ from typing import Any
 from ml.console import say
 from ml.files import read_json, write_json
 from ml.project import Project
-from ml.provenance import provenance
-from ml.registry import Registry
+from ml.registry.provenance import provenance
+from ml.registry.versions import Registry
 from ml.workspace import ROWS_FILE, RUN_KEYS, StageResult, Workspace, code_digest, declaration_digests
 
 

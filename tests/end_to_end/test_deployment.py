@@ -19,9 +19,10 @@ import httpx2
 import pandas as pd
 import pytest
 
-from ml import locations, signing
+from ml import locations
 from ml.errors import MlError
-from ml.registry import Registry
+from ml.registry import signing
+from ml.registry.versions import Registry
 from ml.serving import service
 from tests.conftest import Site
 from tests.unit.serving.test_app import resign

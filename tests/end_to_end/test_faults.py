@@ -10,7 +10,7 @@ import time
 import pytest
 
 from ml import locations
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.serving import service
 from tests.conftest import Site
 from tests.end_to_end.test_deployment import (
@@ -41,10 +41,10 @@ from ml.cli import main
 sys.exit(main(arguments))
 """
 STEPS = [
-    ("ml.signing", "sign"),
-    ("ml.registry", "Registry.register"),
-    ("ml.registry", "Registry.move"),
-    ("ml.registry", "write_json"),
+    ("ml.registry.signing", "sign"),
+    ("ml.registry.versions", "Registry.register"),
+    ("ml.registry.versions", "Registry.move"),
+    ("ml.registry.versions", "write_json"),
     ("ml.serving.service", "wait_for_candidate"),
     ("ml.serving.service", "Service.replay"),
     ("ml.stages.deploy", "_switch"),

@@ -21,7 +21,7 @@ import yaml
 from ml import locations
 from ml.errors import MlError, UsageError
 from ml.project import find_project
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.serving import service
 from ml.targets import COMPOSE_FILE, open_target
 from tests.conftest import Site

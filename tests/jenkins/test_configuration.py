@@ -16,7 +16,7 @@ import yaml
 
 from jenkins import local
 from jenkins.make_secrets import make_secrets
-from ml import signing
+from ml.registry import signing
 from tests.jenkins.conftest import HERE, Jenkins, groovy, needs_groovy
 
 CASC = local.FILES / "casc.yaml"
@@ -309,9 +309,7 @@ def test_the_jobs_declare_what_their_jenkinsfiles_declare(jenkins: Jenkins) -> N
         in_file = {(one["name"], one["arguments"]["spec"]) for one in report["triggers"]}
         assert schedules == {trigger for trigger in in_file if trigger[1]}
         options = {
-            one["name"]: given(one["arguments"])
-            for one in report["options"]
-            if one["name"] not in OF_A_BUILD
+            one["name"]: given(one["arguments"]) for one in report["options"] if one["name"] not in OF_A_BUILD
         }
         properties = named(inside(job, "properties"))
         assert bool(properties.pop("pipelineTriggers", {})) == bool(schedules)

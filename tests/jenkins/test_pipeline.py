@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.serving import service
 from tests.jenkins.conftest import Build, Jenkins, needs_groovy
 from tests.unit.test_contracts import PASSENGER

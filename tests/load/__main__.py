@@ -22,7 +22,7 @@ from rich.table import Table
 from ml.console import results, say
 from ml.contracts import records
 from ml.errors import MlError
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.serving import service
 from ml.workspace import Workspace
 from tests.conftest import SMALL_GRID, Site, make_site

@@ -20,7 +20,7 @@ from ml.files import write_json
 from ml.metrics import RecordedPredictions, scorer
 from ml.model import Bundle, load_bundle, load_version
 from ml.project import Project, find_project
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.slices import slice_rows
 from ml.workspace import ROWS_FILE, Workspace
 

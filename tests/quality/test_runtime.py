@@ -17,7 +17,7 @@ import uvicorn
 from ml.contracts import records
 from ml.model import Bundle, largest_difference
 from ml.project import Project
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving.app import create_app
 from ml.serving.follower import Follower, Serving, ready

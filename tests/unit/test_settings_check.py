@@ -7,7 +7,7 @@ import pytest
 
 from ml.loosened import loosened_expectations, loosened_settings
 from ml.project import find_project, project_names
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.settings_check import check_settings
 from tests.conftest import Site
 

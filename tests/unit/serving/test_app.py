@@ -14,7 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from ml.errors import MlError
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.serving.app import create_app
 from ml.serving.bodies import MOST_BODY_BYTES
 from tests.conftest import Site
@@ -208,8 +208,8 @@ def test_a_model_whose_predictions_come_out_otherwise_is_refused(built: Site) ->
 
 def resign(model: Path) -> None:
     """Sign a model folder again after a test changed it."""
-    from ml import signing
     from ml.files import digests, read_json, write_json
+    from ml.registry import signing
 
     record = read_json(model / "manifest.json")
     kept = {name: sha for name, sha in digests(model).items() if not name.startswith("manifest.json")}

@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.serving import service
 from ml.serving.app import create_app
 from ml.serving.bodies import CSV, MOST_BODY_BYTES, MOST_FILE_BYTES

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 
 from ml.contracts import check, example_row, expressed, request_model, typed_table
 from ml.errors import MlError
-from ml.registry import Candidate, Registry
+from ml.registry.channel import Candidate
+from ml.registry.versions import Registry
 from ml.serving.app import create_app
 from ml.serving.follower import Served, Serving, ready
 from tests.conftest import Site

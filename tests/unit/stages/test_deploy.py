@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ml import expectations, locations, model
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from tests.conftest import Site
 from tests.unit.serving.test_app import register
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from ml.stages.quality import read_gates
 from tests.conftest import Site
 

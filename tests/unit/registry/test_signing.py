@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ml import locations, signing
+from ml import locations
 from ml.errors import MlError
 from ml.files import digests, write_json
+from ml.registry import signing
 from tests.conftest import Site, environment
 
 
@@ -120,7 +121,7 @@ def test_the_keys_of_a_build_are_where_it_says(
 
 def test_two_first_builds_at_once_agree_on_one_key(site: Site) -> None:
     code = (
-        "import sys; from pathlib import Path; from ml import signing; r = Path(sys.argv[1]);"
+        "import sys; from pathlib import Path; from ml.registry import signing; r = Path(sys.argv[1]);"
         "k = signing.release_keys(); r.write_text('{\"outputs\": {}}');"
         "signing.sign(r, k); signing.verify(r, k)"
     )
@@ -140,4 +141,4 @@ def test_only_this_module_unpickles() -> None:
         for file in (locations.ROOT / "ml").rglob("*.py")
         if loads.search(file.read_text(encoding="utf-8"))
     ]
-    assert guilty == ["ml/signing.py"]
+    assert guilty == ["ml/registry/signing.py"]

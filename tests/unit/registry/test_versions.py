@@ -9,7 +9,7 @@ import pytest
 
 from ml.errors import MlError
 from ml.files import read_json, write_json
-from ml.registry import Registry
+from ml.registry.versions import Registry
 from tests.conftest import Site
 
 

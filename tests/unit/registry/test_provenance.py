@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml.provenance import build_text, commit_text, provenance
+from ml.registry.provenance import build_text, commit_text, provenance
 
 
 def test_this_process_has_an_interpreter_and_a_lock_file(monkeypatch: pytest.MonkeyPatch) -> None:
