@@ -11,7 +11,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from scipy import stats
 
-from ml.drift import population_stability
+from ml.data.drift import population_stability
 from ml.settings import Canary
 
 Counts = dict[tuple[str, tuple[tuple[str, str], ...]], float]

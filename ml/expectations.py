@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from ml.contracts import typed_table
+from ml.data.rows import typed_table
 from ml.errors import MlError
 from ml.model import Bundle, answer_numbers
 from ml.project import EXPECTATIONS_FILE, Project

@@ -17,9 +17,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from ml.categories import with_many_valued
-from ml.contracts import load_contract, records, request_contract, typed_table
+from ml.data.contract import load_contract
+from ml.data.personal import made_up
+from ml.data.request import request_contract
+from ml.data.rows import records, typed_table
 from ml.errors import MlError
-from ml.personal import made_up
 from ml.project import Project, load_project
 from ml.registry import signing
 from ml.registry.versions import Registry

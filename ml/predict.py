@@ -7,12 +7,14 @@ from pathlib import Path
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from ml.contracts import check, request_model, rows_to_table
+from ml.data.contract import check
+from ml.data.formats import read_table
+from ml.data.request import request_model
+from ml.data.rows import rows_to_table
 from ml.errors import MlError, UsageError, describe
 from ml.model import Bundle, load_version
 from ml.project import Project
 from ml.registry.versions import Registry
-from ml.sources.tables import read_table
 from ml.workspace import Workspace
 
 

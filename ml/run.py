@@ -116,7 +116,7 @@ def _print_stages(rows: list[tuple[str, float, str]]) -> None:
 def _print_model(project: Project, workspace: Workspace, last: dict[str, dict[str, Any]]) -> None:
     import pandas as pd
 
-    from ml.contracts import records
+    from ml.data.rows import records
 
     model, deployment = last["train"], last["deploy"]
     metric = project.training.metric

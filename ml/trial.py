@@ -9,7 +9,7 @@ import pandas as pd
 
 from ml.canary import Judgement, judge, observe, pair_up, read_counts
 from ml.console import say
-from ml.contracts import records
+from ml.data.rows import records
 from ml.errors import GateRefused, MlError
 from ml.files import read_json
 from ml.project import Project

@@ -12,10 +12,11 @@ from pydantic_core import from_json, to_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ml.contracts import check, typed_table
+from ml.data.contract import check
+from ml.data.formats import read_table
+from ml.data.rows import typed_table
 from ml.errors import MlError
 from ml.serving.follower import Served
-from ml.sources.tables import read_table
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
 MOST_FILE_BYTES = 32 * 1024 * 1024

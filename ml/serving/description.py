@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ml.contracts import example_row
+from ml.data.request import example_row
 from ml.serving.follower import Served
 
 

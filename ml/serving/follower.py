@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import BaseModel, Field, TypeAdapter
 
 from ml.console import say
-from ml.contracts import expressed, label_adapter, request_model, rows_to_table
+from ml.data.request import expressed, label_adapter, request_model
+from ml.data.rows import rows_to_table
 from ml.errors import MlError
 from ml.files import now
 from ml.model import Bundle, load_version, predict_columns

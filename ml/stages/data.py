@@ -7,16 +7,17 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
-from ml import sources
 from ml.console import say
-from ml.contracts import Violation, examine, load_contract
-from ml.data_gates import Reference, champion_data, fingerprints, judge_data, left_open
-from ml.drift import statistics
+from ml.data import sources
+from ml.data.contract import Violation, examine, load_contract
+from ml.data.drift import statistics
+from ml.data.findings import Finding
+from ml.data.gates import Reference, champion_data, fingerprints, judge_data, left_open
+from ml.data.settings_check import check_settings
+from ml.data.split import check_rows, split
 from ml.errors import GateRefused, MlError
 from ml.files import digest, now
-from ml.findings import Finding
 from ml.project import Project
-from ml.settings_check import check_settings
 from ml.workspace import ROWS_FILE, StageResult, Workspace, code_digest
 
 MOST_TOLD = 3
@@ -51,7 +52,7 @@ def build_data(
     if any(broken.values()):
         findings = _findings_beside(broken["labelled"], project, labelled, reference)
         _refuse(project, _named(tables, broken), findings)
-    _check_rows(labelled, project)
+    check_rows(labelled, project)
     inputs = {
         "tables": {name: _table_digest(table) for name, table in parts.items()},
         "contract": digest(project.folder / "contract.py"),
@@ -113,7 +114,7 @@ def _findings_beside(
     if any(violation.structural for violation in broken):
         return []
     try:
-        _check_rows(labelled, project)
+        check_rows(labelled, project)
         with warnings.catch_warnings(action="ignore"):  # of arithmetic on values that are out of range
             return judge_data(project, labelled, *split(labelled, project), reference)
     except (MlError, ValueError, TypeError):  # the contract's violations are what must be mended first
@@ -144,52 +145,6 @@ def _refuse(project: Project, broken: dict[str, list[Violation]], findings: list
     if told:
         raise MlError(line)
     raise GateRefused(f"{line} (if this is right, change [data_gates] in {project.folder / 'project.toml'})")
-
-
-def split(labelled: pd.DataFrame, project: Project) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return train and test rows: ``test_share`` of each class (of all rows in a regression), by hashed id.
-
-    Ranking by a hash of seed and id, rather than shuffling, keeps a row on its side when rows are added
-    tomorrow (but for a few at the boundary): the champion has then not been trained on the rows it is
-    judged on.
-    """
-    order = labelled[project.id].map(lambda key: hashlib.sha256(f"{project.seed}:{key}".encode()).hexdigest())
-    classes = labelled[project.target] if project.task == "classification" else order.map(lambda _: 0)
-    rank = order.groupby(classes).rank(method="first")
-    size = order.groupby(classes).transform("size")
-    in_test = rank <= (size * project.split.test_share).round().clip(1)
-    train, test = labelled[~in_test], labelled[in_test]
-    shared = set(train[project.id]) & set(test[project.id])
-    if shared:
-        raise MlError(
-            f"{len(shared)} ids are in train and test: '{project.id}' must be unique in the contract"
-        )
-    return train.reset_index(drop=True), test.reset_index(drop=True)
-
-
-def _check_rows(labelled: pd.DataFrame, project: Project) -> None:
-    if labelled[project.id].duplicated().any():
-        twice = labelled[project.id][labelled[project.id].duplicated()].iloc[0]
-        raise MlError(f"labelled table: id {twice!r} stands there twice; '{project.id}' must name each row")
-    classes = labelled[project.target].value_counts()
-    if len(classes) < 2:
-        raise MlError(
-            f"labelled table: the target '{project.target}' has one class only: a model needs two to learn"
-        )
-    if project.task == "regression":
-        return
-    if project.positive is not None and (len(classes) != 2 or project.positive not in classes.index):
-        known = ", ".join(str(one) for one in sorted(classes.index)[: MOST_TOLD + 1])
-        raise MlError(
-            f"project.toml: positive = {project.positive!r} must be one of two classes of '{project.target}'"
-            f", which has {len(classes)}: {known}"
-        )
-    needed = project.training.folds + 1
-    if classes.min() * (1 - project.split.test_share) < needed:
-        raise MlError(
-            f"labelled table: class {classes.idxmin()!r} of '{project.target}' has {classes.min()} rows, "
-            f"too few for {project.training.folds} folds and a test share of {project.split.test_share}"
-        )
 
 
 def _table_digest(table: pd.DataFrame) -> str:

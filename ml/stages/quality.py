@@ -13,10 +13,10 @@ from typing import Any
 
 from ml import locations
 from ml.console import say
+from ml.data.personal import hider
 from ml.errors import GateRefused, MlError
 from ml.files import digest, read_json
 from ml.loosened import loosened_expectations, loosened_line, loosened_settings
-from ml.personal import hider
 from ml.project import EXPECTATIONS_FILE, Project
 from ml.registry import signing
 from ml.registry.versions import Registry

@@ -44,12 +44,12 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         # Imported only when there is work: an unchanged stage answers at once.
         import pandas as pd
 
-        from ml.baselines import check_made
         from ml.candidates import read_grid
         from ml.categories import count_many_valued
+        from ml.data.giveaways import check_made
+        from ml.data.personal import nothing_told
         from ml.metrics import positive_class, scorer
         from ml.model import feature_table, golden_predictions
-        from ml.personal import nothing_told
         from ml.search import check_features, fit, search
 
         candidates = read_grid(project)

@@ -26,7 +26,7 @@ from ml.registry.versions import Registry
 from ml.serving import service
 from tests.conftest import Site
 from tests.unit.serving.test_app import resign
-from tests.unit.test_contracts import PASSENGER
+from tests.unit.data.test_contract import PASSENGER
 
 pytestmark = pytest.mark.slow
 ErrorOf = Callable[[], str]

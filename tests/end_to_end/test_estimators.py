@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score
 
 from ml.candidates import MODULES, UNFIT, read_grid, unfit
 from ml.cli import main
-from ml.contracts import records
+from ml.data.rows import records
 from ml.errors import MlError
 from ml.metrics import RecordedPredictions, scorer
 from ml.model import load_bundle

@@ -27,7 +27,7 @@ from ml.targets import COMPOSE_FILE, open_target
 from tests.conftest import Site
 from tests.end_to_end.test_deployment import ErrorOf, build_another_model, constant_load, workers_of
 from tests.load.servers import start_nginx
-from tests.unit.test_contracts import PASSENGER
+from tests.unit.data.test_contract import PASSENGER
 
 pytestmark = pytest.mark.slow
 SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")

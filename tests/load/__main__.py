@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.table import Table
 
 from ml.console import results, say
-from ml.contracts import records
+from ml.data.rows import records
 from ml.errors import MlError
 from ml.registry.versions import Registry
 from ml.serving import service

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from ml import locations
-from ml.data_gates import fingerprints
+from ml.data.gates import fingerprints
 from ml.files import write_json
 from ml.metrics import RecordedPredictions, scorer
 from ml.model import Bundle, load_bundle, load_version

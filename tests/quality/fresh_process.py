@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from ml import locations
-from ml.contracts import records
+from ml.data.rows import records
 from ml.model import load_bundle
 
 CLOCKS = (datetime.timedelta(days=3421, hours=5.3), datetime.timedelta(days=7907, hours=14.7))  # ahead

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import uvicorn
 
-from ml.contracts import records
+from ml.data.rows import records
 from ml.model import Bundle, largest_difference
 from ml.project import Project
 from ml.registry.versions import Registry

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.baselines import dummy, one_column
+from ml.data.giveaways import one_column
 from ml.metrics import RecordedPredictions, about_class, error_measure, interval, scorer
 from ml.model import Bundle, feature_table
 from ml.project import Project
+from ml.quality.baselines import dummy
 
 
 def test_floor(

@@ -273,7 +273,8 @@ def reuse_number(sandbox: Sandbox) -> None:
 
 def signed_pointer_to(version: int) -> Break:
     """Return what lets somebody with the key point the channel to a version."""
-    move = f"from ml.registry import Registry; Registry('titanic').move('production', {version}, 'deploy')"
+    registry = "from ml.registry.versions import Registry; Registry('titanic')"
+    move = f"{registry}.move('production', {version}, 'deploy')"
 
     def breaks(sandbox: Sandbox) -> None:
         home = {"ML_HOME": str(sandbox.root / "home")}
@@ -689,7 +690,7 @@ FAULTS = [
         "quality",
         "serving: largest difference",
         code(
-            "ml/contracts.py",
+            "ml/data/rows.py",
             CHECK_REQUEST,
             CHECK_REQUEST.replace("return", "table =", 1)
             + '\n    return table.rename(columns={"SibSp": "Parch", "Parch": "SibSp"})',

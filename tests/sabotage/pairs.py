@@ -29,9 +29,11 @@ from threadpoolctl import threadpool_limits
 from ml.canary import Observed, Pairs, judge
 from ml.candidates import Candidate
 from ml.console import progress, results
-from ml.contracts import examine, load_contract
-from ml.data_gates import Reference, fingerprints, judge_data
-from ml.drift import statistics
+from ml.data.contract import examine, load_contract
+from ml.data.drift import statistics
+from ml.data.gates import Reference, fingerprints, judge_data
+from ml.data.sources import files
+from ml.data.split import split
 from ml.files import digest
 from ml.metrics import RecordedPredictions, positive_class, scorer
 from ml.model import Bundle
@@ -39,8 +41,6 @@ from ml.project import Project, find_project
 from ml.search import fit
 from ml.settings import CatboostSource
 from ml.slices import slice_rows
-from ml.sources import csv_files
-from ml.stages.data import split
 from tests.quality import test_champion, test_robustness, test_score, test_slices
 from tests.quality.conftest import FEWEST_ROWS, Comparison
 
@@ -363,7 +363,7 @@ def labelled(name: str) -> pd.DataFrame:
     """Return the labelled rows of a project that are in the repository."""
     project = find_project(name)
     source = project.source.snapshot if isinstance(project.source, CatboostSource) else project.source
-    return examine(csv_files.fetch(project, source).labelled, load_contract(project), project.personal)[0]
+    return examine(files.fetch(project, source).labelled, load_contract(project), project.personal)[0]
 
 
 def try_pair(name: str, number: int, change: bool, spoil: str = "") -> dict[str, list[str]]:

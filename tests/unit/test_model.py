@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from ml.contracts import load_contract
+from ml.data.contract import load_contract
+from ml.data.personal import made_up
 from ml.errors import MlError
 from ml.model import build_pipeline, feature_functions, feature_table, load_bundle
-from ml.personal import made_up
 from ml.project import find_project
 from ml.registry import signing
 from tests.conftest import Site

@@ -18,7 +18,7 @@ from ml.registry.versions import Registry
 from ml.serving.app import create_app
 from ml.serving.bodies import MOST_BODY_BYTES
 from tests.conftest import Site
-from tests.unit.test_contracts import PASSENGER
+from tests.unit.data.test_contract import PASSENGER
 
 
 def register(site: Site, identity: str = "a") -> int:

@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ml.contracts import check, example_row, expressed, request_model, typed_table
+from ml.data.contract import check
+from ml.data.request import example_row, expressed, request_model
+from ml.data.rows import typed_table
 from ml.errors import MlError
 from ml.registry.channel import Candidate
 from ml.registry.versions import Registry
@@ -25,7 +27,7 @@ from ml.serving.app import create_app
 from ml.serving.follower import Served, Serving, ready
 from tests.conftest import Site
 from tests.unit.serving.test_app import register
-from tests.unit.test_contracts import PASSENGER
+from tests.unit.data.test_contract import PASSENGER
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 ROW = st.fixed_dictionaries(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
+from ml.data.split import split
 from ml.project import find_project
-from ml.stages.data import split
 from tests.conftest import Site
 
 ErrorOf = Callable[[], str]

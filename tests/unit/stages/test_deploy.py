@@ -65,7 +65,7 @@ def test_registering_runs_nothing_of_the_project(
 
     for module in (expectations, model):
         monkeypatch.setattr(module, "load_module", refuse)
-    monkeypatch.setattr("ml.contracts.load_module", refuse)
+    monkeypatch.setattr("ml.data.contract.load_module", refuse)
     monkeypatch.setenv("ML_SERVICES", "small/production=http://127.0.0.1:9")
     for file in built.project.glob("*.py"):
         file.write_text("raise SystemExit('code of the project is loaded')")

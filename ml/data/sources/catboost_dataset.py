@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from ml.completeness import check_count
 from ml.console import say
-from ml.contracts import load_contract
+from ml.data.completeness import check_count
+from ml.data.contract import load_contract
+from ml.data.formats import read_table
+from ml.data.sources import files
+from ml.data.sources.interface import Tables
 from ml.project import Project
 from ml.settings import CatboostSource
-from ml.sources import csv_files
-from ml.sources.tables import Tables, read_table
 
 # catboost's download has no time limit of its own, so it runs in a process that can be ended.
 DOWNLOAD = """
@@ -45,13 +46,12 @@ def fetch(project: Project, source: CatboostSource) -> Tables:
         f"data: catboost.datasets.{source.dataset}() cannot be reached ({reason}); "
         "using the committed snapshot"
     )
-    snapshot = csv_files.fetch(project, source.snapshot)
-    files = source.snapshot
+    snapshot, declared = files.fetch(project, source.snapshot), source.snapshot
     return Tables(
         snapshot.labelled,
         snapshot.unlabelled,
-        f"snapshot: {files.labelled}",
-        f"snapshot: {files.unlabelled}",
+        f"snapshot: {declared.labelled}",
+        f"snapshot: {declared.unlabelled}",
     )
 
 

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import pandas as pd
 import pandera.pandas as pa
 
-from ml.contracts import examine, example_values, request_contract
+from ml.data.contract import examine
+from ml.data.request import example_values, request_contract
 from ml.errors import MlError
 from ml.project import Project
 

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.data_gates import Reference, fingerprints, judge_data
-from ml.drift import statistics
+from ml.data.drift import statistics
+from ml.data.gates import Reference, fingerprints, judge_data
+from ml.data.split import split
 from ml.errors import MlError
 from ml.files import digest
 from ml.project import Project, find_project
 from ml.settings import DataGates
-from ml.stages.data import split
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 

@@ -8,17 +8,9 @@ import pandera.pandas as pa
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ml.contracts import (
-    check,
-    examine,
-    expressed,
-    load_contract,
-    records,
-    request_contract,
-    request_model,
-    rows_to_table,
-    typed_table,
-)
+from ml.data.contract import check, examine, load_contract
+from ml.data.request import expressed, request_contract, request_model
+from ml.data.rows import records, rows_to_table, typed_table
 from ml.errors import MlError
 from ml.project import find_project
 from tests.conftest import Site

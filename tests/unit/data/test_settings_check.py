@@ -5,17 +5,17 @@ from collections.abc import Callable
 
 import pytest
 
+from ml.data.settings_check import check_settings
 from ml.loosened import loosened_expectations, loosened_settings
 from ml.project import find_project, project_names
 from ml.registry.versions import Registry
-from ml.settings_check import check_settings
 from tests.conftest import Site
 
 ErrorOf = Callable[[], str]
 
 
 def test_the_built_in_projects_mean_what_they_say() -> None:
-    from ml.contracts import load_contract
+    from ml.data.contract import load_contract
 
     for name in project_names():
         check_settings(find_project(name), load_contract(find_project(name)).columns)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ml.completeness import check_file
+from ml.data.completeness import check_file
 from ml.errors import MlError
 from ml.project import find_project
 from tests.conftest import Site

@@ -6,8 +6,8 @@ import re
 import pandas as pd
 import pytest
 
+from ml.data.personal import nothing_told, redacted
 from ml.errors import MlError
-from ml.personal import nothing_told, redacted
 from ml.project import find_project
 from tests.conftest import Site
 

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ml.contracts import MOST_EXAMPLES, Violation, examples
-from ml.drift import measure
+from ml.data.contract import MOST_EXAMPLES, Violation, examples
+from ml.data.drift import measure
+from ml.data.findings import Finding, too_many
+from ml.data.formats import read_table
+from ml.data.plausibility import judge_table
 from ml.errors import MlError
 from ml.files import digest, read_json
-from ml.findings import Finding, too_many
-from ml.plausibility import judge_table
 from ml.project import Project
 from ml.registry.versions import Registry
 from ml.settings import CatboostSource
-from ml.sources.tables import read_table
 from ml.workspace import ROWS_FILE
 
 # What needs a champion's data, and what a table can be judged by alone
@@ -167,7 +167,7 @@ def _shared(project: Project, train: pd.DataFrame, test: pd.DataFrame) -> Iterat
 
 def _giveaways(project: Project, train: pd.DataFrame) -> Iterator[Finding]:
     if (most := project.data_gates.max_feature_score) is not None:
-        from ml.baselines import giveaways  # scikit-learn, which an unchanged data stage need not load
+        from ml.data.giveaways import giveaways  # scikit-learn, which an unchanged data stage need not load
 
         rows = train.drop(columns=[project.id, project.target])
         for name, score in giveaways(project, rows, train[project.target]).items():

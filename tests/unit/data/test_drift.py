@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ml.drift import measure, statistics
+from ml.data.drift import measure, statistics
 
 RANDOM = np.random.default_rng(1)
 

@@ -1,7 +1,6 @@
-"""What a source hands over, and the reading that sources share."""
+"""Reading tables: what cannot be read is told on one line."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -9,16 +8,6 @@ import pandera.pandas as pa
 from pandas.api import types
 
 from ml.errors import MlError
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The labelled rows, the rows without a target if there are any, and a line on where each comes from."""
-
-    labelled: pd.DataFrame
-    unlabelled: pd.DataFrame | None
-    origin: str
-    unlabelled_origin: str = ""
 
 
 def read_table(

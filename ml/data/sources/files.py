@@ -5,13 +5,14 @@ from typing import Literal
 
 import pandas as pd
 
-from ml.completeness import check_count, check_file
-from ml.contracts import load_contract
+from ml.data.completeness import check_count, check_file
+from ml.data.contract import load_contract
+from ml.data.formats import read_table
+from ml.data.sources.interface import Tables
 from ml.errors import MlError
 from ml.files import digest
 from ml.project import Project
 from ml.settings import CsvSource
-from ml.sources.tables import Tables, read_table
 
 
 def fetch(project: Project, source: CsvSource) -> Tables:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ml import sources
+from ml.data import sources
+from ml.data.sources import catboost_dataset
 from ml.errors import MlError
 from ml.project import Project, find_project
-from ml.sources import catboost_dataset
 from tests.conftest import Site
 
 DOWNLOADED = """

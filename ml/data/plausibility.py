@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ml.contracts import Violation, examples
+from ml.data.contract import Violation, examples
+from ml.data.findings import Finding, too_few, too_many
 from ml.errors import MlError
-from ml.findings import Finding, too_few, too_many
 from ml.project import Project
 from ml.settings import Lag, Usual
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.data_gates import NO_CHAMPION, judge_data, left_open
-from ml.plausibility import garbled, judge_table, stretch
+from ml.data.gates import NO_CHAMPION, judge_data, left_open
+from ml.data.plausibility import garbled, judge_table, stretch
+from ml.data.split import split
 from ml.project import Project, find_project
-from ml.stages.data import split
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 PLACES = ("temperature", "temperature-coast", "temperature-mountain")

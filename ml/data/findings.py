@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ml.contracts import Violation
+from ml.data.contract import Violation
 
 
 @dataclass(frozen=True)

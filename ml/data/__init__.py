@@ -1,0 +1,1 @@
+"""From a source to train and test rows: formats, contract, gates, drift."""

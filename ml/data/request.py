@@ -1,0 +1,136 @@
+"""What a request may be: the contract without the target, as the pydantic model of a row."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Optional
+
+import numpy as np
+import pandera.pandas as pa
+from pandas.api import types
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic_core import PydanticCustomError
+
+# pandera's check and its statistic, and what pydantic calls the same limit
+LIMITS = (
+    ("greater_than_or_equal_to", "min_value", "ge"),
+    ("greater_than", "min_value", "gt"),
+    ("less_than_or_equal_to", "max_value", "le"),
+    ("less_than", "max_value", "lt"),
+    ("str_matches", "pattern", "pattern"),
+    ("str_length", "min_value", "min_length"),
+    ("str_length", "max_value", "max_length"),
+)
+
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
+
+
+def request_contract(contract: pa.DataFrameSchema, target: str) -> pa.DataFrameSchema:
+    """Return the contract of rows to predict for: without the target, and the same row may come twice."""
+    asked = contract.remove_columns([target])
+    asked = asked.update_columns({name: {"unique": False} for name in asked.columns})
+    asked.unique = None
+    return asked
+
+
+def request_model(contract: pa.DataFrameSchema) -> type[BaseModel]:
+    """Return the pydantic model of one row of a request, with the contract's types, ranges and descriptions.
+
+    A nullable column may be left out. What pydantic cannot express is left to ``check``: see ``expressed``.
+    """
+    fields: dict[str, Any] = {}
+    for number, (name, column) in enumerate(contract.columns.items()):
+        kind, limits = _kind_and_limits(column)
+        # Columns may have names that Python or pydantic does not take: they are aliases.
+        if column.nullable:
+            fields[f"column_{number}"] = (Optional[kind], Field(default=None, alias=name, **limits))
+        else:
+            fields[f"column_{number}"] = (kind, Field(alias=name, **limits))
+    return create_model("Row", __config__=STRICT, **fields)
+
+
+def example_row(contract: pa.DataFrameSchema) -> dict[str, Any] | None:
+    """Return a row that the contract admits, made from its ranges and examples; none if it tells too little.
+
+    No row of the training data is shown: it may be about a person.
+    """
+    row = {name: example_values(column)[0] for name, column in contract.columns.items()}
+    try:
+        request_model(contract).model_validate(row)
+    except ValidationError:
+        return None
+    return row
+
+
+def example_values(column: Any) -> list[Any]:
+    """Return values made from a column's examples and ranges, one at least; a range may not admit them."""
+    kind, about = _kind_and_limits(column)
+    allowed = next((one.statistics["allowed_values"] for one in column.checks if one.name == "isin"), None)
+    if examples := about.get("examples"):
+        return list(examples)
+    if allowed is not None:
+        return list(allowed)
+    if column.nullable:
+        return [None]
+    if kind in (int, float):
+        return [kind(max(about.get("ge", 0), min(1, about.get("le", 1))))]
+    return ["text"]
+
+
+def label_adapter(contract: pa.DataFrameSchema, target: str) -> TypeAdapter[Any]:
+    """Return what reads one label from JSON, as strictly as the contract describes the target."""
+    kind, limits = _kind_and_limits(contract.columns[target])
+    model = create_model("Label", __config__=STRICT, label=(kind, Field(**limits)))
+    return TypeAdapter(model)
+
+
+def expressed(contract: pa.DataFrameSchema) -> bool:
+    """Tell whether ``request_model`` says all that the contract says, so that rows need no second check."""
+    known = {"isin", *(rule for rule, _, _ in LIMITS)}
+    return not contract.checks and all(
+        _plain(column) and {check.name for check in column.checks} <= known
+        for column in contract.columns.values()
+    )
+
+
+def _plain(column: Any) -> bool:
+    wanted = column.dtype.type if column.dtype is not None else object
+    kinds = (types.is_string_dtype, types.is_bool_dtype, types.is_integer_dtype, types.is_float_dtype)
+    return any(kind(wanted) for kind in kinds) and not column.parsers
+
+
+def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
+    wanted = column.dtype.type if column.dtype is not None else object
+    about = {"description": column.description} if column.description else {}
+    told = column.metadata or {}
+    if examples := told.get("examples") or ([told["example"]] if "example" in told else []):
+        about["examples"] = list(examples)
+    rules = {one.name: one.statistics or {} for one in column.checks}
+    if "isin" in rules and types.is_string_dtype(wanted):
+        return Literal[tuple(rules["isin"]["allowed_values"])], about
+    if "isin" in rules:
+        about["json_schema_extra"] = {"enum": list(rules["isin"]["allowed_values"])}
+    limits: dict[str, Any] = {}
+    kind: Any = str
+    if types.is_bool_dtype(wanted):
+        kind = bool
+    elif types.is_integer_dtype(wanted):
+        bounds = np.iinfo(getattr(wanted, "numpy_dtype", wanted))
+        kind, limits = int, {"ge": int(bounds.min), "le": int(bounds.max)}
+    elif types.is_float_dtype(wanted):
+        kind = float
+    for rule, statistic, limit in LIMITS:
+        if rules.get(rule, {}).get(statistic) is not None:
+            limits[limit] = rules[rule][statistic]
+    if "isin" in rules:  # a Literal of numbers would take true for 1
+        kind = Annotated[kind, AfterValidator(_one_of(list(rules["isin"]["allowed_values"])))]
+    return kind, about | limits
+
+
+def _one_of(allowed: list[Any]) -> Callable[[Any], Any]:
+    def check_value(value: Any) -> Any:
+        if value not in allowed:
+            told = {"allowed": ", ".join(map(str, allowed))}
+            raise PydanticCustomError("one_of", "Input should be one of {allowed}", told)
+        return value
+
+    return check_value

@@ -1,0 +1,41 @@
+"""Rows between JSON objects and tables in the contract's types."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import pandera.pandas as pa
+from pydantic import BaseModel
+
+from ml.data.contract import check
+from ml.errors import MlError
+
+
+def rows_to_table(
+    rows: Sequence[BaseModel], contract: pa.DataFrameSchema, *, checked: bool = False
+) -> pd.DataFrame:
+    """Return the rows of a request, in the contract's types, checked against the contract.
+
+    ``checked`` says that their model has checked all of it already (``expressed``).
+    """
+    table = typed_table([row.model_dump(by_alias=True) for row in rows], contract)
+    return table if checked else check(table, contract, "request")
+
+
+def typed_table(rows: Sequence[dict[str, Any]], contract: pa.DataFrameSchema) -> pd.DataFrame:
+    """Return JSON objects as a table in the contract's types: what ``records`` made, back again.
+
+    As in a request, a nullable column may be left out; without another one raises ``MlError``.
+    """
+    columns = {}
+    for name, column in contract.columns.items():
+        if not column.nullable and any(name not in row for row in rows):
+            raise MlError(f"a row lacks the column '{name}', which the contract demands")
+        kind = column.dtype.type if column.dtype else object
+        columns[name] = pd.Series([row.get(name) for row in rows], dtype=kind)
+    return pd.DataFrame(columns)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as JSON objects: Python's own types, ``None`` for a missing value, floats unrounded."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

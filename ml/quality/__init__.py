@@ -1,0 +1,1 @@
+"""What a model is judged by, and the report that tells it."""
