@@ -14,8 +14,8 @@ import pandas as pd
 
 from ml.data.rows import typed_table
 from ml.errors import MlError
-from ml.model import Bundle, answer_numbers
 from ml.project import EXPECTATIONS_FILE, Project
+from ml.training.bundle import Bundle, answer_numbers
 from ml.user_code import load_module
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]

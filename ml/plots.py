@@ -18,7 +18,7 @@ from sklearn.metrics import (  # noqa: E402
     RocCurveDisplay,
 )
 
-from ml.metrics import RecordedPredictions  # noqa: E402
+from ml.quality.metrics import RecordedPredictions  # noqa: E402
 
 BLUE, GREY, RED = "#2b6cb0", "#a0aec0", "#c53030"
 

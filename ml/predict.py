@@ -12,9 +12,9 @@ from ml.data.formats import read_table
 from ml.data.request import request_model
 from ml.data.rows import rows_to_table
 from ml.errors import MlError, UsageError, describe
-from ml.model import Bundle, load_version
 from ml.project import Project
 from ml.registry.versions import Registry
+from ml.training.bundle import Bundle, load_version
 from ml.workspace import Workspace
 
 

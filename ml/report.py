@@ -20,10 +20,10 @@ from matplotlib.figure import Figure
 from ml import plots
 from ml.files import read_json
 from ml.loosened import loosened_line
-from ml.metrics import RecordedPredictions
-from ml.model import Bundle, load_bundle
 from ml.project import Project
+from ml.quality.metrics import RecordedPredictions
 from ml.registry.provenance import build_text, commit_text
+from ml.training.bundle import Bundle, load_bundle
 from ml.workspace import Workspace
 
 STYLE = Path(__file__).with_suffix(".css")

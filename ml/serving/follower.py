@@ -16,10 +16,10 @@ from ml.data.request import expressed, label_adapter, request_model
 from ml.data.rows import rows_to_table
 from ml.errors import MlError
 from ml.files import now
-from ml.model import Bundle, load_version, predict_columns
 from ml.registry.channel import Candidate
 from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE, MOST_ROWS
+from ml.training.bundle import Bundle, load_version, predict_columns
 
 # A pointer that did not change is read again all the same: a clock or a file system may be coarse.
 READ_AGAIN_SECONDS = 2.0

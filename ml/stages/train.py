@@ -44,13 +44,14 @@ def train_model(project: Project, workspace: Workspace, *, force: bool = False) 
         # Imported only when there is work: an unchanged stage answers at once.
         import pandas as pd
 
-        from ml.candidates import read_grid
-        from ml.categories import count_many_valued
         from ml.data.giveaways import check_made
         from ml.data.personal import nothing_told
-        from ml.metrics import positive_class, scorer
-        from ml.model import feature_table, golden_predictions
-        from ml.search import check_features, fit, search
+        from ml.training.bundle import golden_predictions
+        from ml.training.categories import count_many_valued
+        from ml.training.grid import read_grid
+        from ml.training.pipeline import feature_table
+        from ml.training.scores import positive_class, scorer
+        from ml.training.search import check_features, fit, search
 
         candidates = read_grid(project)
         for metric in metrics:

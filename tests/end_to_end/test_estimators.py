@@ -15,16 +15,17 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from ml.candidates import MODULES, UNFIT, read_grid, unfit
 from ml.cli import main
 from ml.data.rows import records
 from ml.errors import MlError
-from ml.metrics import RecordedPredictions, scorer
-from ml.model import load_bundle
 from ml.project import find_project
+from ml.quality.metrics import RecordedPredictions
 from ml.serving.description import describe_rows
 from ml.serving.follower import ready
 from ml.slices import slice_rows
+from ml.training.bundle import load_bundle
+from ml.training.grid import MODULES, UNFIT, read_grid, unfit
+from ml.training.scores import scorer
 from ml.workspace import Workspace
 from tests.conftest import Site
 from tests.quality import test_expectations, test_robustness, test_runtime, test_score, test_slices
@@ -289,7 +290,7 @@ def make_project(site: Site, target: str, **more: Any) -> Path:
 def test_every_estimator_passes_through_every_gate(
     site: Site, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ml.metrics.RESAMPLES", 5)
+    monkeypatch.setattr("ml.quality.metrics.RESAMPLES", 5)
     monkeypatch.setattr(test_runtime, "MOST_ROWS_ALONE", 5)
     monkeypatch.setattr(test_robustness, "STRENGTHS", (0.1,))
     monkeypatch.setattr(test_runtime, "_median_seconds", lambda work: 0.0 * len(str(work())))

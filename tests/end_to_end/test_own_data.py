@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 from ml.cli import main
-from ml.model import load_bundle
+from ml.training.bundle import load_bundle
 from tests.conftest import Site
 
 SETTINGS = """

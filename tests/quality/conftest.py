@@ -17,11 +17,12 @@ import pytest
 from ml import locations
 from ml.data.gates import fingerprints
 from ml.files import write_json
-from ml.metrics import RecordedPredictions, scorer
-from ml.model import Bundle, load_bundle, load_version
 from ml.project import Project, find_project
+from ml.quality.metrics import RecordedPredictions
 from ml.registry.versions import Registry
 from ml.slices import slice_rows
+from ml.training.bundle import Bundle, load_bundle, load_version
+from ml.training.scores import scorer
 from ml.workspace import ROWS_FILE, Workspace
 
 Gate = Callable[..., None]

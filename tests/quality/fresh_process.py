@@ -18,7 +18,7 @@ import pandas as pd
 
 from ml import locations
 from ml.data.rows import records
-from ml.model import load_bundle
+from ml.training.bundle import load_bundle
 
 CLOCKS = (datetime.timedelta(days=3421, hours=5.3), datetime.timedelta(days=7907, hours=14.7))  # ahead
 # Where Python, its libraries and the system lie; what is below says nothing of any row.

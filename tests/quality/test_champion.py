@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.metrics import mcnemar, paired_interval, scorer
 from ml.project import Project
+from ml.quality.metrics import mcnemar, paired_interval
+from ml.training.scores import scorer
 from tests.quality.conftest import FEWEST_ROWS, Comparison
 
 # Of the intervals: in one harmless retraining of a hundred at most something here may be refused by chance.

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from ml.expectations import Expectation, share_broken
-from ml.model import Bundle
+from ml.training.bundle import Bundle
 
 
 def test_expectation(

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.metrics import scorer
-from ml.model import Bundle
 from ml.project import Project
 from ml.robustness import DAMAGES, JUDGED_STRENGTH, STRENGTHS
-
+from ml.training.bundle import Bundle
+from ml.training.scores import scorer
 
 # One draw of the damage may be unlucky, and a gate must not be.
 JUDGED_DRAWS = 3

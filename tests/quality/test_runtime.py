@@ -15,12 +15,12 @@ import pytest
 import uvicorn
 
 from ml.data.rows import records
-from ml.model import Bundle, largest_difference
 from ml.project import Project
 from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving.app import create_app
 from ml.serving.follower import Follower, Serving, ready
+from ml.training.bundle import Bundle, largest_difference
 from ml.workspace import Workspace
 
 MOST_ROWS_A_REQUEST = 500

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 
 from ml.data.giveaways import one_column
-from ml.metrics import RecordedPredictions, about_class, error_measure, interval, scorer
-from ml.model import Bundle, feature_table
 from ml.project import Project
 from ml.quality.baselines import dummy
+from ml.quality.metrics import RecordedPredictions, error_measure, interval
+from ml.training.bundle import Bundle
+from ml.training.pipeline import feature_table
+from ml.training.scores import about_class, scorer
 
 
 def test_floor(

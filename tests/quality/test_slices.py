@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.metrics import RecordedPredictions, interval, scorer
 from ml.project import Project
+from ml.quality.metrics import RecordedPredictions, interval
+from ml.training.scores import scorer
 
 FEWEST_ROWS = 20  # of a value of a sensitive column
 

@@ -10,12 +10,13 @@ from sklearn.inspection import permutation_importance
 from sklearn.metrics import log_loss, mean_squared_error
 
 from ml import locations
-from ml.candidates import Candidate
 from ml.files import digest
-from ml.metrics import scorer
-from ml.model import Bundle, feature_table, largest_difference, predict
 from ml.project import Project
-from ml.search import fit
+from ml.training.bundle import Bundle, largest_difference, predict
+from ml.training.grid import Candidate
+from ml.training.pipeline import feature_table
+from ml.training.scores import scorer
+from ml.training.search import fit
 
 OTHER_SEEDS = 2
 

@@ -839,7 +839,7 @@ FAULTS = [
         "reproducible: largest difference",
         together(
             code(
-                "ml/candidates.py",
+                "ml/training/grid.py",
                 '["random_state"] = seed',
                 '["random_state"] = int(__import__("time").time())',
             ),

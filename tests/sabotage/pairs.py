@@ -27,7 +27,6 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from threadpoolctl import threadpool_limits
 
 from ml.canary import Observed, Pairs, judge
-from ml.candidates import Candidate
 from ml.console import progress, results
 from ml.data.contract import examine, load_contract
 from ml.data.drift import statistics
@@ -35,12 +34,14 @@ from ml.data.gates import Reference, fingerprints, judge_data
 from ml.data.sources import files
 from ml.data.split import split
 from ml.files import digest
-from ml.metrics import RecordedPredictions, positive_class, scorer
-from ml.model import Bundle
 from ml.project import Project, find_project
-from ml.search import fit
+from ml.quality.metrics import RecordedPredictions
 from ml.settings import CatboostSource
 from ml.slices import slice_rows
+from ml.training.bundle import Bundle
+from ml.training.grid import Candidate
+from ml.training.scores import positive_class, scorer
+from ml.training.search import fit
 from tests.quality import test_champion, test_robustness, test_score, test_slices
 from tests.quality.conftest import FEWEST_ROWS, Comparison
 

@@ -6,8 +6,8 @@ import pytest
 
 from ml.errors import MlError
 from ml.expectations import Directional, Invariant, Known, load_expectations, share_broken
-from ml.model import load_bundle
 from ml.project import find_project
+from ml.training.bundle import load_bundle
 from tests.conftest import Site
 
 

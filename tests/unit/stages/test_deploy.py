@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ml import expectations, locations, model
+from ml import expectations, locations
 from ml.registry.versions import Registry
+from ml.training import pipeline
 from tests.conftest import Site
 from tests.unit.serving.test_app import register
 
@@ -63,7 +64,7 @@ def test_registering_runs_nothing_of_the_project(
     def refuse(*_: object) -> None:
         raise AssertionError("code of the project is loaded")
 
-    for module in (expectations, model):
+    for module in (expectations, pipeline):
         monkeypatch.setattr(module, "load_module", refuse)
     monkeypatch.setattr("ml.data.contract.load_module", refuse)
     monkeypatch.setenv("ML_SERVICES", "small/production=http://127.0.0.1:9")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ml.candidates import Candidate, make_estimator, read_grid
 from ml.errors import MlError
 from ml.project import find_project
+from ml.training.grid import Candidate, make_estimator, read_grid
 from tests.conftest import Site
 
 ESTIMATORS = (

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.candidates import Candidate
-from ml.categories import count_many_valued
-from ml.model import build_pipeline, predict
 from ml.project import Project, find_project
-from ml.search import fit
+from ml.training.bundle import predict
+from ml.training.categories import count_many_valued
+from ml.training.grid import Candidate
+from ml.training.pipeline import build_pipeline
+from ml.training.search import fit
 from tests.conftest import Site
 
 ErrorOf = Callable[[], str]

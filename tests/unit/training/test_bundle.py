@@ -10,9 +10,10 @@ from sklearn.linear_model import LogisticRegression
 from ml.data.contract import load_contract
 from ml.data.personal import made_up
 from ml.errors import MlError
-from ml.model import build_pipeline, feature_functions, feature_table, load_bundle
 from ml.project import find_project
 from ml.registry import signing
+from ml.training.bundle import load_bundle
+from ml.training.pipeline import build_pipeline, feature_functions, feature_table
 from tests.conftest import Site
 
 

@@ -17,13 +17,13 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_validate
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from ml.candidates import Candidate, make_estimator
-from ml.categories import count_many_valued
 from ml.console import progress
 from ml.errors import MlError
-from ml.metrics import positive_class, scorer
-from ml.model import build_pipeline, feature_table
 from ml.project import Project
+from ml.training.categories import count_many_valued
+from ml.training.grid import Candidate, make_estimator
+from ml.training.pipeline import build_pipeline, feature_table
+from ml.training.scores import positive_class, scorer
 
 MOST_RENAMED = 20  # different values: more of them do not fall into the same order by design
 

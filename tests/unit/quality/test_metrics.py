@@ -6,20 +6,18 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from ml.errors import MlError
-from ml.metrics import (
+from ml.project import find_project
+from ml.quality.metrics import (
     RecordedClasses,
     RecordedPredictions,
     _quick,
-    about_class,
     calibration_error,
     error_measure,
     interval,
     mcnemar,
     paired_interval,
-    positive_class,
-    scorer,
 )
-from ml.project import find_project
+from ml.training.scores import about_class, positive_class, scorer
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 
 from ml.errors import MlError
 from ml.project import find_project
-from ml.search import check_features
+from ml.training.search import check_features
 from tests.conftest import Site, environment
-from tests.unit.test_candidates import ESTIMATORS
+from tests.unit.training.test_grid import ESTIMATORS
 
 FIT = """
 import hashlib, pickle, sys
@@ -30,7 +30,7 @@ for name in sys.argv[1:]:
 
 def test_the_features_of_the_titanic_pass() -> None:
     project = find_project("titanic")
-    from ml.model import feature_table
+    from ml.training.pipeline import feature_table
 
     check_features(project, feature_table(project, pd.read_csv(project.folder / "data" / "train.csv")))
 

@@ -1,7 +1,6 @@
-"""Scores (greater is better) and errors (less is better) by name, and how sure they are."""
+"""Errors (less is better), recorded predictions, and how sure a score or an error is."""
 
 from collections.abc import Callable, Iterator
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -9,13 +8,14 @@ import pandas as pd
 from scipy import stats
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
-from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
+from sklearn.metrics import get_scorer_names
 
 from ml.errors import MlError
-from ml.project import Project
+from ml.training.scores import Scorer, scorer
 
-Scorer = Callable[[Any, Any, Any], float]
 RESAMPLES = 500
+
+
 CALIBRATION_BINS = 10
 
 
@@ -55,52 +55,6 @@ class RecordedPredictions(BaseEstimator):
 
 class RecordedClasses(ClassifierMixin, RecordedPredictions):
     """Recorded predictions of a classifier: scikit-learn's scorers ask what kind of model they score."""
-
-
-def positive_class(project: Project, target: pd.Series) -> Any:
-    """Return the class that f1, precision, recall and the like are about; ``None`` if there are not two.
-
-    It is the one that ``project.toml`` declares; else 1 or True of 0/1, -1/1 and False/True, as scikit-learn
-    has it; else the rarer one (of two equally frequent ones the second).
-    """
-    counts = target.value_counts().sort_index()
-    if project.task != "classification" or len(counts) != 2:
-        return None
-    classes = counts.index.tolist()
-    if project.positive is not None:
-        return classes[classes.index(project.positive)]
-    if classes in ([0, 1], [-1, 1]):
-        return classes[1]
-    return classes[0] if counts.iloc[0] < counts.iloc[1] else classes[1]
-
-
-def about_class(name: str, positive: Any) -> str:
-    """Return in words which class a score is about, if that is not plain from its name; else nothing."""
-    found = name if name in get_scorer_names() else f"neg_{name}"
-    if positive is None or positive == 1 or found not in get_scorer_names():
-        return ""
-    takes = signature(get_scorer(found)._score_func).parameters
-    return f"(of class {positive!r})" if "pos_label" in takes else ""
-
-
-def scorer(name: str, positive: Any = None) -> Scorer:
-    """Return scikit-learn's scorer, greater is better; an unknown name raises ``MlError``.
-
-    ``positive`` is the class that scores of one class are about (scikit-learn's ``pos_label``, which is 1).
-    """
-    if name not in get_scorer_names():
-        raise MlError(
-            f"project.toml: unknown metric '{name}': take a scikit-learn scorer name, e.g. accuracy, f1, r2"
-        )
-    found = get_scorer(name)
-    if not about_class(name, positive):
-        return found
-    return make_scorer(
-        found._score_func,
-        response_method=found._response_method,
-        greater_is_better=found._sign > 0,
-        **found._kwargs | {"pos_label": positive},
-    )
 
 
 def error_measure(name: str, positive: Any = None) -> Scorer:

@@ -1,0 +1,1 @@
+"""From train rows to a fitted pipeline and its bundle."""
