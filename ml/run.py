@@ -10,8 +10,8 @@ from rich.table import Column, Table
 
 from ml.console import results, say
 from ml.errors import MlError
-from ml.loosened import loosened_line
 from ml.project import Project
+from ml.quality.loosened import loosened_line
 from ml.workspace import StageResult, Workspace
 
 if TYPE_CHECKING:

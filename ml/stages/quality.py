@@ -16,13 +16,13 @@ from ml.console import say
 from ml.data.personal import hider
 from ml.errors import GateRefused, MlError
 from ml.files import digest, read_json
-from ml.loosened import loosened_expectations, loosened_line, loosened_settings
 from ml.project import EXPECTATIONS_FILE, Project
+from ml.quality.loosened import loosened_expectations, loosened_line, loosened_settings
 from ml.registry import signing
 from ml.registry.versions import Registry
 from ml.workspace import StageResult, Workspace, code_digest
 
-STYLE = locations.ROOT / "ml" / "report.css"  # of the report, which takes seconds to import
+STYLE = locations.ROOT / "ml" / "quality" / "report.css"  # of the report, which takes seconds to import
 TESTS = locations.ROOT / "tests" / "quality"
 LOG = "quality.log"  # beside the folder of the stage, which is swapped in only when it is whole
 
@@ -79,7 +79,7 @@ def judge_model(project: Project, workspace: Workspace, channel: str, *, force: 
         left_out = Counter(gate["message"] for gate in gates if gate["outcome"] == "not run")
         for reason, count in left_out.items():
             say(f"quality:  not run  {count} gate{'s' if count > 1 else ''}: {reason}")
-        from ml.report import write_report
+        from ml.quality.report import write_report
 
         write_report(folder, project, workspace, verdict)
         return verdict
@@ -213,7 +213,7 @@ def _run_tests(
         ) as process,
     ):
         try:
-            import ml.report  # noqa: F401  (takes seconds, which the tests take anyway)
+            import ml.quality.report  # noqa: F401  (takes seconds, which the tests take anyway)
 
             process.wait()
         except BaseException:

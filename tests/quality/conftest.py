@@ -19,8 +19,8 @@ from ml.data.gates import fingerprints
 from ml.files import write_json
 from ml.project import Project, find_project
 from ml.quality.metrics import RecordedPredictions
+from ml.quality.slices import slice_rows
 from ml.registry.versions import Registry
-from ml.slices import slice_rows
 from ml.training.bundle import Bundle, load_bundle, load_version
 from ml.training.scores import scorer
 from ml.workspace import ROWS_FILE, Workspace

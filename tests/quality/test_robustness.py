@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ml.project import Project
-from ml.robustness import DAMAGES, JUDGED_STRENGTH, STRENGTHS
+from ml.quality.robustness import DAMAGES, JUDGED_STRENGTH, STRENGTHS
 from ml.training.bundle import Bundle
 from ml.training.scores import scorer
 

@@ -36,8 +36,8 @@ from ml.data.split import split
 from ml.files import digest
 from ml.project import Project, find_project
 from ml.quality.metrics import RecordedPredictions
+from ml.quality.slices import slice_rows
 from ml.settings import CatboostSource
-from ml.slices import slice_rows
 from ml.training.bundle import Bundle
 from ml.training.grid import Candidate
 from ml.training.scores import positive_class, scorer

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from ml.data.settings_check import check_settings
-from ml.loosened import loosened_expectations, loosened_settings
 from ml.project import find_project, project_names
+from ml.quality.loosened import loosened_expectations, loosened_settings
 from ml.registry.versions import Registry
 from tests.conftest import Site
 

@@ -17,10 +17,10 @@ import pandas as pd
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from ml import plots
 from ml.files import read_json
-from ml.loosened import loosened_line
 from ml.project import Project
+from ml.quality import plots
+from ml.quality.loosened import loosened_line
 from ml.quality.metrics import RecordedPredictions
 from ml.registry.provenance import build_text, commit_text
 from ml.training.bundle import Bundle, load_bundle

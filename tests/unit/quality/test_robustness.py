@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from ml.project import find_project
-from ml.robustness import DAMAGES
+from ml.quality.robustness import DAMAGES
 
 PROJECT = find_project("titanic")
 ROWS = pd.read_csv(PROJECT.folder / "data" / "test.csv")

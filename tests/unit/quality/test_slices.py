@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from ml.errors import MlError
+from ml.quality.slices import slice_rows
 from ml.settings import Slices
-from ml.slices import slice_rows
 
 ROWS = pd.DataFrame({"sex": ["f", "f", "m", "m", None, "f"], "age": [1.0, 30.0, 30.0, 70.0, None, 16.0]})
 
