@@ -341,8 +341,8 @@ def _place(options: argparse.Namespace, project: "Project") -> "Place":
 
 
 def _rollback(options: argparse.Namespace) -> None:
+    from ml.delivery.moves import roll_back
     from ml.project import find_project
-    from ml.stages.deploy import roll_back
 
     left, now = roll_back(
         find_project(options.project), options.channel, options.to, options.why, options.target
@@ -352,8 +352,8 @@ def _rollback(options: argparse.Namespace) -> None:
 
 
 def _undeploy(options: argparse.Namespace) -> None:
+    from ml.delivery.moves import take_out
     from ml.project import find_project
-    from ml.stages.deploy import take_out
 
     left = take_out(
         find_project(options.project), options.channel, options.version, options.why, options.target

@@ -5,7 +5,6 @@ the file beside it can therefore be trusted, whatever became of an earlier proce
 only keeps workers alive (``workers.py``); they answer.
 """
 
-import contextlib
 import fcntl
 import ipaddress
 import os
@@ -14,74 +13,20 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-import httpx2
 
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
 from ml.files import read_json, write_json
-from ml.serving import API_KEY_HEADER, REPLAY_HEADER
+from ml.serving.client import Service, wait_until
 from ml.serving.workers import keep_workers, running_code
 
 START_SECONDS = 60.0
+
+
 STOP_SECONDS = 20.0
-POLL_SECONDS = 0.05
-
-Found = TypeVar("Found")
-
-
-@dataclass(frozen=True)
-class Service:
-    """A running service: where it listens and which process it is."""
-
-    url: str
-    pid: int | None = None  # none for a service that this machine does not run
-
-    def get(self, path: str) -> dict[str, Any]:
-        """Return the JSON that ``path`` answers; no answer, or none in JSON, raises ``MlError``."""
-        return self._ask("GET", path)
-
-    def predict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the answer of ``POST /predict``; an error status raises ``MlError``."""
-        return self._ask("POST", "/predict", rows)
-
-    def replay(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Ask for each row alone; what comes of it is seen in the metrics."""
-        key = os.environ.get("ML_API_KEY")
-        headers = {REPLAY_HEADER: "deploy"} | ({API_KEY_HEADER: key} if key else {})
-        with httpx2.Client(headers=headers, timeout=10, trust_env=False) as client:
-            for row in rows:
-                with contextlib.suppress(httpx2.HTTPError):  # what was not answered is not counted either
-                    client.post(f"{self.url}/predict", json=row)
-
-    def metrics(self) -> str:
-        """Return what the service tells Prometheus, or raise ``MlError``."""
-        try:
-            response = httpx2.get(self.url + "/metrics", timeout=10, trust_env=False)
-            response.raise_for_status()
-        except httpx2.HTTPError as error:
-            raise MlError(f"the service at {self.url} does not tell its metrics: {error}") from error
-        return response.text
-
-    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        key = os.environ.get("ML_API_KEY")
-        headers = {REPLAY_HEADER: "deploy"} | ({API_KEY_HEADER: key} if key else {})
-        try:
-            response = httpx2.request(
-                method, self.url + path, json=body, headers=headers, timeout=10, trust_env=False
-            )
-            answer: dict[str, Any] = response.json()
-        except (httpx2.HTTPError, ValueError) as error:
-            raise MlError(f"the service at {self.url} does not answer {path}: {error}") from error
-        if method == "POST" and response.status_code != 200:
-            raise MlError(f"the service at {self.url} answers {path} with {response.status_code}: {answer}")
-        return answer
 
 
 def serve(project: str, channel: str, host: str, port: int, workers: int = 1) -> None:
@@ -197,7 +142,7 @@ def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
         except MlError:
             return None
 
-    service = _wait_for(answering, START_SECONDS)
+    service = wait_until(answering, START_SECONDS)
     if service is None:
         process.terminate()
         raise MlError(f"the service did not answer within {START_SECONDS:g} s (log: {log_file})")
@@ -217,7 +162,7 @@ def renew(service: Service, project: str, channel: str) -> None:
     def renewed() -> bool | None:
         return all(worker["code"] == code for worker in service.get("/health")["workers"]) or None
 
-    if not _wait_for(renewed, START_SECONDS):
+    if not wait_until(renewed, START_SECONDS):
         raise MlError(f"the service at {service.url} did not take the new code within {START_SECONDS:g} s")
 
 
@@ -238,40 +183,9 @@ def stop(project: str, channel: str) -> bool:
         return False
     os.kill(service.pid, signal.SIGTERM)
     lock = _state_file(project, channel).with_suffix(".lock")
-    if not _wait_for(lambda: not _locked(lock) or None, STOP_SECONDS):
+    if not wait_until(lambda: not _locked(lock) or None, STOP_SECONDS):
         os.kill(service.pid, signal.SIGKILL)
     return True
-
-
-def wait_for_version(service: Service, version: int | None, seconds: float = 30.0) -> None:
-    """Wait until all workers of the service report a version; a refusal or silence raises ``MlError``."""
-    _wait_for_workers(service, version, "version", seconds)
-
-
-def wait_for_candidate(service: Service, version: int | None, seconds: float = 30.0) -> None:
-    """Wait until all workers of the service have a candidate; a refusal or silence raises ``MlError``."""
-    _wait_for_workers(service, version, "candidate", seconds)
-
-
-def _wait_for_workers(service: Service, version: int | None, role: str, seconds: float) -> None:
-    def reached() -> bool | None:
-        workers = service.get("/health")["workers"]
-        for worker in workers:
-            if reason := worker["refused"].get(str(version)):
-                raise MlError(f"the service refuses version {version}: {reason}")
-        return all(worker[role] == version for worker in workers) or None
-
-    if not _wait_for(reached, seconds):
-        raise MlError(f"the service at {service.url} did not take version {version} within {seconds:g} s")
-
-
-def _wait_for(probe: Callable[[], Found | None], seconds: float) -> Found | None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if (found := probe()) is not None:
-            return found
-        time.sleep(POLL_SECONDS)
-    return None
 
 
 def free_port() -> int:

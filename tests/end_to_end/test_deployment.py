@@ -20,13 +20,15 @@ import pandas as pd
 import pytest
 
 from ml import locations
+from ml.delivery.waiting import wait_for_version
 from ml.errors import MlError
 from ml.registry import signing
 from ml.registry.versions import Registry
 from ml.serving import service
+from ml.serving.client import Service
 from tests.conftest import Site
-from tests.unit.serving.test_app import resign
 from tests.unit.data.test_contract import PASSENGER
+from tests.unit.serving.test_app import resign
 
 pytestmark = pytest.mark.slow
 ErrorOf = Callable[[], str]
@@ -88,7 +90,7 @@ def constant_load(url: str, clients: int = 4) -> Iterator[Seen]:
             thread.join()
 
 
-def workers_of(running: service.Service) -> set[int]:
+def workers_of(running: Service) -> set[int]:
     return {worker["pid"] for worker in running.get("/health")["workers"]}
 
 
@@ -154,7 +156,7 @@ def test_workers_with_other_code_are_renewed_without_a_failed_request(
     running = service.find("small", "production")
     assert running
     before = workers_of(running)
-    monkeypatch.setattr("ml.targets.running_code", lambda: "another checkout")
+    monkeypatch.setattr("ml.delivery.targets.local.running_code", lambda: "another checkout")
     with constant_load(running.url) as seen:
         assert served.ml("deploy") == 0
         deadline = time.monotonic() + 30
@@ -260,7 +262,7 @@ def test_a_service_that_runs_elsewhere_is_waited_for_and_never_started(
         command = [sys.executable, "-m", "ml", "serve", "--project", "small", "--port", str(free_port)]
         process = subprocess.Popen(command, cwd=locations.ROOT)
     try:
-        elsewhere = service.Service(f"http://127.0.0.1:{free_port}")
+        elsewhere = Service(f"http://127.0.0.1:{free_port}")
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(MlError):
@@ -288,7 +290,7 @@ def test_swaps_and_rollbacks_under_load_lose_nothing_on_any_worker(served: Site,
         for turn in range(20):
             version = 1 + turn % 2
             registry.move("production", version, "deploy" if turn % 5 else "rollback")
-            service.wait_for_version(running, version, seconds=5)
+            wait_for_version(running, version, seconds=5)
     assert seen.failed == [] and seen.versions == {1, 2} and seen.answered > 50
 
 

@@ -45,10 +45,10 @@ STEPS = [
     ("ml.registry.versions", "Registry.register"),
     ("ml.registry.versions", "Registry.move"),
     ("ml.registry.versions", "write_json"),
-    ("ml.serving.service", "wait_for_candidate"),
-    ("ml.serving.service", "Service.replay"),
-    ("ml.stages.deploy", "_switch"),
-    ("ml.stages.deploy", "_prove"),
+    ("ml.delivery.trial", "wait_for_candidate"),
+    ("ml.serving.client", "Service.replay"),
+    ("ml.stages.deploy", "switch"),
+    ("ml.delivery.moves", "_prove"),
     ("ml.workspace", "write_json"),
 ]
 

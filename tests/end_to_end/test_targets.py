@@ -19,11 +19,14 @@ import pytest
 import yaml
 
 from ml import locations
+from ml.delivery.targets import open_target
+from ml.delivery.targets.compose import COMPOSE_FILE
+from ml.delivery.waiting import wait_for_version
 from ml.errors import MlError, UsageError
 from ml.project import find_project
 from ml.registry.versions import Registry
 from ml.serving import service
-from ml.targets import COMPOSE_FILE, open_target
+from ml.serving.client import Service
 from tests.conftest import Site
 from tests.end_to_end.test_deployment import ErrorOf, build_another_model, constant_load, workers_of
 from tests.load.servers import start_nginx
@@ -120,7 +123,7 @@ def test_another_host_gets_versions_environment_unit_and_service_and_follows_the
 ) -> None:
     assert served.ml("deploy", "--target", host, "--port", str(free_port)) == 0
     place = served.root / "host"
-    there = service.Service(f"http://127.0.0.1:{free_port}")
+    there = Service(f"http://127.0.0.1:{free_port}")
     assert there.predict([PASSENGER])["version"] == 1
     assert there.get("/health")["pid"] != os.getpid()
     if os.getuid() == 0:
@@ -150,7 +153,7 @@ def test_another_host_gets_versions_environment_unit_and_service_and_follows_the
     began = time.monotonic()
     with open_target(host, find_project("small"), "production", free_port, ()) as target:
         Registry("small", target.moved).move("production", 1, "rollback")
-    service.wait_for_version(there, 1, seconds=10)
+    wait_for_version(there, 1, seconds=10)
     assert time.monotonic() - began < 10
 
 
@@ -223,7 +226,7 @@ def test_containers_of_any_two_projects_and_channels_share_no_port_and_no_name(s
     assert not [one for one in services.values() if "container_name" in one]
 
 
-def wait_for_two(running: service.Service) -> set[int]:
+def wait_for_two(running: Service) -> set[int]:
     """Return the workers once there are two that answer."""
     deadline = time.monotonic() + 60
     while len(found := workers_of(running)) < 2:

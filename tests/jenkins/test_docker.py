@@ -50,7 +50,7 @@ def test_shellcheck_finds_nothing() -> None:
     ]
     assert {
         ".ci/run",
-        "ml/remote_host.sh",
+        "ml/delivery/targets/remote_host.sh",
         "jenkins/post-receive",
         "docker/agent",
         "docker/git-server",

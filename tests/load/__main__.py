@@ -21,9 +21,11 @@ from rich.table import Table
 
 from ml.console import results, say
 from ml.data.rows import records
+from ml.delivery.waiting import wait_for_version
 from ml.errors import MlError
 from ml.registry.versions import Registry
 from ml.serving import service
+from ml.serving.client import Service
 from ml.workspace import Workspace
 from tests.conftest import SMALL_GRID, Site, make_site
 from tests.load.servers import Postgres, start_nginx
@@ -96,7 +98,7 @@ def _bodies(site: Site) -> list[str]:
 
 
 def _run(
-    url: str, folder: Path, running: service.Service, database: Postgres | None, clients: int, seconds: float
+    url: str, folder: Path, running: Service, database: Postgres | None, clients: int, seconds: float
 ) -> dict[str, float]:
     say(f"load: {clients} clients for {seconds:g} s")
     threads = min(clients, 2)
@@ -113,7 +115,7 @@ def _run(
     return {"clients": clients, **found, "swap_ms": max(times, default=0.0) * 1000}
 
 
-def _trouble(running: service.Service, database: Postgres | None, seconds: float, times: list[float]) -> None:
+def _trouble(running: Service, database: Postgres | None, seconds: float, times: list[float]) -> None:
     """Swap and roll back all the time; in the middle kill a worker, and stop the database for a while."""
     registry, turns = Registry("small"), SWAPS + ROLLBACKS
     acts: dict[int, Callable[[], object]] = {turns // 2: lambda: _kill_a_worker(running)}
@@ -128,7 +130,7 @@ def _trouble(running: service.Service, database: Postgres | None, seconds: float
         moved = time.monotonic()
         registry.move("production", version, "rollback" if rollback else "deploy", "load test")
         try:
-            service.wait_for_version(running, version, seconds=20)
+            wait_for_version(running, version, seconds=20)
             if not act:
                 times.append(time.monotonic() - moved)
         except MlError as error:
@@ -136,11 +138,11 @@ def _trouble(running: service.Service, database: Postgres | None, seconds: float
         time.sleep(max(0.0, end - time.monotonic()))
 
 
-def _kill_a_worker(running: service.Service) -> None:
+def _kill_a_worker(running: Service) -> None:
     os.kill(running.get("/health")["workers"][0]["pid"], signal.SIGKILL)
 
 
-def _print(rows: list[dict[str, float]], running: service.Service) -> None:
+def _print(rows: list[dict[str, float]], running: Service) -> None:
     table = Table(
         "clients", "requests", "failed", "lost", "mixed", "per second", "p50 ms", "p99 ms", "last worker ms"
     )

@@ -26,13 +26,13 @@ from rich.table import Table
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from threadpoolctl import threadpool_limits
 
-from ml.canary import Observed, Pairs, judge
 from ml.console import progress, results
 from ml.data.contract import examine, load_contract
 from ml.data.drift import statistics
 from ml.data.gates import Reference, fingerprints, judge_data
 from ml.data.sources import files
 from ml.data.split import split
+from ml.delivery.judgement import Observed, Pairs, judge
 from ml.files import digest
 from ml.project import Project, find_project
 from ml.quality.metrics import RecordedPredictions

@@ -8,6 +8,7 @@ import pytest
 from ml import locations
 from ml.errors import MlError
 from ml.serving import service
+from ml.serving.client import Service
 from tests.conftest import Site
 
 
@@ -24,7 +25,7 @@ def test_a_process_that_is_gone_is_not_found_though_its_file_is_there(site: Site
 
 def test_a_service_that_does_not_answer_is_an_error(free_port: int) -> None:
     with pytest.raises(MlError, match="does not answer /health"):
-        service.Service(f"http://127.0.0.1:{free_port}", 1).get("/health")
+        Service(f"http://127.0.0.1:{free_port}", 1).get("/health")
 
 
 def test_services_that_run_elsewhere_are_named_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

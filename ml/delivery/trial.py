@@ -7,15 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from ml.canary import Judgement, judge, observe, pair_up, read_counts
 from ml.console import say
 from ml.data.rows import records
+from ml.delivery.judgement import Judgement, judge, observe, pair_up, read_counts
+from ml.delivery.waiting import wait_for_candidate
 from ml.errors import GateRefused, MlError
 from ml.files import read_json
 from ml.project import Project
 from ml.registry.channel import Action, Candidate, Channel
 from ml.registry.versions import Registry
-from ml.serving import service as services
+from ml.serving.client import Service
 from ml.settings import Canary
 from ml.workspace import Workspace
 
@@ -38,7 +39,7 @@ def begin(registry: Registry, version: int, before: Channel, limits: Canary) -> 
 
 def run(
     registry: Registry,
-    serving: list[services.Service],
+    serving: list[Service],
     trial: Candidate,
     before: Channel,
     limits: Canary,
@@ -50,7 +51,7 @@ def run(
     replayed = itertools.cycle(rows) if limits.replay and rows else None
     try:
         for running in serving:
-            services.wait_for_candidate(running, version)
+            wait_for_candidate(running, version)
         start, began = read_counts([running.metrics() for running in serving]), time.monotonic()
         while True:
             if replayed:
@@ -106,7 +107,7 @@ def _outcome(judgement: Judgement, limits: Canary, well: str, trouble: str) -> t
     return outcomes[limits.inconclusive], [f"its trial is inconclusive: {judgement.inconclusive}{because}"]
 
 
-def _trouble(serving: list[services.Service], version: int) -> str:
+def _trouble(serving: list[Service], version: int) -> str:
     """Return why a candidate refuses what the champion answers, if a service tells."""
     for running in serving:
         with contextlib.suppress(MlError):
@@ -118,7 +119,7 @@ def _trouble(serving: list[services.Service], version: int) -> str:
 
 def _end_trial(
     registry: Registry,
-    serving: list[services.Service],
+    serving: list[Service],
     trial: Candidate,
     before: Channel,
     why: str,
@@ -132,7 +133,7 @@ def _end_trial(
         say(f"deploy: {'held back' if action == 'hold' else 'withdrew'} version {trial.version}")
         for running in serving:
             with contextlib.suppress(MlError):  # one that is away finds the pointer when it is back
-                services.wait_for_candidate(running, None, seconds=5)
+                wait_for_candidate(running, None, seconds=5)
 
 
 def rows_to_replay(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ml.canary import Observed, Pairs, judge, observe, pair_up, read_counts
+from ml.delivery.judgement import Observed, Pairs, judge, observe, pair_up, read_counts
 from ml.settings import Canary
 
 LIMITS = Canary(min_requests=100)

@@ -1,0 +1,156 @@
+"""Moves of a pointer: to a new version and back if a service does not follow; by a person, too."""
+
+import math
+from typing import Any
+
+from ml.console import say
+from ml.delivery.targets import open_target
+from ml.delivery.targets.interface import Target
+from ml.delivery.waiting import wait_for_version
+from ml.errors import GateRefused, MlError
+from ml.files import read_json
+from ml.project import Project
+from ml.registry.channel import Candidate, Channel
+from ml.registry.versions import Registry
+from ml.serving import GOLDEN_TOLERANCE
+from ml.serving.client import Service
+
+
+def roll_back(
+    project: Project, channel: str, to: int | None = None, why: str = "", target: str = "local"
+) -> tuple[int | None, int]:
+    """Point the channel to version ``to``, else the one before; return the versions left and returned to.
+
+    While a candidate is on trial, the one before is the champion: the trial ends. Raises ``MlError`` if there
+    is no such version to return to, it was never blessed, or a service does not follow.
+    """
+    project.check_channel(channel)
+    with open_target(target, project, channel, None, ()) as place:
+        return _roll_back(project, Registry(project.name, place.moved), channel, place, to, why)
+
+
+def _roll_back(
+    project: Project, registry: Registry, channel: str, place: Target, to: int | None, why: str
+) -> tuple[int | None, int]:
+    with registry.lock(channel):
+        now = _readable(registry, channel, to)
+        if to is None and now.candidate and not now.candidate.over() and now.version is not None:
+            registry.move(channel, now.version, "rollback", why, left=now.candidate.version)
+            return now.candidate.version, now.version
+        earlier = now.previous if to is None else to
+        if earlier is None:
+            raise MlError(f"channel '{channel}' of {project.name} has no earlier version to return to")
+        if earlier == now.version:
+            raise MlError(f"channel '{channel}' of {project.name} already has version {earlier}")
+        registry.read(earlier)
+        if read_json(registry.folder(earlier) / "quality" / "verdict.json").get("blessed") is not True:
+            raise MlError(
+                f"version {earlier} of {project.name} was never blessed: only what passed may serve"
+            )
+        registry.move(channel, earlier, "rollback", why, before=now)
+        for running in place.known():
+            wait_for_version(running, earlier)
+    return now.version, earlier
+
+
+def _readable(registry: Registry, channel: str, to: int | None) -> Channel:
+    """Return the channel; who says where it shall point does not need what an unsigned pointer tells."""
+    try:
+        return registry.channel(channel)
+    except MlError as error:
+        if to is None:
+            raise
+        say(f"rollback: {error}; what it told is left out")
+        return Channel(channel, None, [])
+
+
+def take_out(
+    project: Project, channel: str, version: int | None = None, why: str = "", target: str = "local"
+) -> int:
+    """Take a version out of service, by default the one that answers, and return its number.
+
+    If it answers, the channel then has none; a retired one is no longer returned to by itself. Either can be
+    brought back with ``rollback``. Raises ``MlError`` if there is none, or a service does not follow.
+    """
+    project.check_channel(channel)
+    with open_target(target, project, channel, None, ()) as place:
+        registry = Registry(project.name, place.moved)
+        return _take_out(project, registry, channel, place, version, why)
+
+
+def _take_out(
+    project: Project, registry: Registry, channel: str, place: Target, version: int | None, why: str
+) -> int:
+    with registry.lock(channel):
+        now = registry.channel(channel)
+        left = now.version if version is None else version
+        if left is None:
+            raise MlError(f"channel '{channel}' of {project.name} serves no version")
+        registry.folder(left)
+        if not any(move["version"] == left for move in now.history):
+            raise MlError(f"version {left} never served in channel '{channel}' of {project.name}")
+        kept = None if left == now.version else now.version
+        registry.move(channel, kept, "undeploy", why, left=left)
+        for running in place.known():
+            wait_for_version(running, kept)
+    return left
+
+
+def switch(
+    registry: Registry,
+    serving: list[Service],
+    version: int,
+    before: Channel,
+    channel: str,
+    tried: Candidate | None,
+    why: str,
+) -> None:
+    """Point the channel to the version and prove that every service answers with it, else move back."""
+    with registry.lock(channel):
+        now = registry.channel(channel)
+        if tried and now.candidate != tried:
+            raise GateRefused(f"version {version} was taken back while it was tried")
+        if not tried and now.version != before.version:
+            raise MlError(f"{channel} was moved to version {now.version} meanwhile: deploy again")
+        if before.version != version:
+            registry.move(channel, version, "deploy", why)
+        try:
+            for running in serving:
+                _prove(running, registry, version)
+        except BaseException as error:
+            if before.version != version:
+                _move_back(registry, serving, before)
+            if not isinstance(error, MlError):
+                raise
+            kept = f"version {before.version}" if before.version is not None else "no version"
+            raise MlError(f"deploying version {version} failed: {error}; {channel} has {kept}") from error
+
+
+def _prove(running: Service, registry: Registry, version: int) -> None:
+    """Wait until the service has the version, then compare its answers with the golden predictions."""
+    wait_for_version(running, version)
+    golden = read_json(registry.folder(version) / "model" / "golden.json")
+    answer = running.predict(golden["rows"])
+    if answer["version"] != version:
+        raise MlError(f"a smoke request was answered by version {answer['version']}")
+    for got, expected in zip(answer["predictions"], golden["predictions"], strict=True):
+        if any(not _same(got.get(key), value) for key, value in expected.items()):
+            raise MlError(f"a smoke request was answered wrongly: {got} instead of {expected}")
+
+
+def _same(got: Any, expected: Any) -> bool:
+    if isinstance(expected, float) and isinstance(got, float | int):
+        return math.isclose(got, expected, abs_tol=GOLDEN_TOLERANCE, rel_tol=0)
+    return bool(got == expected)
+
+
+def _move_back(registry: Registry, serving: list[Service], before: Channel) -> None:
+    registry.move(before.name, before.version, "revert")
+    say(f"deploy: moved {before.name} back")
+    if before.version is None:
+        return
+    for running in serving:
+        try:
+            wait_for_version(running, before.version)
+        except MlError as error:
+            say(f"deploy: {error}")

@@ -1,0 +1,20 @@
+"""Running a program of this machine."""
+
+import os
+import subprocess
+
+from ml.errors import MlError
+
+
+def call(
+    command: list[str], environment: "os._Environ[str] | dict[str, str]", text: str | None = None
+) -> str:
+    """Run a command and return what it says; its failure raises ``MlError``."""
+    try:
+        done = subprocess.run(command, env=environment, input=text, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise MlError(f"{command[0]} is not installed: this target needs it") from error
+    if done.returncode:
+        told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise MlError(f"{command[0]} failed: {told.removeprefix('error: ')}")
+    return done.stdout

@@ -1,0 +1,156 @@
+"""Another machine, over SSH."""
+
+import hashlib
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ml import locations
+from ml.console import say
+from ml.delivery.targets.command import call
+from ml.delivery.targets.interface import Target
+from ml.errors import MlError, UsageError
+from ml.project import DECLARATIONS, Project
+from ml.serving import service as services
+from ml.serving.client import POLL_SECONDS, Service
+from ml.serving.workers import running_code
+
+REMOTE_SCRIPT = Path(__file__).with_name("remote_host.sh")
+
+
+ANSWER_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine that SSH reaches, and the folder there that holds code, environment and registry."""
+
+    user: str
+    name: str
+    port: int | None
+    folder: str
+
+    @property
+    def login(self) -> str:
+        """User and host as ssh and rsync take them."""
+        return f"{self.user}@{self.name}"
+
+    def ssh(self) -> list[str]:
+        """Return the command before the host; ``ML_SSH_CONFIG`` names another file than ``~/.ssh/config``."""
+        config = os.environ.get("ML_SSH_CONFIG")
+        port = ["-p", str(self.port)] if self.port else []
+        return ["ssh", "-o", "BatchMode=yes", *(["-F", config] if config else []), *port]
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A service on another machine, with a copy of the registry."""
+
+    host: Host
+    project: Project
+    channel: str
+    port: int
+    tunnel: Service
+
+    def prepare(self) -> list[Service]:
+        """Copy versions, code and public key there, see that the service runs, and return it."""
+        registry = locations.registry() / self.project.name
+        self._copy(f"{registry / 'versions'}/", f"registry/{self.project.name}/versions/", "--exclude=.*")
+        # What is gone here must go there: a module or function left over is found by whoever imports it.
+        self._copy(f"{locations.ROOT / 'ml'}/", "code/ml/", "--delete", "--exclude=projects/*/data")
+        self._copy(str(locations.LOCK_FILE), "code/")
+        self._copy(str(locations.verify_key()), "keys/verify.pem")
+        declared = [f"--include=/{name}" for name in DECLARATIONS]
+        self._copy(
+            f"{self.project.folder}/", f"projects/{self.project.name}/", *declared, "--exclude=*", "--delete"
+        )
+        self.moved()
+        say(f"deploy: {self.host.name} has the versions of the registry; its service is made ready")
+        lock = hashlib.sha256(locations.LOCK_FILE.read_bytes()).hexdigest()
+        words = [
+            self.host.folder,
+            self.project.name,
+            self.channel,
+            str(self.port),
+            str(self.project.workers),
+            lock,
+            running_code(),
+        ]
+        remote = shlex.join(["sh", "-s", "--", *words])
+        call(
+            [*self.host.ssh(), self.host.login, remote], os.environ, REMOTE_SCRIPT.read_text(encoding="utf-8")
+        )
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while True:
+            try:
+                workers = self.tunnel.get("/health")["workers"]
+                if all(worker["code"] == running_code() for worker in workers):
+                    return [self.tunnel]
+            except MlError:
+                if time.monotonic() > deadline:
+                    raise
+            if time.monotonic() > deadline:
+                raise MlError(f"the service on {self.host.name} did not take the code of this build")
+            time.sleep(POLL_SECONDS)
+
+    def known(self) -> list[Service]:
+        """Return the service there, running or not."""
+        return [self.tunnel]
+
+    def moved(self) -> None:
+        """Copy the pointer there: rsync puts it in its place whole."""
+        pointer = locations.registry() / self.project.name / "channels" / f"{self.channel}.json"
+        if pointer.exists():
+            self._copy(str(pointer), f"registry/{self.project.name}/channels/")
+
+    def _copy(self, source: str, to: str, *more: str) -> None:
+        place = f"{self.host.login}:{self.host.folder}/{to}"
+        options = ["--archive", "--mkpath", "--no-owner", "--no-group", "--filter=-p __pycache__", *more]
+        call(
+            ["rsync", *options, "--protect-args", "-e", shlex.join(self.host.ssh()), source, place],
+            os.environ,
+        )
+
+
+def open_ssh(
+    text: str, project: Project, channel: str, port: int | None, hosts: tuple[str, ...]
+) -> Iterator[Target]:
+    """Yield a host that ``ssh://user@host[:port][/folder]`` names, with a tunnel to its service."""
+    host, port = parse_host(text), port or project.channels[channel]
+    ours = services.free_port()
+    forward = f"127.0.0.1:{ours}:127.0.0.1:{port}"
+    options = ["-N", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=5", "-L", forward]
+    tunnel = subprocess.Popen(
+        [*host.ssh(), *options, host.login], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield Remote(host, project, channel, port, Service(f"http://127.0.0.1:{ours}"))
+    finally:
+        tunnel.terminate()
+        tunnel.wait()
+
+
+def parse_host(text: str) -> Host:
+    address = urlsplit(text)
+    folder = address.path.removeprefix("/") and address.path
+    try:
+        port = address.port
+    except ValueError:
+        port = -1
+    names = (address.username or "", address.hostname or "")
+    if (
+        address.scheme != "ssh"
+        or port == -1
+        or not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) for name in names)
+        or not re.fullmatch(r"(/[A-Za-z0-9._-]+)*", folder or "")
+    ):
+        raise UsageError(f"'{text}' is not a target: local, compose or ssh://user@host[:port][/folder]")
+    if names[0] == "root":
+        raise UsageError(f"'{text}': a model is served by a user of its own, never by root")
+    return Host(names[0], names[1], port, folder or "ml")

@@ -1,0 +1,75 @@
+"""Asking a service, wherever it runs."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx2
+
+from ml.errors import MlError
+from ml.serving import API_KEY_HEADER, REPLAY_HEADER
+
+POLL_SECONDS = 0.05
+
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running service: where it listens and which process it is."""
+
+    url: str
+    pid: int | None = None  # none for a service that this machine does not run
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the JSON that ``path`` answers; no answer, or none in JSON, raises ``MlError``."""
+        return self._ask("GET", path)
+
+    def predict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the answer of ``POST /predict``; an error status raises ``MlError``."""
+        return self._ask("POST", "/predict", rows)
+
+    def replay(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Ask for each row alone; what comes of it is seen in the metrics."""
+        key = os.environ.get("ML_API_KEY")
+        headers = {REPLAY_HEADER: "deploy"} | ({API_KEY_HEADER: key} if key else {})
+        with httpx2.Client(headers=headers, timeout=10, trust_env=False) as client:
+            for row in rows:
+                with contextlib.suppress(httpx2.HTTPError):  # what was not answered is not counted either
+                    client.post(f"{self.url}/predict", json=row)
+
+    def metrics(self) -> str:
+        """Return what the service tells Prometheus, or raise ``MlError``."""
+        try:
+            response = httpx2.get(self.url + "/metrics", timeout=10, trust_env=False)
+            response.raise_for_status()
+        except httpx2.HTTPError as error:
+            raise MlError(f"the service at {self.url} does not tell its metrics: {error}") from error
+        return response.text
+
+    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        key = os.environ.get("ML_API_KEY")
+        headers = {REPLAY_HEADER: "deploy"} | ({API_KEY_HEADER: key} if key else {})
+        try:
+            response = httpx2.request(
+                method, self.url + path, json=body, headers=headers, timeout=10, trust_env=False
+            )
+            answer: dict[str, Any] = response.json()
+        except (httpx2.HTTPError, ValueError) as error:
+            raise MlError(f"the service at {self.url} does not answer {path}: {error}") from error
+        if method == "POST" and response.status_code != 200:
+            raise MlError(f"the service at {self.url} answers {path} with {response.status_code}: {answer}")
+        return answer
+
+
+def wait_until(probe: Callable[[], Found | None], seconds: float) -> Found | None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (found := probe()) is not None:
+            return found
+        time.sleep(POLL_SECONDS)
+    return None
