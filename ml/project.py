@@ -23,8 +23,6 @@ from ml.settings import (
 )
 
 EXPECTATIONS_FILE = "expectations.py"
-
-
 DECLARATIONS = ("project.toml", "contract.py", "features.py", "grid.json")
 
 

@@ -6,11 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 

@@ -48,7 +48,7 @@ def show_request(project: str, channel: str, request: str) -> None:
     """Print what was asked and answered in one request, what came true, and the lineage of the model."""
     from datetime import UTC, datetime
 
-    from ml.serving.prediction_log import look_up
+    from ml.store.lookup import look_up
 
     url = locations.predictions(project, channel)
     if url is None:

@@ -29,12 +29,8 @@ RECORDS = {
     "quality": "quality/verdict.json",
     "deploy": "deploy/deployment.json",
 }
-
-
 # The fingerprints of the rows of a build, beside its data and in its model: what was trained on, what changed
 ROWS_FILE = "rows.parquet"
-
-
 # What every record tells of its own run; the rest is what the stage adds.
 RUN_KEYS = ("stage", "project", "inputs", "outputs", "finished", "seconds")
 

@@ -15,11 +15,7 @@ from ml.user_code import load_module
 
 # What pandera calls a column too few and one too many, in its reports on a whole table
 STUMBLED = r"^[A-Za-z]+(?:Error|Exception)\("  # how pandera tells that a check failed with an error
-
-
 COLUMN_RULES = ("column_in_dataframe", "column_in_schema")
-
-
 MOST_EXAMPLES = 3
 
 

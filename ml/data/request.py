@@ -19,8 +19,6 @@ LIMITS = (
     ("str_length", "min_value", "min_length"),
     ("str_length", "max_value", "max_length"),
 )
-
-
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
 
 

@@ -14,8 +14,6 @@ from ml.errors import MlError
 from ml.training.scores import Scorer, scorer
 
 RESAMPLES = 500
-
-
 CALIBRATION_BINS = 10
 
 

@@ -9,8 +9,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 Action = Literal["deploy", "rollback", "revert", "undeploy", "canary", "shadow", "withdraw", "hold"]
-
-
 RETURNS = ("rollback", "revert")
 
 

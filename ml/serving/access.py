@@ -18,7 +18,7 @@ from ml import locations
 from ml.errors import MlError
 from ml.files import now
 from ml.serving import API_KEY_HEADER
-from ml.serving.metrics import Metrics
+from ml.serving.prometheus import Metrics
 
 PATHS = ("/predict", "/predict/file", "/feedback", "/health", "/model", "/metrics", "/docs", "/openapi.json")
 

@@ -21,10 +21,11 @@ from ml.registry.versions import Registry
 from ml.serving import MOST_ROWS
 from ml.serving.access import Observed, key_check, read_keys
 from ml.serving.bodies import BODY_SECONDS, CSV, MOST_BODY_BYTES, NDJSON, Refused, json_response, read_body
-from ml.serving.description import Answer, Problem, describe_rows, file_body
-from ml.serving.follower import Follower, Serving
-from ml.serving.metrics import Metrics
+from ml.serving.follower import Follower
+from ml.serving.loaded import Serving
+from ml.serving.openapi import Answer, Problem, describe_rows, file_body
 from ml.serving.predictor import Feedback, Predictor
+from ml.serving.prometheus import Metrics
 from ml.serving.workers import running_code
 
 FOLLOW_SECONDS = 0.1

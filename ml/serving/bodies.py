@@ -16,7 +16,7 @@ from ml.data.contract import check
 from ml.data.formats import read_table
 from ml.data.rows import typed_table
 from ml.errors import MlError
-from ml.serving.follower import Served
+from ml.serving.loaded import Served
 
 MOST_BODY_BYTES = 4 * 1024 * 1024
 MOST_FILE_BYTES = 32 * 1024 * 1024

@@ -13,8 +13,6 @@ from ml.errors import MlError
 from ml.serving import API_KEY_HEADER, REPLAY_HEADER
 
 POLL_SECONDS = 0.05
-
-
 Found = TypeVar("Found")
 
 

@@ -2,37 +2,21 @@
 
 import contextlib
 import json
-import os
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Engine,
-    Float,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    event,
-    insert,
-    make_url,
-    select,
-)
+from sqlalchemy import Engine, insert
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.store.lookup import Answered, said_of
+from ml.store.tables import compared, labels, open_log, predictions
 
 MOST_WAITING = 20_000
 MOST_AT_ONCE = 2_000
@@ -40,41 +24,6 @@ GATHER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 # A label may overtake its prediction, which another worker is still to write.
 LABEL_PATIENCE_SECONDS = 15.0
-
-schema = MetaData()
-predictions = Table(
-    "predictions",
-    schema,
-    Column("request", String(32), primary_key=True),
-    Column("row", Integer, primary_key=True),
-    Column("at", Float, index=True),  # Unix time
-    Column("project", String(100)),
-    Column("channel", String(100)),
-    Column("version", Integer),
-    Column("replay", Boolean),  # sent by a deploy, not by a client
-    Column("inputs", Text),
-    Column("output", Text),
-    Column("milliseconds", Float),
-)
-# What the other version of a trial said of the same rows
-compared = Table(
-    "compared",
-    schema,
-    Column("request", String(32), primary_key=True),
-    Column("row", Integer, primary_key=True),
-    Column("version", Integer),
-    Column("candidate", Integer),
-    Column("prediction", Text),
-)
-labels = Table(
-    "labels",
-    schema,
-    Column("number", Integer, primary_key=True),
-    Column("request", String(32), index=True),
-    Column("row", Integer),
-    Column("at", Float),
-    Column("label", Text),
-)
 
 
 @dataclass(frozen=True)
@@ -96,14 +45,6 @@ class Compared:
     version: int
     candidate: int
     prediction: Any
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What was said of a row: by the version that answered, and by the other one if it was compared."""
-
-    said: dict[int, Any]
-    candidate: int | None = None
 
 
 Entry = dict[str, Any] | Label | Compared
@@ -216,94 +157,12 @@ class PredictionLog:
         assert self._engine
         for _ in range(len(self._unresolved)):
             one = self._unresolved.popleft()
-            if answered := self._said(one):
+            if answered := said_of(self._engine, one.request, one.row):
                 self._labelled(answered, one.label)
             elif time.time() - one.at > LABEL_PATIENCE_SECONDS:
                 self._labelled(None, one.label)
             else:
                 self._unresolved.append(one)
-
-    def _said(self, one: Label) -> Answered | None:
-        assert self._engine
-        with self._engine.connect() as connection:
-            found = connection.execute(
-                select(
-                    predictions.c.version,
-                    predictions.c.output,
-                    compared.c.version.label("other"),
-                    compared.c.candidate,
-                    compared.c.prediction,
-                )
-                .join(
-                    compared,
-                    (compared.c.request == predictions.c.request) & (compared.c.row == predictions.c.row),
-                    isouter=True,
-                )
-                .where(predictions.c.request == one.request, predictions.c.row == one.row)
-            ).first()
-        if found is None:
-            return None
-        said = {found.version: json.loads(found.output)["prediction"]}
-        if found.candidate is None:
-            return Answered(said)
-        return Answered(said | {found.other: json.loads(found.prediction)}, found.candidate)
-
-
-def open_log(url: str) -> Engine:
-    """Return a prediction log's database with its tables made; an unusable URL raises ``MlError``."""
-    try:
-        parsed = make_url(url)
-        timeout = {"timeout": 3} if parsed.get_backend_name() == "sqlite" else {"connect_timeout": 3}
-        engine = create_engine(parsed, connect_args=timeout, hide_parameters=True, pool_pre_ping=True)
-    except (SQLAlchemyError, ImportError) as error:
-        raise MlError(
-            "ML_PREDICTIONS: not a database URL as sqlite:///file or postgresql+psycopg://…"
-        ) from error
-    if parsed.get_backend_name() == "sqlite" and parsed.database:
-        _keep_private(Path(parsed.database))
-
-        @event.listens_for(engine, "connect")
-        def _write_ahead(connection: Any, _: Any) -> None:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-
-    try:
-        schema.create_all(engine)
-    except SQLAlchemyError:  # another worker may have made them at this very moment
-        time.sleep(0.2)
-        schema.create_all(engine)
-    return engine
-
-
-def _keep_private(file: Path) -> None:
-    """Make file and folder so that only their owner reads them; SQLite's other files take the file's mode.
-
-    A folder that was there already may hold more than the log: only its file is closed then.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if file.parent == locations.predictions_folder():
-        file.parent.chmod(0o700)
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-    for one in (file, *file.parent.glob(f"{file.name}-*")):
-        one.chmod(0o600)
-
-
-def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:
-    """Return the rows and the labels of one request; an unknown one, or no database, raises ``MlError``."""
-    try:
-        with open_log(url).connect() as connection:
-            rows = connection.execute(
-                select(predictions).where(predictions.c.request == request).order_by(predictions.c.row)
-            ).all()
-            told = connection.execute(
-                select(labels).where(labels.c.request == request).order_by(labels.c.number)
-            ).all()
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise MlError(f"the prediction log cannot be read: {reason}") from error
-    if not rows:
-        raise MlError(f"no request '{request}' in the prediction log {make_url(url).render_as_string()}")
-    return list(rows), list(told)
 
 
 def _json(value: Any) -> str:

@@ -24,9 +24,10 @@ from ml.serving.bodies import (
     tell,
     write_lines,
 )
-from ml.serving.follower import Served, Serving
-from ml.serving.metrics import Metrics
-from ml.serving.prediction_log import Answered, Compared, Label, PredictionLog
+from ml.serving.loaded import Served, Serving
+from ml.serving.prediction_log import Compared, Label, PredictionLog
+from ml.serving.prometheus import Metrics
+from ml.store.lookup import Answered
 
 MOST_FILES = 2  # at once, in one worker
 MOST_SHADOWS = 64  # at once; more are not scored

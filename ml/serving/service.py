@@ -24,8 +24,6 @@ from ml.serving.client import Service, wait_until
 from ml.serving.workers import keep_workers, running_code
 
 START_SECONDS = 60.0
-
-
 STOP_SECONDS = 20.0
 
 

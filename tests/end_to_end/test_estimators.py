@@ -21,8 +21,8 @@ from ml.errors import MlError
 from ml.project import find_project
 from ml.quality.metrics import RecordedPredictions
 from ml.quality.slices import slice_rows
-from ml.serving.description import describe_rows
-from ml.serving.follower import ready
+from ml.serving.loaded import ready
+from ml.serving.openapi import describe_rows
 from ml.training.bundle import load_bundle
 from ml.training.grid import MODULES, UNFIT, read_grid, unfit
 from ml.training.scores import scorer

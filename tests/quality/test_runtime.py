@@ -19,7 +19,8 @@ from ml.project import Project
 from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving.app import create_app
-from ml.serving.follower import Follower, Serving, ready
+from ml.serving.follower import Follower
+from ml.serving.loaded import Serving, ready
 from ml.training.bundle import Bundle, largest_difference
 from ml.workspace import Workspace
 

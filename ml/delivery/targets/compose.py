@@ -13,11 +13,7 @@ from ml.project import Project
 from ml.serving.client import Service
 
 COMPOSE_FILE = locations.ROOT / "docker" / "serving.yaml"
-
-
 COMPOSE_INSTANCES = ("serving-1", "serving-2")
-
-
 COMPOSE_PORT = "8000"  # of an instance, inside its container
 
 

@@ -22,8 +22,6 @@ from ml.serving.client import POLL_SECONDS, Service
 from ml.serving.workers import running_code
 
 REMOTE_SCRIPT = Path(__file__).with_name("remote_host.sh")
-
-
 ANSWER_SECONDS = 60.0
 
 

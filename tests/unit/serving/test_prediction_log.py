@@ -10,15 +10,9 @@ from sqlalchemy import Engine, event
 
 from ml import locations
 from ml.errors import MlError
-from ml.serving.prediction_log import (
-    MOST_WAITING,
-    Answered,
-    Compared,
-    Label,
-    PredictionLog,
-    look_up,
-    open_log,
-)
+from ml.serving.prediction_log import MOST_WAITING, Compared, Label, PredictionLog
+from ml.store.lookup import Answered, look_up
+from ml.store.tables import open_log
 from tests.load.servers import Postgres
 
 REQUEST = "0" * 32

@@ -24,10 +24,10 @@ from ml.errors import MlError
 from ml.registry.channel import Candidate
 from ml.registry.versions import Registry
 from ml.serving.app import create_app
-from ml.serving.follower import Served, Serving, ready
+from ml.serving.loaded import Served, Serving, ready
 from tests.conftest import Site
-from tests.unit.serving.test_app import register
 from tests.unit.data.test_contract import PASSENGER
+from tests.unit.serving.test_app import register
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 ROW = st.fixed_dictionaries(

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ml.data.request import example_row
-from ml.serving.follower import Served
+from ml.serving.loaded import Served
 
 
 class Answer(BaseModel):

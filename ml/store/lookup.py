@@ -1,0 +1,63 @@
+"""What the prediction log knows of a request."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, make_url, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from ml.errors import MlError
+from ml.store.tables import compared, labels, open_log, predictions
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What was said of a row: by the version that answered, and by the other one if it was compared."""
+
+    said: dict[int, Any]
+    candidate: int | None = None
+
+
+def said_of(engine: Engine, request: str, row: int) -> Answered | None:
+    """Return what was said of a row, or nothing if it is not (yet) known."""
+    with engine.connect() as connection:
+        found = connection.execute(
+            select(
+                predictions.c.version,
+                predictions.c.output,
+                compared.c.version.label("other"),
+                compared.c.candidate,
+                compared.c.prediction,
+            )
+            .join(
+                compared,
+                (compared.c.request == predictions.c.request) & (compared.c.row == predictions.c.row),
+                isouter=True,
+            )
+            .where(predictions.c.request == request, predictions.c.row == row)
+        ).first()
+    if found is None:
+        return None
+    said = {found.version: json.loads(found.output)["prediction"]}
+    if found.candidate is None:
+        return Answered(said)
+    return Answered(said | {found.other: json.loads(found.prediction)}, found.candidate)
+
+
+def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:
+    """Return the rows and the labels of one request; an unknown one, or no database, raises ``MlError``."""
+    try:
+        with open_log(url).connect() as connection:
+            rows = connection.execute(
+                select(predictions).where(predictions.c.request == request).order_by(predictions.c.row)
+            ).all()
+            told = connection.execute(
+                select(labels).where(labels.c.request == request).order_by(labels.c.number)
+            ).all()
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise MlError(f"the prediction log cannot be read: {reason}") from error
+    if not rows:
+        raise MlError(f"no request '{request}' in the prediction log {make_url(url).render_as_string()}")
+    return list(rows), list(told)
