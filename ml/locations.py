@@ -54,3 +54,29 @@ def project_folders() -> list[Path]:
     """Return the folders that hold projects: the built-in one, then those of ``ML_PROJECTS``."""
     extra = os.environ.get("ML_PROJECTS", "")
     return [ROOT / "ml" / "projects", *(Path(part).absolute() for part in extra.split(os.pathsep) if part)]
+
+
+def is_named(*variables: str) -> bool:
+    """Tell whether one of these variables is set."""
+    return any(os.environ.get(name) for name in variables)
+
+
+def outcome_file() -> Path | None:
+    """Return the file that each command tells its outcome to, for the page of a build (``ML_OUTCOME``)."""
+    file = os.environ.get("ML_OUTCOME")
+    return Path(file) if file else None
+
+
+def services() -> list[str]:
+    """Return the services that run elsewhere, ``<project>/<channel>=<url>`` each (``ML_SERVICES``)."""
+    return os.environ.get("ML_SERVICES", "").split()
+
+
+def api_key() -> str | None:
+    """Return the key with which a deploy asks a service (``ML_API_KEY``)."""
+    return os.environ.get("ML_API_KEY")
+
+
+def ssh_config() -> str | None:
+    """Return the file that SSH takes instead of ``~/.ssh/config`` (``ML_SSH_CONFIG``)."""
+    return os.environ.get("ML_SSH_CONFIG")

@@ -8,6 +8,7 @@ from ml import locations
 from ml.console import results
 from ml.errors import MlError
 from ml.files import read_json
+from ml.records import DataManifest, ModelManifest, Verdict, parse
 from ml.registry.provenance import build_text, commit_text
 from ml.registry.versions import Registry
 
@@ -31,14 +32,14 @@ def show_registry(project: str) -> None:
     pointers = {channel.name: channel.version for channel in registry.channels()}
     for version in registry.versions():
         content = registry.read(version)
-        model = read_json(registry.folder(version) / "model" / "manifest.json")
+        model = registry.record(ModelManifest, version)
         table.add_row(
             str(version),
-            content["registered"],
-            model["estimator"],
-            content["identity"]["model_sha256"][:12],
-            (content["provenance"]["git_commit"] or "none")[:12],
-            content["provenance"]["build_number"] or "by hand",
+            content.registered,
+            model.estimator,
+            content.identity["model_sha256"][:12],
+            (content.provenance.git_commit or "none")[:12],
+            content.provenance.build_number or "by hand",
             ", ".join(name for name, pointed in pointers.items() if pointed == version),
         )
     results.print(table)
@@ -74,50 +75,34 @@ def show_version(project: str, version: int) -> None:
     registry = Registry(project)
     content = registry.read(version)
     folder = registry.folder(version)
-    model, verdict = (
-        read_json(folder / "model" / "manifest.json"),
-        read_json(folder / "quality" / "verdict.json"),
-    )
-    data = read_json(folder / "model" / "data-manifest.json")
-    trained = model["provenance"]
+    model, verdict = registry.record(ModelManifest, version), registry.record(Verdict, version)
+    file = folder / "model" / "data-manifest.json"
+    data, trained = parse(DataManifest, read_json(file), str(file)), model.provenance
     lines = {
         "version": version,
-        "registered": content["registered"],
+        "registered": content.registered,
         "folder": folder,
-        "model sha256": content["identity"]["model_sha256"],
-        "data source": data["source"],
-        "rows": json.dumps(data["rows_out"]),
-        "source table sha256": data["inputs"]["tables"]["labelled"],
-        "train data sha256": content["identity"]["data_sha256"],
+        "model sha256": content.identity["model_sha256"],
+        "data source": data.source,
+        "rows": json.dumps(data.rows_out),
+        "source table sha256": data.inputs["tables"]["labelled"],
+        "train data sha256": content.identity["data_sha256"],
         "git commit": commit_text(trained),
-        "estimator": model["estimator"],
-        "parameters": json.dumps(model["parameters"]),
-        "seeds": json.dumps(model["seeds"]),
-        "environment": f"Python {trained['python']}, {trained['platform']}",
-        "requirements.txt sha256": trained["lock_sha256"],
+        "estimator": model.estimator,
+        "parameters": json.dumps(model.parameters),
+        "seeds": json.dumps(model.seeds),
+        "environment": f"Python {trained.python}, {trained.platform}",
+        "requirements.txt sha256": trained.lock_sha256,
         "build": build_text(trained),
-        "verdict": "blessed" if verdict["blessed"] else "not blessed",
+        "verdict": "blessed" if verdict.blessed else "not blessed",
     }
     table = Table(Column(), Column(overflow="fold"), show_header=False, title=f"{project} version {version}")
     for key, value in lines.items():
         table.add_row(key, str(value))
-    for gate in verdict["gates"]:
-        table.add_row(f"gate {gate['gate']}", f"{gate['outcome']}: {gate['message']}")
+    for gate in verdict.gates:
+        table.add_row(f"gate {gate.gate}", f"{gate.outcome}: {gate.message}")
     for channel in registry.channels():
         for move in channel.history:
-            if version in (move["version"], move["from"], move.get("candidate")):
-                table.add_row(
-                    f"channel {channel.name}",
-                    " ".join(
-                        str(part)
-                        for part in (
-                            move["at"],
-                            move["action"],
-                            f"{move['from']} -> {move['version']}",
-                            f"by {move['by']}" if "by" in move else "",
-                            move.get("why", ""),
-                        )
-                        if part
-                    ),
-                )
+            if move.about(version):
+                table.add_row(f"channel {channel.name}", str(move))
     results.print(table)

@@ -14,33 +14,26 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
 from ml.files import digest, digests, now, read_json, swap, write_json
 from ml.project import Project
+from ml.records import FORMAT, RECORDS, AnyRecord, parse
 from ml.registry import signing
 
-RECORDS = {
-    "data": "data/manifest.json",
-    "train": "model/manifest.json",
-    "quality": "quality/verdict.json",
-    "deploy": "deploy/deployment.json",
-}
 # The fingerprints of the rows of a build, beside its data and in its model: what was trained on, what changed
 ROWS_FILE = "rows.parquet"
-# What every record tells of its own run; the rest is what the stage adds.
-RUN_KEYS = ("stage", "project", "inputs", "outputs", "finished", "seconds")
 
 
 @dataclass(frozen=True)
-class StageResult:
-    """What a stage did, ``done`` or ``unchanged``, and its record."""
+class Outcome(Generic[AnyRecord]):
+    """What a stage did, ``done`` or ``unchanged``, and the record it left."""
 
-    outcome: str
-    record: dict[str, Any]
+    status: str
+    record: AnyRecord
 
 
 class Workspace:
@@ -56,29 +49,35 @@ class Workspace:
         return self.record_file(stage).parent
 
     def record_file(self, stage: str) -> Path:
-        """Return the file of a stage's record."""
-        return self.root / RECORDS.get(stage, f"{stage}/manifest.json")
+        """Return the file of a stage's record; a part of a stage, like ``lint/flake8``, has its own."""
+        name, _, part = stage.partition("/")
+        file = self.root / RECORDS[name].path
+        return file.parent / part / file.name if part else file
 
     def run(
         self,
-        stage: str,
+        kind: type[AnyRecord],
         inputs: Mapping[str, Any],
         work: Callable[[Path], dict[str, Any]],
         *,
+        part: str = "",
         force: bool = False,
         signed: bool = False,
-    ) -> StageResult:
-        """Run ``work`` unless its inputs are unchanged, and swap its folder in whole.
+    ) -> Outcome[AnyRecord]:
+        """Run the ``work`` of a stage unless its inputs are unchanged, and swap its folder in whole.
 
-        ``work`` gets an empty folder to write to and returns what to add to the record. With ``signed``, the
-        record, and through it every file, is signed. A second process at the same stage raises ``MlError``.
+        ``work`` gets an empty folder to write to and returns what to add to the record. ``part`` is for a
+        stage that works in several folders. With ``signed``, the record, and through it every file, is
+        signed. A second process at the same stage raises ``MlError``.
         """
         start = time.monotonic()
+        stage = f"{kind.made_by}/{part}" if part else kind.made_by
         folder, record_file = self.folder(stage), self.record_file(stage)
         with self._lock(stage):
-            if not force and (kept := self.kept(stage, signed=signed)) and kept["inputs"] == dict(inputs):
+            kept = None if force else self.kept(kind, part=part, signed=signed)
+            if kept and kept.inputs == dict(inputs):
                 say(f"{stage}: nothing to do, the inputs are those of the last run (--force runs it anyway)")
-                return StageResult("unchanged", kept)
+                return Outcome("unchanged", kept)
             if signed:
                 signing.signing_key(signing.build_keys(stage))  # told before the work, if it is unusable
             aside = folder.with_name(f".{folder.name}.partial")
@@ -86,49 +85,53 @@ class Workspace:
             aside.mkdir(parents=True)
             try:
                 details = work(aside)
-                record = {
+                run = {
+                    "format": FORMAT,
                     "stage": stage,
                     "project": self.project,
                     "inputs": dict(inputs),
                     "outputs": digests(aside),
                     "finished": now(),
                     "seconds": round(time.monotonic() - start, 3),
-                    **details,
                 }
-                write_json(aside / record_file.name, record)
+                record = parse(kind, run | details, f"what {stage} tells")
+                write_json(aside / record_file.name, record.model_dump(mode="json"))
                 if signed:
                     signing.sign(aside / record_file.name, signing.build_keys(stage))
                 swap(aside, folder)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
-        return StageResult("done", record)
+        return Outcome("done", record)
 
-    def record(self, stage: str) -> dict[str, Any]:
-        """Return the record of a finished stage; ``MlError`` if it is missing or its files were altered."""
+    def record(self, kind: type[AnyRecord], *, part: str = "", signed: bool = False) -> AnyRecord:
+        """Return the record of a finished stage; ``MlError`` if it is missing or its files were altered.
+
+        With ``signed`` also if the stage's build key did not sign it.
+        """
+        stage = f"{kind.made_by}/{part}" if part else kind.made_by
         self._recover(stage)
         file = self.record_file(stage)
-        again = f"run `python -m ml {stage} --project {self.project}`"
+        again = f"run `python -m ml {kind.made_by} --project {self.project}`"
         if not file.exists():
             raise MlError(f"{file} is missing: {again} first")
-        record = read_json(file)
-        if record.get("project") != self.project:
-            raise MlError(f"{file} is of project '{record.get('project')}', not {self.project}: {again}")
-        for name, expected in _outputs(record).items():
+        content = read_json(file)
+        if content.get("project") != self.project:
+            raise MlError(f"{file} is of project '{content.get('project')}', not {self.project}: {again}")
+        for name, expected in _outputs(content).items():
             if not (file.parent / name).is_file() or digest(file.parent / name) != expected:
                 raise MlError(
                     f"{file.parent / name} is missing or was altered since {stage} wrote it: {again} again"
                 )
-        return record
+        if signed:
+            content = signing.verify(file, signing.build_keys(stage))
+        return parse(kind, content, str(file))
 
-    def kept(self, stage: str, *, signed: bool = False) -> dict[str, Any] | None:
+    def kept(self, kind: type[AnyRecord], *, part: str = "", signed: bool = False) -> AnyRecord | None:
         """Return the record of the last run if it and all its files are intact (and, if asked, signed)."""
         try:
-            record = self.record(stage)
-            if signed:
-                signing.verify(self.record_file(stage), signing.build_keys(stage))
+            return self.record(kind, part=part, signed=signed)
         except (OSError, MlError):
             return None
-        return record if "inputs" in record else None
 
     def _recover(self, stage: str) -> None:
         """Bring back the earlier folder if a run was killed between the two renames of its swap."""

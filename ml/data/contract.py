@@ -125,7 +125,9 @@ def _contract_violations(
 ) -> list[Violation]:
     if len(table) == 0:
         return [Violation("", "the table has no rows", 0, structural=True)]
-    infinite = [name for name in table if types.is_float_dtype(table[name]) and np.isinf(table[name]).any()]
+    infinite = [
+        str(name) for name in table if types.is_float_dtype(table[name]) and np.isinf(table[name]).any()
+    ]
     if infinite:
         return [
             Violation(
@@ -162,35 +164,39 @@ def _read_failures(
         broken = np.isin(table.index.to_numpy(), cases["index"].dropna().unique())
         told = f"the columns contradict each other: {check_name}"
         ranked.append((4, Violation("", told, int(broken.sum()) or len(table), examples(table, broken))))
-    for (column, check_name), cases in failures[~across].groupby(
-        ["column", "check"], sort=False, dropna=False
-    ):
-        check_name = str(check_name)
-        case = cases["failure_case"].iloc[0]
-        if check_name == "column_in_dataframe":
-            told = f"column '{case}' is missing"
-            ranked.append((0, Violation(str(case), told, len(table), structural=True)))
-        elif check_name == "column_in_schema":
-            told = f"column '{case}' is not in the contract"
-            ranked.append((1, Violation(str(case), told, len(table), structural=True)))
-        elif check_name == "not_nullable":
-            missing = table[column].isna().to_numpy()
-            told = f"column '{column}' has missing values"
-            ranked.append((2, Violation(column, told, int(missing.sum()), examples(table, missing))))
-        elif check_name.startswith("dtype("):
-            found, wanted = table[column], contract.columns[column].dtype
-            wrong = (pd.to_numeric(found, errors="coerce").isna() & found.notna()).to_numpy()
-            told = f"column '{column}' holds {found.dtype} values, the contract says {wanted}"
-            shown = examples(table, wrong, column, personal)
-            ranked.append(
-                (3, Violation(column, told, int(wrong.sum()) or len(table), shown, structural=True))
-            )
-        else:
-            rule = "values must be unique" if check_name == "field_uniqueness" else check_name
-            labels = cases["index"].dropna()
-            broken = np.isin(table.index.to_numpy(), labels.to_numpy()) if len(labels) else None
-            shown = (_shown_case(case, column, personal),)
-            if broken is not None:
-                shown = examples(table, broken, column, personal)
-            ranked.append((4, Violation(column, f"column '{column}', {rule}", len(cases), shown)))
+    for (column, rule), cases in failures[~across].groupby(["column", "check"], sort=False, dropna=False):
+        ranked.append(_violation(str(column), str(rule), cases, table, contract, personal))
     return [violation for _, violation in sorted(ranked, key=lambda item: item[0])]
+
+
+def _violation(
+    column: str,
+    rule: str,
+    cases: pd.DataFrame,
+    table: pd.DataFrame,
+    contract: pa.DataFrameSchema,
+    personal: Sequence[str],
+) -> tuple[int, Violation]:
+    """Return what pandera found against a rule of a column, and its rank: what is missing is told first."""
+    case = cases["failure_case"].iloc[0]
+    if rule == "column_in_dataframe":
+        return 0, Violation(str(case), f"column '{case}' is missing", len(table), structural=True)
+    if rule == "column_in_schema":
+        told = f"column '{case}' is not in the contract"
+        return 1, Violation(str(case), told, len(table), structural=True)
+    if rule == "not_nullable":
+        missing = table[column].isna().to_numpy()
+        told = f"column '{column}' has missing values"
+        return 2, Violation(column, told, int(missing.sum()), examples(table, missing))
+    if rule.startswith("dtype("):
+        found, wanted = table[column], contract.columns[column].dtype
+        wrong = (pd.to_numeric(found, errors="coerce").isna() & found.notna()).to_numpy()
+        told = f"column '{column}' holds {found.dtype} values, the contract says {wanted}"
+        shown = examples(table, wrong, column, personal)
+        return 3, Violation(column, told, int(wrong.sum()) or len(table), shown, structural=True)
+    labels = cases["index"].dropna()
+    shown = (_shown_case(case, column, personal),)
+    if len(labels):
+        shown = examples(table, np.isin(table.index.to_numpy(), labels.to_numpy()), column, personal)
+    words = "values must be unique" if rule == "field_uniqueness" else rule
+    return 4, Violation(column, f"column '{column}', {words}", len(cases), shown)

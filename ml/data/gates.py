@@ -17,6 +17,7 @@ from ml.data.plausibility import judge_table
 from ml.errors import MlError
 from ml.files import digest, read_json
 from ml.project import Project
+from ml.records import DataManifest, parse
 from ml.registry.versions import Registry
 from ml.settings import CatboostSource
 from ml.workspace import ROWS_FILE
@@ -41,14 +42,13 @@ class Reference:
     """The data of the champion: its manifest and the fingerprints of its rows."""
 
     version: int
-    manifest: dict[str, Any]
+    manifest: DataManifest
     rows: pd.DataFrame
 
     @property
     def statistics(self) -> dict[str, dict[str, Any]]:
         """What drift is measured against, by column."""
-        found: dict[str, dict[str, Any]] = self.manifest["reference_statistics"]
-        return found
+        return self.manifest.reference_statistics
 
 
 def champion_data(project: Project, channel: str) -> Reference | None:
@@ -59,7 +59,9 @@ def champion_data(project: Project, channel: str) -> Reference | None:
         return None
     registry.read(version)
     folder = registry.folder(version) / "model"
-    return Reference(version, read_json(folder / "data-manifest.json"), pd.read_parquet(folder / ROWS_FILE))
+    file = folder / "data-manifest.json"
+    manifest = parse(DataManifest, read_json(file), str(file))
+    return Reference(version, manifest, pd.read_parquet(folder / ROWS_FILE))
 
 
 def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
@@ -102,7 +104,7 @@ def judge_data(
             *_drift(project, labelled, reference),
         ]
     else:
-        found += [Finding(name, None, None, not_run=NO_CHAMPION) for name in _declared(project, AGAINST)]
+        found += [Finding(name, "", None, None, not_run=NO_CHAMPION) for name in _declared(project, AGAINST)]
     return found
 
 
@@ -132,7 +134,7 @@ def _rows(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
     if (least := project.data_gates.min_rows) is not None:
         told = f"{len(labelled)} rows are fewer than {least}: is the source complete?"
         few = Violation("", told, len(labelled)) if len(labelled) < least else None
-        yield Finding("rows: number", len(labelled), least, few)
+        yield Finding("rows", "number", len(labelled), least, few)
 
 
 def _missing(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
@@ -141,7 +143,7 @@ def _missing(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
             missing = labelled[name].isna().to_numpy()
             told = f"column '{name}': the share of missing values is too large"
             shown = examples(labelled, missing)
-            yield too_many(f"missing: {name}", missing.mean(), most, name, told, int(missing.sum()), shown)
+            yield too_many("missing", name, missing.mean(), most, name, told, int(missing.sum()), shown)
 
 
 def _duplicates(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
@@ -149,7 +151,7 @@ def _duplicates(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
         twice = fingerprints(labelled, project)["content"].duplicated().to_numpy()
         told = f"rows are equal to an earlier one but for '{project.id}'"
         yield too_many(
-            "duplicates", twice.mean(), most, "", told, int(twice.sum()), examples(labelled, twice)
+            "duplicates", "", twice.mean(), most, "", told, int(twice.sum()), examples(labelled, twice)
         )
 
 
@@ -162,7 +164,7 @@ def _shared(project: Project, train: pd.DataFrame, test: pd.DataFrame) -> Iterat
             f"{project.id} {test[project.id].iloc[row]}" for row in np.flatnonzero(shared)[:MOST_EXAMPLES]
         ]
         shown = ["***"] * len(shown) if project.id in project.personal else shown
-        yield too_many("train and test overlap", shared.mean(), most, "", told, int(shared.sum()), shown)
+        yield too_many("train and test overlap", "", shared.mean(), most, "", told, int(shared.sum()), shown)
 
 
 def _giveaways(project: Project, train: pd.DataFrame) -> Iterator[Finding]:
@@ -172,7 +174,7 @@ def _giveaways(project: Project, train: pd.DataFrame) -> Iterator[Finding]:
         rows = train.drop(columns=[project.id, project.target])
         for name, score in giveaways(project, rows, train[project.target]).items():
             told = f"column '{name}' alone gives the target away: was it known before?"
-            yield too_many(f"gives the target away: {name}", score, most, name, told, len(train))
+            yield too_many("gives the target away", name, score, most, name, told, len(train))
 
 
 def _keys(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
@@ -185,9 +187,7 @@ def _keys(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
         alone = (values.notna() & ~values.astype(str).isin(other[join.key].astype(str))).to_numpy()
         told = f"column '{join.column}' has values that {join.file} does not know"
         shown = examples(labelled, alone, join.column, project.personal)
-        yield too_many(
-            f"join key: {join.column}", alone.mean(), 0.0, join.column, told, int(alone.sum()), shown
-        )
+        yield too_many("join key", join.column, alone.mean(), 0.0, join.column, told, int(alone.sum()), shown)
 
 
 def _timeliness(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
@@ -204,33 +204,33 @@ def _timeliness(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
             "dates shifted?"
         )
         wrong = Violation(rule.column, told, len(labelled)) if begins != rule.first else None
-        yield Finding("timeliness: first date", float(wrong is not None), 0.0, wrong)
+        yield Finding("timeliness", "first date", float(wrong is not None), 0.0, wrong)
     if rule.max_age_days is None:
         return
     days = (datetime.now(UTC) - dates).dt.total_seconds() / 86400
     age = float(days.min()) if dates.notna().any() else float("inf")
     told = f"column '{rule.column}': the newest row is {age:.1f} days old: did the source deliver?"
     stale = Violation(rule.column, told, len(labelled)) if age > rule.max_age_days else None
-    yield Finding("timeliness: age of the newest row in days", age, rule.max_age_days, stale)
+    yield Finding("timeliness", "age of the newest row in days", age, rule.max_age_days, stale)
     ahead = (days < -1).to_numpy()  # a day for time zones
     told = f"column '{rule.column}' lies in the future: is a clock wrong, here or at the source?"
-    shown = examples(labelled, ahead, rule.column, project.personal)
+    clock = examples(labelled, ahead, rule.column, project.personal)
     yield too_many(
-        "timeliness: rows of the future", ahead.mean(), 0.0, rule.column, told, int(ahead.sum()), shown
+        "timeliness", "rows of the future", ahead.mean(), 0.0, rule.column, told, int(ahead.sum()), clock
     )
 
 
 def _row_change(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:
     if (most := project.data_gates.max_row_change) is not None:
-        before = reference.manifest["rows_in"]["labelled"]
+        before = reference.manifest.rows_in["labelled"]
         told = f"{len(labelled)} rows, version {reference.version} had {before}: is the source complete?"
-        yield too_many("rows: change", abs(len(labelled) / before - 1), most, "", told, len(labelled))
+        yield too_many("rows", "change", abs(len(labelled) / before - 1), most, "", told, len(labelled))
 
 
 def _changed_rows(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:
-    """Compare rows that the champion's data had: what is recorded does not change (R45)."""
+    """Compare rows that the champion's data had: what is recorded does not change."""
     most = project.data_gates.max_changed_rows
-    if most is None or reference.manifest["inputs"]["contract"] != digest(project.folder / "contract.py"):
+    if most is None or reference.manifest.inputs["contract"] != digest(project.folder / "contract.py"):
         return
     before = reference.rows.set_index("id")["content"]
     ours = fingerprints(labelled, project)
@@ -241,7 +241,7 @@ def _changed_rows(project: Project, labelled: pd.DataFrame, reference: Reference
         told = f"rows are not what they were in the data of version {reference.version}"
         value = changed.sum() / known.sum()
         yield too_many(
-            "known rows changed", value, most, "", told, int(changed.sum()), examples(labelled, changed)
+            "known rows changed", "", value, most, "", told, int(changed.sum()), examples(labelled, changed)
         )
 
 
@@ -254,7 +254,9 @@ def _unseen(project: Project, labelled: pd.DataFrame, reference: Reference) -> I
             unseen = (labelled[name].notna() & ~labelled[name].astype(str).isin(list(known))).to_numpy()
             told = f"column '{name}' has values never seen before"
             shown = examples(labelled, unseen, str(name), project.personal)
-            yield too_many(f"unseen: {name}", unseen.mean(), most, str(name), told, int(unseen.sum()), shown)
+            yield too_many(
+                "unseen", str(name), unseen.mean(), most, str(name), told, int(unseen.sum()), shown
+            )
 
 
 def _label_shift(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:
@@ -263,7 +265,7 @@ def _label_shift(project: Project, labelled: pd.DataFrame, reference: Reference)
         now = labelled[project.target].astype(str).value_counts(normalize=True)
         shift = max(abs(now.get(label, 0.0) - known.get(label, 0.0)) for label in set(known) | set(now.index))
         told = f"the balance of '{project.target}' is not that of version {reference.version}"
-        yield too_many("label balance shift", shift, most, project.target, told, len(labelled))
+        yield too_many("label balance shift", "", shift, most, project.target, told, len(labelled))
 
 
 def _drift(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:
@@ -285,4 +287,4 @@ def _drift(project: Project, labelled: pd.DataFrame, reference: Reference) -> It
         )
         far = drift.value > limit and drift.p_value < SIGNIFICANCE / len(drifts)
         broken = Violation(name, told, len(labelled)) if far else None
-        yield Finding(f"drift: {name} {drift.measure}", drift.value, limit, broken)
+        yield Finding("drift", f"{name} {drift.measure}", drift.value, limit, broken)

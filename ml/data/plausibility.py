@@ -54,7 +54,9 @@ def _garbled(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
             broken = labelled[name].map(garbled, na_action="ignore").fillna(False).to_numpy(dtype=bool)
             told = f"column '{name}' holds texts that were read in a wrong encoding: is the source UTF-8?"
             shown = examples(labelled, broken, str(name), project.personal)
-            yield too_many(f"garbled: {name}", broken.mean(), most, str(name), told, int(broken.sum()), shown)
+            yield too_many(
+                "garbled", str(name), broken.mean(), most, str(name), told, int(broken.sum()), shown
+            )
 
 
 def _stretches(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
@@ -68,7 +70,7 @@ def _stretches(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
             "comes near: did its source stop there?"
         )
         share = length / len(labelled)
-        yield too_many(f"stretch: {name}", share, most, str(name), told, length)
+        yield too_many("stretch", str(name), share, most, str(name), told, length)
 
 
 def stretch(column: pd.Series) -> tuple[int, int]:
@@ -103,7 +105,7 @@ def _one_value(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
             same = (labelled[name] == counts.index[0]).to_numpy()
             value = "***" if name in project.personal else f"{counts.index[:1].tolist()[0]!r:.60}"
             told = f"column '{name}' says {value} too often: does it stand for a missing value?"
-            yield too_many(f"one value: {name}", counts.iloc[0], most, name, told, int(same.sum()))
+            yield too_many("one value", name, counts.iloc[0], most, name, told, int(same.sum()))
 
 
 def _usual(project: Project, labelled: pd.DataFrame, rule: Usual) -> Finding:
@@ -116,23 +118,23 @@ def _usual(project: Project, labelled: pd.DataFrame, rule: Usual) -> Finding:
         chosen = where.map(lambda text: bool(pattern.search(str(text)))) & where.notna()
     else:
         chosen = where == rule.rows.value
-    gate = f"usual: {rule.column} of {rule.name}"
+    gate = ("usual", f"{rule.column} of {rule.name}")
     values = labelled.loc[chosen, rule.column].dropna()
     if values.empty:
-        return Finding(gate, None, None, not_run="there are no such rows")
+        return Finding(*gate, None, None, not_run="there are no such rows")
     if rule.between:
         low, high = rule.between
         median = float(values.median())
         told = f"column '{rule.column}': the median of {rule.name} is {median:.4g}, not {low:g} to {high:g}"
         hint = ": are columns, classes or units mixed up?"
         broken = None if low <= median <= high else Violation(rule.column, told + hint, len(values))
-        return Finding(gate, median, low if median < low else high, broken)
+        return Finding(*gate, median, low if median < low else high, broken)
     wrong = chosen.to_numpy() & labelled[rule.column].notna().to_numpy()
     wrong &= ~labelled[rule.column].isin(rule.values).to_numpy()
     usual = " or ".join(str(value) for value in rule.values)
     told = f"column '{rule.column}' of {rule.name} is not {usual}: are columns or rows mixed up?"
     share, count = 1 - wrong.sum() / len(values), int(wrong.sum())
-    return too_few(gate, share, rule.min_share, rule.column, told, count, examples(labelled, wrong))
+    return too_few(*gate, share, rule.min_share, rule.column, told, count, examples(labelled, wrong))
 
 
 def _lag(labelled: pd.DataFrame, rule: Lag) -> Finding:
@@ -151,7 +153,7 @@ def _lag(labelled: pd.DataFrame, rule: Lag) -> Finding:
         "is a column shifted?"
     )
     return too_many(
-        f"lag: {rule.column} after {rule.of}", ratio, MIN_LAG_RATIO, rule.column, told, len(labelled)
+        "lag", f"{rule.column} after {rule.of}", ratio, MIN_LAG_RATIO, rule.column, told, len(labelled)
     )
 
 

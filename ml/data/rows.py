@@ -38,4 +38,5 @@ def typed_table(rows: Sequence[dict[str, Any]], contract: pa.DataFrameSchema) ->
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as JSON objects: Python's own types, ``None`` for a missing value, floats unrounded."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    plain = table.astype(object).where(table.notna(), None).to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in plain]

@@ -276,5 +276,5 @@ def _rate(part: int, whole: int) -> float:
 
 
 def _worse_by_chance(bad: int, all_: int, bad_before: int, all_before: int) -> float:
-    table = [[bad, all_ - bad], [bad_before, all_before - bad_before]]
+    table = np.array([[bad, all_ - bad], [bad_before, all_before - bad_before]])
     return float(stats.fisher_exact(table, alternative="greater").pvalue)

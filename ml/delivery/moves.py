@@ -10,6 +10,7 @@ from ml.delivery.waiting import wait_for_version
 from ml.errors import GateRefused, MlError
 from ml.files import read_json
 from ml.project import Project
+from ml.records import Verdict
 from ml.registry.channel import Candidate, Channel
 from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
@@ -25,12 +26,12 @@ def roll_back(
     is no such version to return to, it was never blessed, or a service does not follow.
     """
     project.check_channel(channel)
-    with open_target(target, project, channel, None, ()) as place:
-        return _roll_back(project, Registry(project.name, place.moved), channel, place, to, why)
+    with open_target(target, project, channel, None, ()) as opened:
+        return _roll_back(project, Registry(project.name, opened.moved), channel, opened, to, why)
 
 
 def _roll_back(
-    project: Project, registry: Registry, channel: str, place: Target, to: int | None, why: str
+    project: Project, registry: Registry, channel: str, target: Target, to: int | None, why: str
 ) -> tuple[int | None, int]:
     with registry.lock(channel):
         now = _readable(registry, channel, to)
@@ -43,12 +44,12 @@ def _roll_back(
         if earlier == now.version:
             raise MlError(f"channel '{channel}' of {project.name} already has version {earlier}")
         registry.read(earlier)
-        if read_json(registry.folder(earlier) / "quality" / "verdict.json").get("blessed") is not True:
+        if not registry.record(Verdict, earlier).blessed:
             raise MlError(
                 f"version {earlier} of {project.name} was never blessed: only what passed may serve"
             )
         registry.move(channel, earlier, "rollback", why, before=now)
-        for running in place.known():
+        for running in target.known():
             wait_for_version(running, earlier)
     return now.version, earlier
 
@@ -61,7 +62,7 @@ def _readable(registry: Registry, channel: str, to: int | None) -> Channel:
         if to is None:
             raise
         say(f"rollback: {error}; what it told is left out")
-        return Channel(channel, None, [])
+        return Channel(channel, None)
 
 
 def take_out(
@@ -73,13 +74,13 @@ def take_out(
     brought back with ``rollback``. Raises ``MlError`` if there is none, or a service does not follow.
     """
     project.check_channel(channel)
-    with open_target(target, project, channel, None, ()) as place:
-        registry = Registry(project.name, place.moved)
-        return _take_out(project, registry, channel, place, version, why)
+    with open_target(target, project, channel, None, ()) as opened:
+        registry = Registry(project.name, opened.moved)
+        return _take_out(project, registry, channel, opened, version, why)
 
 
 def _take_out(
-    project: Project, registry: Registry, channel: str, place: Target, version: int | None, why: str
+    project: Project, registry: Registry, channel: str, target: Target, version: int | None, why: str
 ) -> int:
     with registry.lock(channel):
         now = registry.channel(channel)
@@ -87,11 +88,11 @@ def _take_out(
         if left is None:
             raise MlError(f"channel '{channel}' of {project.name} serves no version")
         registry.folder(left)
-        if not any(move["version"] == left for move in now.history):
+        if not any(move.version == left for move in now.history):
             raise MlError(f"version {left} never served in channel '{channel}' of {project.name}")
         kept = None if left == now.version else now.version
         registry.move(channel, kept, "undeploy", why, left=left)
-        for running in place.known():
+        for running in target.known():
             wait_for_version(running, kept)
     return left
 

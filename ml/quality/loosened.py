@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ml.project import Project
+from ml.records import Gate
 
 GROUPS = ("data_gates", "gates", "canary")
 # Settings of which less is looser; of all other numbers in these groups more is looser.
 LESS_IS_LOOSER = ("min_", "floor")
 MORE_IS_LOOSER = ("max_", "ceilings.", "champion_tolerance", "latency_slack_seconds", "slices.min_rows")
-EXPECTATION = "expectation: "
 
 
 def loosened_settings(project: Project, champion: Path) -> list[str]:
@@ -27,18 +27,17 @@ def loosened_settings(project: Project, champion: Path) -> list[str]:
     ]
 
 
-def loosened_expectations(before: list[dict[str, Any]], now: list[dict[str, Any]]) -> list[str]:
+def loosened_expectations(before: list[Gate], now: list[Gate]) -> list[str]:
     """Return in words each expectation that was deleted or allows more, by the gates of two verdicts."""
-    ours = {one["gate"]: one["threshold"] for one in now if one["gate"].startswith(EXPECTATION)}
+    ours = {one.about: one.threshold for one in now if one.kind == "expectation"}
     told = []
     for gate in before:
-        name, allowed = gate["gate"].removeprefix(EXPECTATION), gate["threshold"]
-        if not gate["gate"].startswith(EXPECTATION) or gate["outcome"] == "not run":
+        if gate.kind != "expectation" or gate.outcome == "not run":
             continue
-        if gate["gate"] not in ours:
-            told.append(f"expectation '{name}' deleted")
-        elif (allows := ours[gate["gate"]]) is not None and allowed is not None and allows > allowed:
-            told.append(f"expectation '{name}' may be broken by {allowed:g} -> {allows:g}")
+        if gate.about not in ours:
+            told.append(f"expectation '{gate.about}' deleted")
+        elif (allows := ours[gate.about]) and gate.threshold is not None and allows > gate.threshold:
+            told.append(f"expectation '{gate.about}' may be broken by {gate.threshold:g} -> {allows:g}")
     return told
 
 

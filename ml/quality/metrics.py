@@ -17,7 +17,7 @@ RESAMPLES = 500
 CALIBRATION_BINS = 10
 
 
-class RecordedPredictions(BaseEstimator):
+class RecordedPredictions(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Stands in for a fitted model and looks predictions up by row number: resampling costs nothing."""
 
     def __init__(
@@ -42,16 +42,18 @@ class RecordedPredictions(BaseEstimator):
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Return the recorded predictions of the given row numbers."""
-        return self.predictions[rows]
+        found: np.ndarray = self.predictions[rows]
+        return found
 
     def predict_proba(self, rows: np.ndarray) -> np.ndarray:
         """Return the recorded probabilities of the given row numbers; ``MlError`` if the model has none."""
         if self.probabilities is None:
             raise MlError("this estimator gives no probabilities, and the metric needs them")
-        return self.probabilities[rows]
+        found: np.ndarray = self.probabilities[rows]
+        return found
 
 
-class RecordedClasses(ClassifierMixin, RecordedPredictions):
+class RecordedClasses(ClassifierMixin, RecordedPredictions):  # type: ignore[misc]
     """Recorded predictions of a classifier: scikit-learn's scorers ask what kind of model they score."""
 
 

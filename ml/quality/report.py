@@ -22,6 +22,7 @@ from ml.project import Project
 from ml.quality import plots
 from ml.quality.loosened import loosened_line
 from ml.quality.metrics import RecordedPredictions
+from ml.records import DataManifest, Gate, Judged
 from ml.registry.provenance import build_text, commit_text
 from ml.training.bundle import Bundle, load_bundle
 from ml.workspace import Workspace
@@ -31,7 +32,7 @@ BAR_WIDTH = 120  # pixels
 COLOURS = {"passed": "#48bb78", "refused": "#e53e3e"}
 
 
-def write_report(folder: Path, project: Project, workspace: Workspace, verdict: dict[str, Any]) -> None:
+def write_report(folder: Path, project: Project, workspace: Workspace, judged: Judged) -> None:
     """Write ``report.html``, and ``report/index.html`` with its style sheet and pictures, into ``folder``."""
     bundle = load_bundle(workspace.folder("train"))
     test = pd.read_parquet(workspace.folder("data") / "test.parquet")
@@ -47,8 +48,8 @@ def write_report(folder: Path, project: Project, workspace: Workspace, verdict: 
         (beside / f"{name}.png").write_bytes(buffer.getvalue())
         captions[name] = caption
         inlined[name] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    data = workspace.record("data")
-    judgement, lineage = _judgement(project, data, verdict, figures), _lineage(bundle, data, verdict)
+    data = workspace.record(DataManifest)
+    judgement, lineage = _judgement(project, data, judged, figures), _lineage(bundle, data, judged)
     for file, style, source in (
         (folder / "report.html", f"<style>{STYLE.read_text(encoding='utf-8')}</style>", inlined.__getitem__),
         (beside / "index.html", '<link rel="stylesheet" href="style.css">', lambda name: f"{name}.png"),
@@ -62,7 +63,7 @@ def _pictures(
     project: Project, workspace: Workspace, bundle: Bundle, test: pd.DataFrame, figures: dict[str, Any]
 ) -> dict[str, tuple[str, Figure]]:
     """Return caption and figure of each picture there is something to draw for."""
-    metric, target, positive = project.training.metric, test[project.target], bundle.manifest.get("positive")
+    metric, target, positive = project.training.metric, test[project.target], bundle.manifest.positive
     recorded = RecordedPredictions.of(bundle.pipeline, test.drop(columns=project.target))
     log = (workspace.folder("train") / "trials.jsonl").read_text("utf-8").splitlines()
     found: dict[str, tuple[str, Figure]] = {}
@@ -90,30 +91,28 @@ def _pictures(
     return found
 
 
-def _judgement(
-    project: Project, data: dict[str, Any], verdict: dict[str, Any], figures: dict[str, Any]
-) -> str:
-    gates = verdict["gates"]
-    word, style = ("blessed", "passed") if verdict["blessed"] else ("not blessed", "refused")
+def _judgement(project: Project, data: DataManifest, judged: Judged, figures: dict[str, Any]) -> str:
+    gates = judged.gates
+    word, style = ("blessed", "passed") if judged.blessed else ("not blessed", "refused")
     counts = {
-        outcome: sum(gate["outcome"] == outcome for gate in gates)
+        outcome: sum(gate.outcome == outcome for gate in gates)
         for outcome in ("passed", "refused", "warning", "not run")
     }
     told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
     refused = "".join(
-        f"<li><b>{html.escape(gate['gate'])}</b>: {html.escape(gate['message'])}</li>"
+        f"<li><b>{html.escape(gate.gate)}</b>: {html.escape(gate.message)}</li>"
         for gate in gates
-        if gate["outcome"] == "refused"
+        if gate.outcome == "refused"
     )
-    loosened = loosened_line(verdict.get("loosened", []))
+    loosened = loosened_line(judged.loosened)
     parts = [
         f'<h1>{html.escape(project.title)}</h1><p class="verdict">The model is <span class="{style}">{word}'
         f"</span>. Gates: {told}.</p>",
         f"<ul>{refused}</ul>" if refused else "",
         f"<p><b>{html.escape(loosened)}</b></p>" if loosened else "",
-        _champion(verdict["champion"], figures),
+        _champion(judged.champion, figures),
         f"<h2>Gates</h2>{_gates(gates)}",
-        f"<h2>Data</h2>{_gates(data['gates'])}" if data["gates"] else "",
+        f"<h2>Data</h2>{_gates(data.gates)}" if data.gates else "",
     ]
     return "".join(parts)
 
@@ -134,23 +133,23 @@ def _champion(version: int | None, figures: dict[str, Any]) -> str:
     return f"<h2>Candidate and champion</h2>{_table(head, rows)}"
 
 
-def _gates(gates: list[dict[str, Any]]) -> str:
+def _gates(gates: list[Gate]) -> str:
     """Return the gates, the refused ones first; those that were not run are folded away."""
     rows = [
         [
-            f'<span class="{gate["outcome"]}">{gate["outcome"]}</span>',
-            gate["gate"],
-            _number(gate["value"]),
+            f'<span class="{gate.outcome}">{gate.outcome}</span>',
+            gate.gate,
+            _number(gate.value),
             _bar(gate),
-            _number(gate["threshold"]),
-            " to ".join(_number(end) for end in gate.get("interval") or []),
-            gate["message"],
+            _number(gate.threshold),
+            " to ".join(_number(end) for end in gate.interval or []),
+            gate.message,
         ]
         for outcome in ("refused", "warning", "passed")
         for gate in gates
-        if gate["outcome"] == outcome
+        if gate.outcome == outcome
     ]
-    left_out = [[gate["gate"], gate["message"]] for gate in gates if gate["outcome"] == "not run"]
+    left_out = [[gate.gate, gate.message] for gate in gates if gate.outcome == "not run"]
     header = ["outcome", "gate", "value", "", "threshold", "95 % interval", "in words"]
     folded = (
         f"<details><summary>{len(left_out)} not run</summary>{_table(['gate', 'why'], left_out)}</details>"
@@ -158,9 +157,9 @@ def _gates(gates: list[dict[str, Any]]) -> str:
     return f'<div class="gates">{_table(header, rows)}</div>' + (folded if left_out else "")
 
 
-def _bar(gate: dict[str, Any]) -> str:
+def _bar(gate: Gate) -> str:
     """Return the value as a bar with a line at the threshold; attributes only, as Jenkins forbids styles."""
-    value, threshold = gate["value"], gate["threshold"]
+    value, threshold = gate.value, gate.threshold
     if value is None or threshold is None:
         return ""
     low, high = min(0.0, value, threshold), max(value, threshold, 0.0)
@@ -168,24 +167,24 @@ def _bar(gate: dict[str, Any]) -> str:
     zero, end, line = ((number - low) * scale for number in (0.0, value, threshold))
     return (
         f'<svg width="{BAR_WIDTH + 4}" height="14" role="img"><rect x="{min(zero, end) + 1:.1f}" y="3" '
-        f'width="{max(abs(end - zero), 1):.1f}" height="8" fill="{COLOURS.get(gate["outcome"], "#a0aec0")}"/>'
+        f'width="{max(abs(end - zero), 1):.1f}" height="8" fill="{COLOURS.get(gate.outcome, "#a0aec0")}"/>'
         f'<rect x="{line:.1f}" y="0" width="2" height="14" fill="#1a202c"/></svg>'
     )
 
 
-def _lineage(bundle: Bundle, data: dict[str, Any], verdict: dict[str, Any]) -> str:
-    manifest, source, rows = bundle.manifest, bundle.manifest["provenance"], data["rows_out"]
+def _lineage(bundle: Bundle, data: DataManifest, judged: Judged) -> str:
+    manifest, source, rows = bundle.manifest, bundle.manifest.provenance, data.rows_out
     facts = {
-        "Model": f"{manifest['estimator']} {json.dumps(manifest['parameters'])}",
+        "Model": f"{manifest.estimator} {json.dumps(manifest.parameters)}",
         "sha256": bundle.sha256,
-        "Trained": f"{manifest['finished']}, best of {manifest['trials']} trials",
-        "Data": f"{data['source']}: {rows['train']} train rows, {rows['test']} test rows",
-        "Train rows sha256": manifest["data_sha256"]["train.parquet"],
+        "Trained": f"{manifest.finished}, best of {manifest.trials} trials",
+        "Data": f"{data.source}: {rows['train']} train rows, {rows['test']} test rows",
+        "Train rows sha256": manifest.data_sha256["train.parquet"],
         "Commit": commit_text(source),
-        **({"Positive class": manifest["positive"]} if manifest.get("positive") is not None else {}),
-        "Environment": f"Python {source['python']}, requirements.txt {source['lock_sha256']}",
+        **({"Positive class": manifest.positive} if manifest.positive is not None else {}),
+        "Environment": f"Python {source.python}, requirements.txt {source.lock_sha256}",
         "Jenkins build": build_text(source),
-        "Champion": f"version {verdict['champion']}" if verdict["champion"] is not None else "none yet",
+        "Champion": f"version {judged.champion}" if judged.champion is not None else "none yet",
     }
     return _table(
         ["", ""], ([key, f"<code>{html.escape(str(value))}</code>"] for key, value in facts.items())

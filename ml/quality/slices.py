@@ -31,5 +31,5 @@ def _labels(column: pd.Series, bins: list[float] | None) -> pd.Series:
         return f"{column.name}=" + texts
     places = np.searchsorted(bins, column.to_numpy(), side="right")
     ends = ["-inf", *(f"{end:g}" for end in bins), "inf"]
-    texts = [f"{column.name} {ends[place]} to {ends[place + 1]}" for place in places]
-    return pd.Series(texts, index=column.index).where(column.notna(), f"{column.name}=missing")
+    labels = [f"{column.name} {ends[place]} to {ends[place + 1]}" for place in places]
+    return pd.Series(labels, index=column.index).where(column.notna(), f"{column.name}=missing")

@@ -3,13 +3,13 @@
 import getpass
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Action = Literal["deploy", "rollback", "revert", "undeploy", "canary", "shadow", "withdraw", "hold"]
-RETURNS = ("rollback", "revert")
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,71 @@ class Candidate:
         return time.time() > self.until
 
 
+class Move(BaseModel):
+    """One move of a pointer: where to, from where (or which version it is about), who did it and why."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    version: int | None
+    left: int | None = Field(alias="from")
+    action: Action
+    at: str
+    by: str = ""
+    why: str = ""
+    candidate: int | None = None
+
+    def about(self, version: int) -> bool:
+        """Tell whether a version came, went or was tried in this move."""
+        return version in (self.version, self.left, self.candidate)
+
+    def __str__(self) -> str:
+        """Read like a line of a history."""
+        by = f"by {self.by}" if self.by else ""
+        return " ".join(filter(None, [self.at, self.action, f"{self.left} -> {self.version}", by, self.why]))
+
+
 class Pointer(BaseModel):
     """The content of a channel's file, but for its signature."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    format: Literal[1] = 1
     version: int | None
     candidate: Candidate | None = None
-    history: list[dict[str, Any]]
+    history: tuple[Move, ...]
+
+    def content(self) -> dict[str, Any]:
+        """Return what is written, and signed: what a service of older code reads, too."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+Stack = list[int]
+
+
+def _deployed(stack: Stack, move: Move) -> Stack:
+    return [*stack, move.version] if move.version is not None else stack
+
+
+def _returned(stack: Stack, move: Move) -> Stack:
+    """Unstack down to the version that was returned to."""
+    kept = stack[:-1] if move.left is not None else stack
+    while kept and kept[-1] != move.version:
+        kept = kept[:-1]
+    return kept or ([move.version] if move.version is not None else [])
+
+
+def _retired(stack: Stack, move: Move) -> Stack:
+    """Forget a version that was taken out while another one served; the one that served is kept in mind."""
+    return stack if move.version is None else [version for version in stack if version != move.left]
+
+
+# What each action does to the stack of versions that a rollback walks down; a trial does nothing to it.
+EFFECTS: dict[Action, Callable[[Stack, Move], Stack]] = {
+    "deploy": _deployed,
+    "rollback": _returned,
+    "revert": _returned,
+    "undeploy": _retired,
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +98,7 @@ class Channel:
 
     name: str
     version: int | None
-    history: list[dict[str, Any]]
+    history: tuple[Move, ...] = ()
     candidate: Candidate | None = None
 
     @property
@@ -50,18 +107,10 @@ class Channel:
 
         After ``undeploy`` it is the version that was taken out of service.
         """
-        stack: list[int] = []
+        stack: Stack = []
         for move in self.history:
-            if move["action"] == "deploy":
-                stack.append(move["version"])
-            elif move["action"] == "undeploy" and move["version"] is not None:  # a retired one
-                stack = [version for version in stack if version != move["from"]]
-            elif move["action"] in RETURNS:
-                stack = stack[:-1] if move["from"] is not None else stack
-                while stack and stack[-1] != move["version"]:
-                    stack.pop()
-                if not stack and move["version"] is not None:
-                    stack = [move["version"]]
+            if effect := EFFECTS.get(move.action):
+                stack = effect(stack, move)
         if self.version is None:
             return stack[-1] if stack else None
         return stack[-2] if len(stack) > 1 else None
@@ -69,9 +118,9 @@ class Channel:
     def withdrawn(self, version: int) -> bool:
         """Tell whether a person took this version back and nobody brought it back since."""
         for move in reversed(self.history):
-            if move["action"] in ("deploy", "rollback") and move["version"] == version:
+            if move.action in ("deploy", "rollback") and move.version == version:
                 return False
-            if move["action"] in ("rollback", "undeploy") and move["from"] == version:
+            if move.action in ("rollback", "undeploy") and move.left == version:
                 return True
         return False
 

@@ -1,38 +1,38 @@
-"""What a build was made by: commit, Jenkins build, interpreter, lock file (R12)."""
+"""What a build was made by: commit, Jenkins build, interpreter, lock file."""
 
 import os
 import platform
 import subprocess
-from typing import Any
 
 from ml import locations
 from ml.files import digest
+from ml.records import Provenance
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> Provenance:
     """Return where this process comes from; ``None`` stands for what there is not, e.g. no Jenkins build."""
     changes = _git("status", "--porcelain", "--untracked-files=no")
-    return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_clean": None if changes is None else not changes,
-        "build_number": os.environ.get("BUILD_NUMBER"),
-        "build_url": os.environ.get("BUILD_URL"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "lock_sha256": digest(locations.LOCK_FILE),
-    }
+    return Provenance(
+        git_commit=_git("rev-parse", "HEAD"),
+        git_clean=None if changes is None else not changes,
+        build_number=os.environ.get("BUILD_NUMBER"),
+        build_url=os.environ.get("BUILD_URL"),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        lock_sha256=digest(locations.LOCK_FILE),
+    )
 
 
-def commit_text(source: dict[str, Any]) -> str:
+def commit_text(source: Provenance) -> str:
     """Return the commit of a provenance, for people."""
-    if source["git_commit"] is None:
+    if source.git_commit is None:
         return "none, not a git checkout"
-    return source["git_commit"] + ("" if source["git_clean"] else " with uncommitted changes")
+    return source.git_commit + ("" if source.git_clean else " with uncommitted changes")
 
 
-def build_text(source: dict[str, Any]) -> str:
+def build_text(source: Provenance) -> str:
     """Return the Jenkins build of a provenance, for people."""
-    return source["build_url"] or source["build_number"] or "none, run by hand"
+    return source.build_url or source.build_number or "none, run by hand"
 
 
 def _git(*arguments: str) -> str | None:

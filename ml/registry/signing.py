@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,7 @@ class Keys:
     def may_be_made(self) -> bool:
         """Tell whether a pair is made where there is none: not if somebody named one."""
         build = self.private_variable == self.public_variable
-        return build or not (os.environ.get(self.private_variable) or os.environ.get(self.public_variable))
+        return build or not locations.is_named(self.private_variable, self.public_variable)
 
 
 def release_keys() -> Keys:
@@ -115,13 +115,13 @@ def verify(record: Path, keys: Keys) -> dict[str, Any]:
         ) from error
     trusted: dict[str, Any] = json.loads(content)
     for name in trusted["outputs"]:
-        read_covered(record.parent, name, trusted)
+        read_covered(record.parent, name, trusted["outputs"])
     return trusted
 
 
-def read_covered(folder: Path, name: str, trusted: dict[str, Any]) -> bytes:
-    """Return the bytes of a file that a verified record covers; other bytes raise ``MlError``."""
-    expected = trusted["outputs"].get(name)
+def read_covered(folder: Path, name: str, trusted: Mapping[str, str]) -> bytes:
+    """Return the bytes of a file that the outputs of a verified record cover; others raise ``MlError``."""
+    expected = trusted.get(name)
     content = (folder / name).read_bytes() if expected and (folder / name).is_file() else b""
     if not expected or hashlib.sha256(content).hexdigest() != expected:
         raise MlError(
@@ -130,8 +130,8 @@ def read_covered(folder: Path, name: str, trusted: dict[str, Any]) -> bytes:
     return content
 
 
-def unpickle(folder: Path, name: str, trusted: dict[str, Any]) -> Any:
-    """Unpickle a file that a verified record covers; exactly the bytes that were checked are loaded."""
+def unpickle(folder: Path, name: str, trusted: Mapping[str, str]) -> Any:
+    """Unpickle a file that the outputs of a verified record cover: exactly the bytes that were checked."""
     content = read_covered(folder, name, trusted)
     try:
         return pickle.loads(content)

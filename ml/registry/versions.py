@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,10 @@ from pydantic import ValidationError
 from ml import locations
 from ml.errors import MlError, describe
 from ml.files import digests, flush, now, read_json, write_json
+from ml.records import FORMAT, AnyRecord, VersionRecord, parse
 from ml.registry import signing
-from ml.registry.channel import Action, Candidate, Channel, Pointer, person
+from ml.registry.channel import Action, Candidate, Channel, Move, Pointer, person
+from ml.registry.provenance import provenance
 
 
 class Registry:
@@ -51,18 +52,23 @@ class Registry:
             raise MlError(f"no version {version} of {self.project} in {self.root.parent}: there are {known}")
         return folder
 
-    def read(self, version: int) -> dict[str, Any]:
+    def read(self, version: int) -> VersionRecord:
         """Return the verified ``version.json``; an altered version raises ``MlError``."""
         file = self.folder(version) / "version.json"
-        content = signing.verify(file, signing.release_keys())
-        if (content["project"], content["version"]) != (self.project, version):
+        content = parse(VersionRecord, signing.verify(file, signing.release_keys()), str(file))
+        if (content.project, content.version) != (self.project, version):
             raise MlError(
-                f"{file} is version {content['version']} of {content['project']}, and stands in the place of "
+                f"{file} is version {content.version} of {content.project}, and stands in the place of "
                 f"version {version} of {self.project}: remove this folder"
             )
         return content
 
-    def find(self, identity: dict[str, Any]) -> int | None:
+    def record(self, kind: type[AnyRecord], version: int) -> AnyRecord:
+        """Return the record that a stage left in a version, as it stands there; ``read`` verifies it."""
+        file = self.folder(version) / kind.path
+        return parse(kind, read_json(file), str(file))
+
+    def find(self, identity: dict[str, str]) -> int | None:
         """Return the newest version with these hashes of model, data and lock file, if there is one."""
         for version in reversed(self.versions()):
             if read_json(self.folder(version) / "version.json").get("identity") == identity:
@@ -83,8 +89,7 @@ class Registry:
     def register(
         self,
         folders: dict[str, Path],
-        identity: dict[str, Any],
-        lineage: dict[str, Any],
+        identity: dict[str, str],
         check: Callable[[Path], None] = lambda copy: None,
     ) -> int:
         """Copy the stages' folders in as a new signed version and return its number.
@@ -103,11 +108,19 @@ class Registry:
             for name, folder in folders.items():
                 shutil.copytree(folder, aside / name)
             check(aside)
-            content = {"project": self.project, "identity": identity, "registered": now(), **lineage}
-            content["outputs"] = digests(aside)
+            outputs, by = digests(aside), provenance()
             while True:
                 version = max(self.versions(), default=0) + 1
-                write_json(aside / "version.json", {"version": version, **content})
+                content = VersionRecord(
+                    format=FORMAT,
+                    version=version,
+                    project=self.project,
+                    identity=identity,
+                    registered=now(),
+                    provenance=by,
+                    outputs=outputs,
+                )
+                write_json(aside / "version.json", content.model_dump(mode="json"))
                 signing.sign(aside / "version.json", signing.release_keys())
                 flush(aside)
                 try:
@@ -125,7 +138,7 @@ class Registry:
         """
         file = self.channel_file(name)
         if not file.exists():
-            return Channel(name, None, [])
+            return Channel(name, None)
         content = read_json(file)
         signature = content.pop("signature", None)
         again = f"`python -m ml rollback --project {self.project} --channel {name} --to N` writes it anew"
@@ -158,21 +171,20 @@ class Registry:
         ``before`` is the channel to go on from, if that is not the one on the disk.
         """
         channel = before or self.channel(name)
-        entry = {
-            "version": version,
-            "from": left or channel.version,
-            "action": action,
-            "at": now(),
-            "by": person(),
-            "why": why,
-        }
-        if candidate:
-            entry["candidate"] = candidate.version
-        moved = Channel(name, version, [*channel.history, entry], candidate)
+        told = {"candidate": candidate.version} if candidate else {}
+        move = Move(
+            version=version,
+            left=left or channel.version,
+            action=action,
+            at=now(),
+            by=person(),
+            why=why,
+            **told,
+        )
+        moved = Channel(name, version, (*channel.history, move), candidate)
         file = self.channel_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
-        pointer = {"version": version, "candidate": asdict(candidate) if candidate else None}
-        pointer["history"] = moved.history
+        pointer = Pointer(version=version, candidate=candidate, history=moved.history).content()
         write_json(file, pointer | {"signature": signing.seal(self._named(name, pointer))})
         self._moved()
         return moved

@@ -146,7 +146,7 @@ def create_app(
             lineage = await asyncio.to_thread(followed.follower.registry.read, champion.version)
         except (MlError, OSError) as error:
             raise Refused(503, f"the registry cannot be read: {error}") from error
-        return json_response({key: value for key, value in lineage.items() if key != "outputs"})
+        return json_response(lineage.model_dump(mode="json", exclude={"format", "outputs"}))
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
     async def show_metrics() -> Response:

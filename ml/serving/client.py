@@ -1,7 +1,6 @@
 """Asking a service, wherever it runs."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, TypeVar
 
 import httpx2
 
+from ml import locations
 from ml.errors import MlError
 from ml.serving import API_KEY_HEADER, REPLAY_HEADER
 
@@ -33,8 +33,7 @@ class Service:
 
     def replay(self, rows: Iterable[dict[str, Any]]) -> None:
         """Ask for each row alone; what comes of it is seen in the metrics."""
-        key = os.environ.get("ML_API_KEY")
-        headers = {REPLAY_HEADER: "deploy"} | ({API_KEY_HEADER: key} if key else {})
+        headers = _headers()
         with httpx2.Client(headers=headers, timeout=10, trust_env=False) as client:
             for row in rows:
                 with contextlib.suppress(httpx2.HTTPError):  # what was not answered is not counted either
@@ -50,8 +49,7 @@ class Service:
         return response.text
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        key = os.environ.get("ML_API_KEY")
-        headers = {REPLAY_HEADER: "deploy"} | ({API_KEY_HEADER: key} if key else {})
+        headers = _headers()
         try:
             response = httpx2.request(
                 method, self.url + path, json=body, headers=headers, timeout=10, trust_env=False
@@ -65,9 +63,15 @@ class Service:
 
 
 def wait_until(probe: Callable[[], Found | None], seconds: float) -> Found | None:
+    """Return what a probe finds as soon as it finds something, or nothing after so many seconds."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if (found := probe()) is not None:
             return found
         time.sleep(POLL_SECONDS)
     return None
+
+
+def _headers() -> dict[str, str]:
+    key = locations.api_key()
+    return {REPLAY_HEADER: "deploy"} | ({API_KEY_HEADER: key} if key else {})

@@ -43,7 +43,7 @@ def describe_rows(schema: dict[str, Any], served: Served) -> None:
     post["requestBody"] = {"required": True, "content": {"application/json": content}}
     golden = served.bundle.golden["predictions"][0]
     personal = served.bundle.project.personal
-    positive = served.bundle.manifest.get("positive")
+    positive = served.bundle.manifest.positive
     kinds = {int: "integer", float: "number", str: "string", bool: "boolean"}
     schemas["Prediction"] = {
         "type": "object",

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from ml.console import say
+from ml.data.rows import records
 from ml.errors import MlError
 from ml.serving import MOST_ROWS, REPLAY_HEADER
 from ml.serving.batching import Batcher, Full
@@ -251,7 +252,7 @@ class Predictor:
         answer = await self._wait(served, scoring)
         seconds = time.perf_counter() - began
         self._count(served, answer, seconds)
-        inputs = part.astype(object).where(part.notna(), None).to_dict("records") if self.log else []
+        inputs = records(part) if self.log else []
         self._log(request, served, inputs, answer, seconds, start)
         return answer
 

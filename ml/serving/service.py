@@ -79,7 +79,7 @@ def elsewhere(project: str, channel: str, hosts: Sequence[str] = ()) -> list[Ser
     if hosts:
         return [Service(url.rstrip("/")) for url in hosts]
     found = []
-    for entry in os.environ.get("ML_SERVICES", "").split():
+    for entry in locations.services():
         place, separator, url = entry.partition("=")
         if not separator or not url.startswith(("http://", "https://")):
             raise MlError(f"ML_SERVICES: '{entry}' is not <project>/<channel>=<url>")

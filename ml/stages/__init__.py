@@ -1,1 +1,51 @@
-"""One module a stage; a stage knows its input and output files and no other stage."""
+"""The stages: one module each, with one calling convention; the table below is in the Jenkinsfile's order.
+
+A module offers ``run(context) -> Outcome``, and ``tell(context, record) -> str`` if the page of a build says
+more of it than that it ran. It knows its input and output files and no other stage.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ml.project import Project
+    from ml.settings import Canary
+    from ml.workspace import Outcome, Workspace
+
+# The Makefile reads this table, too: a stage is a line of it.
+STAGES = {
+    "lint": "check syntax, style, docstrings and dependencies",
+    "data": "fetch the tables, check contract and data gates, split into train and test",
+    "train": "search the candidates, refit and sign the best",
+    "quality": "run the tests of the model; bless it or not (exit code 3)",
+    "deploy": "register the blessed model and bring it into a channel",
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage works on, and what the command line asks of one or the other."""
+
+    project: "Project"
+    workspace: "Workspace"
+    channel: str = "production"
+    force: bool = False
+    csv: bool = False
+    checks: tuple[str, ...] = ()
+    target: str = "local"
+    hosts: tuple[str, ...] = ()
+    port: int | None = None
+    canary: "Canary | None" = None  # the project's, unless the command line has another wish
+
+
+def run_stage(stage: str, context: Context) -> "Outcome[Any]":
+    """Run one stage; its module, and what that imports, is loaded only now."""
+    outcome: Outcome[Any] = importlib.import_module(f"ml.stages.{stage}").run(context)
+    return outcome
+
+
+def tell(stage: str, context: Context, record: Any) -> str:
+    """Return what came of a stage in one line; empty if there is no more to tell than that it ran."""
+    module = importlib.import_module(f"ml.stages.{stage}")
+    return str(module.tell(context, record)) if hasattr(module, "tell") else ""

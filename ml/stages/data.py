@@ -14,24 +14,26 @@ from ml.data.drift import statistics
 from ml.data.findings import Finding
 from ml.data.gates import Reference, champion_data, fingerprints, judge_data, left_open
 from ml.data.settings_check import check_settings
+from ml.data.sources.interface import Tables
 from ml.data.split import check_rows, split
 from ml.errors import GateRefused, MlError
 from ml.files import digest, now
 from ml.project import Project
-from ml.workspace import ROWS_FILE, StageResult, Workspace, code_digest
+from ml.records import DataManifest
+from ml.stages import Context
+from ml.workspace import ROWS_FILE, Outcome, Workspace, code_digest
 
 MOST_TOLD = 3
 
 
-def build_data(
-    project: Project, workspace: Workspace, channel: str, *, csv: bool = False, force: bool = False
-) -> StageResult:
+def run(context: Context) -> Outcome[DataManifest]:
     """Write ``train``, ``test`` and, if there are rows without a target, ``unlabelled`` as Parquet (and CSV).
 
     The data of the channel's champion is what drift and changes are measured against. Raises ``MlError`` if
     the source fails or a table breaks the contract, ``GateRefused`` if only gates of ``project.toml`` do.
     """
-    project.check_channel(channel)
+    project, workspace, csv = context.project, context.workspace, context.csv
+    project.check_channel(context.channel)
     contract = load_contract(project)
     for role, column in (("target", project.target), ("id", project.id)):
         if column not in contract.columns:
@@ -48,7 +50,7 @@ def build_data(
             tables.unlabelled, without_target, project.personal
         )
     labelled = parts["labelled"]
-    reference = champion_data(project, channel)
+    reference = champion_data(project, context.channel)
     if any(broken.values()):
         findings = _findings_beside(broken["labelled"], project, labelled, reference)
         _refuse(project, _named(tables, broken), findings)
@@ -94,17 +96,17 @@ def build_data(
             "reference_statistics": statistics(train.drop(columns=project.id), project.personal),
         }
 
-    return workspace.run("data", inputs, work, force=force)
+    return workspace.run(DataManifest, inputs, work, force=context.force)
 
 
 def _compared_with(workspace: Workspace, reference: Reference | None, labelled: pd.DataFrame) -> Any:
     """Return what stands for the champion's data: data deployed since is not compared with itself."""
     if reference is None:
         return None
-    kept = workspace.kept("data")
-    if kept and reference.manifest["inputs"]["tables"]["labelled"] == _table_digest(labelled):
-        return kept["inputs"]["champion"]
-    return reference.manifest["outputs"]
+    kept = workspace.kept(DataManifest)
+    if kept and reference.manifest.inputs["tables"]["labelled"] == _table_digest(labelled):
+        return kept.inputs["champion"]
+    return reference.manifest.outputs
 
 
 def _findings_beside(
@@ -121,7 +123,7 @@ def _findings_beside(
         return []
 
 
-def _named(tables: sources.Tables, broken: dict[str, list[Violation]]) -> dict[str, list[Violation]]:
+def _named(tables: Tables, broken: dict[str, list[Violation]]) -> dict[str, list[Violation]]:
     """Return what is broken by the name of each table, which says where it comes from."""
     origins = {"labelled": tables.origin, "unlabelled": tables.unlabelled_origin or tables.origin}
     return {f"{name} table ({origins[name]})": found for name, found in broken.items()}

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,32 +18,33 @@ from ml.errors import MlError
 from ml.files import digest
 from ml.junit import write_junit
 from ml.project import Project
-from ml.workspace import StageResult, Workspace
+from ml.records import LintReport
+from ml.stages import Context
+from ml.workspace import Outcome
 
 
-def check_code(
-    project: Project, workspace: Workspace, checks: Sequence[str] = (), *, force: bool = False
-) -> list[StageResult]:
+def run(context: Context) -> Outcome[LintReport]:
     """Run the checks side by side (all of them by default), each into ``lint/<check>/junit.xml``.
 
     What is no Python is told before the other checks stumble over it. Raises ``MlError`` that names the first
     finding and the number of all.
     """
-    wanted = checks or tuple(CHECKS)
-    results: list[StageResult] = []
+    wanted = context.checks or tuple(CHECKS)
+    results: list[Outcome[LintReport]] = []
     for group in (["syntax"] if "syntax" in wanted else [], [one for one in wanted if one != "syntax"]):
         with ThreadPoolExecutor() as pool:
-            results += pool.map(lambda check: _run(check, project, workspace, force), group)
-        findings = [finding for result in results for finding in result.record["findings"]]
+            results += pool.map(lambda check: _run(check, context), group)
+        findings = [finding for result in results for finding in result.record.findings]
         for finding in findings:
             say(f"lint: {finding}")
         if findings:
             raise MlError(f"lint found {len(findings)} thing(s) to mend, first {findings[0]}")
     say(f"lint: {', '.join(wanted)}: no findings")
-    return results
+    return next((one for one in results if one.status != "unchanged"), results[-1])
 
 
-def _run(check: str, project: Project, workspace: Workspace, force: bool) -> StageResult:
+def _run(check: str, context: Context) -> Outcome[LintReport]:
+    project = context.project
     inputs = {
         "sources": {
             str(file): digest(file) for folder in _folders(project) for file in sorted(folder.rglob("*.py"))
@@ -59,7 +60,7 @@ def _run(check: str, project: Project, workspace: Workspace, force: bool) -> Sta
         write_junit(folder / "junit.xml", check, findings)
         return {"findings": findings}
 
-    return workspace.run(f"lint/{check}", inputs, work, force=force)
+    return context.workspace.run(LintReport, inputs, work, part=check, force=context.force)
 
 
 def _syntax(project: Project) -> list[str]:
@@ -87,7 +88,7 @@ def _pydocstyle(project: Project) -> list[str]:
 
 
 def _dependencies(_: Project) -> list[str]:
-    """Compare what is installed with the lock file, and ask pip for contradictions (R11)."""
+    """Compare what is installed with the lock file, and ask pip for contradictions."""
     findings = []
     installed = _installed()
     for number, line in enumerate(locations.LOCK_FILE.read_text(encoding="utf-8").splitlines(), start=1):

@@ -16,6 +16,7 @@ from ml.data.personal import made_up
 from ml.data.request import request_contract
 from ml.data.rows import records, typed_table
 from ml.project import Project, load_project
+from ml.records import ModelManifest, parse
 from ml.registry import signing
 from ml.registry.versions import Registry
 from ml.training.pipeline import feature_functions
@@ -29,7 +30,7 @@ class Bundle:
     pipeline: Pipeline
     contract: pa.DataFrameSchema
     golden: dict[str, Any]
-    manifest: dict[str, Any]
+    manifest: ModelManifest
 
     @cached_property
     def request_contract(self) -> pa.DataFrameSchema:
@@ -39,7 +40,7 @@ class Bundle:
     @property
     def sha256(self) -> str:
         """The sha256 of ``model.pkl``."""
-        return str(self.manifest["outputs"]["model.pkl"])
+        return self.manifest.outputs["model.pkl"]
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return id, ``prediction`` and ``probability_<class>`` of each row, in the order of the rows."""
@@ -87,7 +88,7 @@ def answer_numbers(project: Project, answers: pd.DataFrame) -> list[str]:
     """Return the columns of answers that hold numbers: probabilities, or what a regression says."""
     if project.task == "regression":
         return ["prediction"]
-    return [name for name in answers if str(name).startswith("probability_")]
+    return [str(name) for name in answers if str(name).startswith("probability_")]
 
 
 def largest_difference(one: pd.DataFrame, other: pd.DataFrame, project: Project) -> float:
@@ -108,15 +109,18 @@ def load_bundle(folder: Path) -> Bundle:
 def load_version(registry: Registry, version: int) -> Bundle:
     """Load the model of a registered version after verifying the whole version, or raise ``MlError``."""
     trusted, folder = registry.read(version), registry.folder(version)
-    return _load(folder / "model", json.loads(signing.read_covered(folder, "model/manifest.json", trusted)))
+    manifest = signing.read_covered(folder, ModelManifest.path, trusted.outputs)
+    return _load(folder / "model", json.loads(manifest))
 
 
-def _load(folder: Path, manifest: dict[str, Any]) -> Bundle:
+def _load(folder: Path, content: dict[str, Any]) -> Bundle:
     """Run the very bytes that a trusted manifest covers: a file exchanged meanwhile is refused."""
-    names = [name for name in manifest["outputs"] if name.startswith("project/")]
-    files = {Path(name).name: signing.read_covered(folder, name, manifest) for name in names}
-    project = load_project(folder / "project", manifest["project"], files)
+    manifest = parse(ModelManifest, content, str(folder / "manifest.json"))
+    covered = manifest.outputs
+    names = [name for name in covered if name.startswith("project/")]
+    files = {Path(name).name: signing.read_covered(folder, name, covered) for name in names}
+    project = load_project(folder / "project", manifest.project, files)
     feature_functions(project)  # the pickle refers to this module
-    pipeline = signing.unpickle(folder, "model.pkl", manifest)
-    golden = json.loads(signing.read_covered(folder, "golden.json", manifest))
+    pipeline = signing.unpickle(folder, "model.pkl", covered)
+    golden = json.loads(signing.read_covered(folder, "golden.json", covered))
     return Bundle(project, pipeline, load_contract(project), golden, manifest)

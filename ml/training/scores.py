@@ -48,12 +48,14 @@ def scorer(name: str, positive: Any = None) -> Scorer:
         raise MlError(
             f"project.toml: unknown metric '{name}': take a scikit-learn scorer name, e.g. accuracy, f1, r2"
         )
-    found = get_scorer(name)
+    found: Any = get_scorer(name)
     if not about_class(name, positive):
-        return found
-    return make_scorer(
+        plain: Scorer = found
+        return plain
+    one_class: Scorer = make_scorer(
         found._score_func,
         response_method=found._response_method,
         greater_is_better=found._sign > 0,
         **found._kwargs | {"pos_label": positive},
     )
+    return one_class

@@ -191,7 +191,7 @@ def recorded(candidate: Bundle, test_rows: pd.DataFrame) -> RecordedPredictions:
 @pytest.fixture(scope="session")
 def positive(candidate: Bundle) -> Any:
     """The class that f1, precision, recall and the like are about; none if there are not two."""
-    return candidate.manifest.get("positive")
+    return candidate.manifest.positive
 
 
 @pytest.fixture(scope="session")
@@ -237,11 +237,13 @@ def comparison(
 def gate(record_property: Callable[[str, object], None]) -> Gate:
     """Judge one figure: note it for the verdict, then fail the test if it misses its threshold.
 
-    With ``if_sure`` only a figure whose whole interval misses the threshold is refused.
+    The name is the kind of the gate and what it is about. With ``if_sure`` only a figure whose whole interval
+    misses the threshold is refused.
     """
 
     def judge(
-        name: str,
+        kind: str,
+        about: str,
         value: float,
         *,
         at_least: float | None = None,
@@ -252,7 +254,8 @@ def gate(record_property: Callable[[str, object], None]) -> Gate:
     ) -> None:
         threshold, sign = (at_least, ">=") if at_least is not None else (at_most, "<=")
         assert threshold is not None, "a gate needs a threshold"
-        for key, figure in (("gate", name), ("value", value), ("threshold", threshold)):
+        name = f"{kind}: {about}"
+        for key, figure in (("gate", name), ("kind", kind), ("value", value), ("threshold", threshold)):
             record_property(key, figure)
         record_property("direction", "at least" if at_least is not None else "at most")
         if interval:
@@ -277,7 +280,7 @@ def warn(record_property: Callable[[str, object], None]) -> Callable[[str, str],
     """Note something that deserves a look but refuses nothing."""
 
     def note(name: str, message: str) -> None:
-        for key, text in (("gate", name), ("warning", "yes"), ("message", message)):
+        for key, text in (("gate", name), ("kind", "warning"), ("warning", "yes"), ("message", message)):
             record_property(key, text)
 
     return note

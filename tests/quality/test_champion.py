@@ -33,7 +33,8 @@ def test_no_worse_than_the_champion(
         for name in sorted({metric, *project.gates.floors})
     }
     gate(
-        f"champion: {metric}, candidate minus champion",
+        "champion",
+        f"{metric}, candidate minus champion",
         ours - theirs,
         at_least=-comparison.tolerance,
         interval=paired_interval(
@@ -60,7 +61,7 @@ def test_not_surely_worse_than_the_champion(
     least = declared(project.gates.min_mcnemar_p, "min_mcnemar_p")
     ours, theirs = comparison.ours.predictions, comparison.theirs.predictions
     p_value = mcnemar(ours, theirs, comparison.target, comparison.tolerance)
-    gate("champion: McNemar p-value", p_value, at_least=least)
+    gate("champion", "McNemar p-value", p_value, at_least=least)
 
 
 def test_no_slice_is_worse_than_the_champion(
@@ -79,7 +80,8 @@ def test_no_slice_is_worse_than_the_champion(
     ours, theirs = _scores(part, metric, positive)
     certainty = 1 - (1 - SURE) / len(slice_masks)
     gate(
-        f"champion: {metric} of {slice_name}",
+        "champion",
+        f"{metric} of {slice_name}",
         ours - theirs,
         at_least=-part.tolerance,
         interval=paired_interval(

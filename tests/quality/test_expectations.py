@@ -14,7 +14,8 @@ def test_expectation(
     """No more rows than it allows are answered against the expectation."""
     share = share_broken(expectation, candidate, test_rows)
     gate(
-        f"expectation: {expectation.name}",
+        "expectation",
+        expectation.name,
         share,
         at_most=expectation.most_broken,
         note="(share of rows that break it)",

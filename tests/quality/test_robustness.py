@@ -39,7 +39,8 @@ def test_damage(
         curve[strength] = float(np.mean(scores))
     figures.setdefault("robustness", {})[damage] = {"0": test_score} | {f"{k:g}": v for k, v in curve.items()}
     gate(
-        f"robustness: loss by {damage}",
+        "robustness",
+        f"loss by {damage}",
         test_score - curve[JUDGED_STRENGTH],
         at_most=project.gates.max_damage[damage],  # type: ignore[index]
         note=f"(of {project.training.metric}, strength {JUDGED_STRENGTH:g})",

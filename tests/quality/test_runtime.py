@@ -77,7 +77,7 @@ def service(
 
 def test_predicts_as_in_training(gate: Callable[..., None], candidate: Bundle) -> None:
     """The pickle, loaded in this process, repeats the training process's predictions to the last bit."""
-    gate("pickle: largest difference to the training process", candidate.replay_golden(), at_most=0.0)
+    gate("pickle", "largest difference to the training process", candidate.replay_golden(), at_most=0.0)
 
 
 def test_predicts_the_same_elsewhere(
@@ -90,13 +90,15 @@ def test_predicts_the_same_elsewhere(
     """A fresh process where all else is otherwise answers every held-out row the same, to the bit."""
     there = pd.DataFrame(answered_elsewhere["answers"])
     difference = largest_difference(candidate.predict(test_rows), there, project)
-    gate("pickle: largest difference in a fresh process elsewhere", difference, at_most=0.0, note=ELSEWHERE)
+    gate("pickle", "largest difference in a fresh process elsewhere", difference, at_most=0.0, note=ELSEWHERE)
 
 
 def test_answers_from_the_row_alone(gate: Callable[..., None], elsewhere: dict[str, Any]) -> None:
     """Neither loading nor predicting asks for a file, an address or a program."""
     told = "; ".join(elsewhere["tried"][:3])
-    gate("isolation: files, addresses and programs asked for", len(elsewhere["tried"]), at_most=0, note=told)
+    gate(
+        "isolation", "files, addresses and programs asked for", len(elsewhere["tried"]), at_most=0, note=told
+    )
 
 
 def test_answers_the_same_at_any_time(
@@ -105,7 +107,7 @@ def test_answers_the_same_at_any_time(
     """Another time, day, month and year change no answer."""
     now, later = (pd.DataFrame(answered_elsewhere[key]) for key in ("answers", "answers_later"))
     difference = largest_difference(now, later, project)
-    gate("isolation: largest difference at another time", difference, at_most=0.0)
+    gate("isolation", "largest difference at another time", difference, at_most=0.0)
 
 
 def test_a_row_is_answered_the_same_in_any_batch(
@@ -132,7 +134,7 @@ def test_a_row_is_answered_the_same_in_any_batch(
         differences[way] = largest_difference(expected, pd.concat(answers, ignore_index=True), project)
     worst = max(differences, key=lambda way: differences[way])
     note = f"({len(order)} rows shuffled and in other batches, {len(asked)} alone; the largest is {worst})"
-    gate("batch: largest difference", differences[worst], at_most=GOLDEN_TOLERANCE, note=note)
+    gate("batch", "largest difference", differences[worst], at_most=GOLDEN_TOLERANCE, note=note)
 
 
 def test_served_answers_equal_offline_answers(
@@ -150,7 +152,7 @@ def test_served_answers_equal_offline_answers(
         for answer in service(rows[start : start + MOST_ROWS_A_REQUEST])
     ]
     difference = largest_difference(candidate.predict(test_rows), pd.DataFrame(answers), project)
-    gate("serving: largest difference to the offline answers", difference, at_most=GOLDEN_TOLERANCE)
+    gate("serving", "largest difference to the offline answers", difference, at_most=GOLDEN_TOLERANCE)
 
 
 def test_seconds_per_row(
@@ -163,7 +165,7 @@ def test_seconds_per_row(
     """One batch of all held-out rows is fast."""
     most = declared(project.gates.max_seconds_per_row, "max_seconds_per_row")
     seconds = _median_seconds(lambda: candidate.predict(test_rows))
-    gate("speed: seconds per row", seconds / len(test_rows), at_most=most)
+    gate("speed", "seconds per row", seconds / len(test_rows), at_most=most)
 
 
 def test_seconds_per_request(
@@ -176,7 +178,7 @@ def test_seconds_per_request(
     """One row alone, asked of the service, is fast (R31)."""
     most = declared(project.gates.max_seconds_per_request, "max_seconds_per_request")
     row = records(test_rows.head(1))
-    gate("speed: seconds per request", _median_seconds(lambda: service(row)), at_most=most)
+    gate("speed", "seconds per request", _median_seconds(lambda: service(row)), at_most=most)
 
 
 def test_seconds_to_load(
@@ -187,7 +189,7 @@ def test_seconds_to_load(
 ) -> None:
     """A new version is soon ready: verified, unpickled, its libraries imported."""
     most = declared(project.gates.max_seconds_to_load, "max_seconds_to_load")
-    gate("speed: seconds to load", answered_elsewhere["load_seconds"], at_most=most)
+    gate("speed", "seconds to load", answered_elsewhere["load_seconds"], at_most=most)
 
 
 def test_size(
@@ -195,7 +197,7 @@ def test_size(
 ) -> None:
     """The pickle fits where it shall run (R33)."""
     most = declared(project.gates.max_model_bytes, "max_model_bytes")
-    gate("size: bytes of model.pkl", (workspace.folder("train") / "model.pkl").stat().st_size, at_most=most)
+    gate("size", "bytes of model.pkl", (workspace.folder("train") / "model.pkl").stat().st_size, at_most=most)
 
 
 def test_memory(
@@ -206,7 +208,7 @@ def test_memory(
 ) -> None:
     """A process that loads the model and answers all held-out rows stays small (R31, R33)."""
     most = declared(project.gates.max_memory_bytes, "max_memory_bytes")
-    gate("size: bytes of memory, most at once", answered_elsewhere["memory_bytes"], at_most=most)
+    gate("size", "bytes of memory, most at once", answered_elsewhere["memory_bytes"], at_most=most)
 
 
 def _median_seconds(work: Callable[[], object], repeats: int = 9) -> float:

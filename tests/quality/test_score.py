@@ -26,7 +26,8 @@ def test_floor(
     """A score on the held-out rows is at least its floor (R32)."""
     target = test_target.to_numpy()
     gate(
-        f"floor: {floor_metric}",
+        "floor",
+        floor_metric,
         scorer(floor_metric, positive)(recorded, np.arange(len(target)), target),
         at_least=project.gates.floors[floor_metric],
         interval=interval(floor_metric, recorded, target, project.seed, positive),
@@ -45,7 +46,8 @@ def test_ceiling(
     """An error on the held-out rows is at most its ceiling (R32)."""
     target = test_target.to_numpy()
     gate(
-        f"ceiling: {ceiling_metric}",
+        "ceiling",
+        ceiling_metric,
         error_measure(ceiling_metric, positive)(recorded, np.arange(len(target)), target),
         at_most=project.gates.ceilings[ceiling_metric],
         interval=interval(ceiling_metric, recorded, target, project.seed, positive),
@@ -67,7 +69,7 @@ def test_better_than_a_dummy(
     least = declared(project.gates.min_gain_over_dummy, "min_gain_over_dummy")
     guess = dummy(project).fit(train[[project.id]], train[project.target])
     theirs = scorer(project.training.metric, positive)(guess, test_rows[[project.id]], test_target)
-    gate("gain over a dummy", test_score - theirs, at_least=least, note=f"(the dummy scores {theirs:.4f})")
+    gate("gain", "over a dummy", test_score - theirs, at_least=least, note=f"(the dummy scores {theirs:.4f})")
 
 
 def test_better_than_the_best_single_feature(
@@ -100,7 +102,8 @@ def test_better_than_the_best_single_feature(
     }
     best = max(scores, key=lambda name: scores[name])
     gate(
-        "gain over the best single feature",
+        "gain",
+        "over the best single feature",
         test_score - scores[best],
         at_least=least,
         note=f"({best} alone scores {scores[best]:.4f})",
@@ -117,8 +120,9 @@ def test_gap_between_training_and_test(
     """The model does not know its training rows by heart (R31)."""
     most = declared(project.gates.max_gap, "max_gap")
     gate(
-        f"gap: training minus test {project.training.metric}",
-        candidate.manifest["training_score"] - test_score,
+        "gap",
+        f"training minus test {project.training.metric}",
+        candidate.manifest.training_score - test_score,
         at_most=most,
     )
 
@@ -132,9 +136,10 @@ def test_not_too_good_to_be_true(
 ) -> None:
     """A model that is better than anyone can be was told the target: by one column, several, or the rows."""
     most = declared(project.gates.max_score, "max_score")
-    promised = candidate.manifest["cross_validation"][project.training.metric]["mean"]
+    promised = candidate.manifest.cross_validation[project.training.metric].mean
     gate(
-        f"too good to be true: {project.training.metric}",
+        "too good to be true",
+        project.training.metric,
         max(test_score, promised),
         at_most=most,
         note=f"(test {test_score:.4f}, cross-validated {promised:.4f})",
@@ -150,7 +155,10 @@ def test_no_better_than_cross_validation_promised(
 ) -> None:
     """A model that does much better on the held-out rows than on held-out folds has seen those rows."""
     most = declared(project.gates.max_surprise, "max_surprise")
-    promised = candidate.manifest["cross_validation"][project.training.metric]["mean"]
+    promised = candidate.manifest.cross_validation[project.training.metric].mean
     gate(
-        f"surprise: test minus cross-validated {project.training.metric}", test_score - promised, at_most=most
+        "surprise",
+        f"test minus cross-validated {project.training.metric}",
+        test_score - promised,
+        at_most=most,
     )

@@ -47,7 +47,7 @@ def test_slice(
     least = [slices.floor] if slices.floor is not None else []
     least += [test_score - slices.max_gap] if slices.max_gap is not None else []
     note = f"({len(rows)} rows; all rows {test_score:.4f})"
-    gate(f"slice: {slice_name}", value, at_least=max(least), interval=(low, high), if_sure=True, note=note)
+    gate("slice", slice_name, value, at_least=max(least), interval=(low, high), if_sure=True, note=note)
 
 
 def test_selection_rates(
@@ -69,7 +69,7 @@ def test_selection_rates(
         np.ptp([(recorded.predictions[rows] == label).mean() for rows in groups.values()])
         for label in recorded.classes_
     )
-    gate(f"fairness: selection rates by {sensitive}", float(spread), at_most=most)
+    gate("fairness", f"selection rates by {sensitive}", float(spread), at_most=most)
 
 
 def test_error_rates(
@@ -86,7 +86,7 @@ def test_error_rates(
     most = declared(project.gates.fairness.max_error_rate_difference, "fairness.max_error_rate_difference")
     wrong = recorded.predictions != test_target.to_numpy()
     spread = np.ptp([wrong[rows].mean() for rows in _groups(test_rows, sensitive).values()])
-    gate(f"fairness: error rates by {sensitive}", float(spread), at_most=most)
+    gate("fairness", f"error rates by {sensitive}", float(spread), at_most=most)
 
 
 def _groups(rows: pd.DataFrame, column: str) -> dict[Any, np.ndarray]:

@@ -23,8 +23,8 @@ OTHER_SEEDS = 2
 
 def test_made_under_this_lock(gate: Callable[..., None], candidate: Bundle) -> None:
     """The versions it was trained with are those it is tested and served with (R11)."""
-    same = candidate.manifest["provenance"]["lock_sha256"] == digest(locations.LOCK_FILE)
-    gate("environment: trained under another lock", 0.0 if same else 1.0, at_most=0.0)
+    same = candidate.manifest.provenance.lock_sha256 == digest(locations.LOCK_FILE)
+    gate("environment", "trained under another lock", 0.0 if same else 1.0, at_most=0.0)
 
 
 def test_repeated_training_gives_the_same_model(
@@ -37,7 +37,7 @@ def test_repeated_training_gives_the_same_model(
     """Fitted anew as the manifest tells, on the training rows alone, it answers the same to the bit."""
     again = predict(_fit(project, candidate, train), project, test_rows)
     difference = largest_difference(candidate.predict(test_rows), again, project)
-    gate("reproducible: largest difference to a training repeated", difference, at_most=0.0)
+    gate("reproducible", "largest difference to a training repeated", difference, at_most=0.0)
 
 
 def test_seeds(
@@ -59,7 +59,7 @@ def test_seeds(
         )
         for step in range(1, OTHER_SEEDS + 1)
     ]
-    gate(f"seeds: spread of {project.training.metric}", float(np.ptp(scores)), at_most=most)
+    gate("seeds", f"spread of {project.training.metric}", float(np.ptp(scores)), at_most=most)
 
 
 def test_the_test_error_does_not_rise_while_training_goes_on(
@@ -77,7 +77,7 @@ def test_the_test_error_does_not_rise_while_training_goes_on(
     estimator = candidate.pipeline[-1]
     staged = "staged_predict_proba" if project.task == "classification" else "staged_predict"
     if not hasattr(estimator, staged):
-        pytest.skip(f"{candidate.manifest['estimator']} has no steps to watch")
+        pytest.skip(f"{candidate.manifest.estimator} has no steps to watch")
     error = log_loss if project.task == "classification" else mean_squared_error
     known = {"labels": estimator.classes_} if project.task == "classification" else {}
     curves = {}
@@ -90,7 +90,8 @@ def test_the_test_error_does_not_rise_while_training_goes_on(
     figures["training curve"] = curves
     least = min(curves["test"])
     gate(
-        "divergence: rise of the test error after its least",
+        "divergence",
+        "rise of the test error after its least",
         (curves["test"][-1] - least) / least,
         at_most=most,
         note=f"(least at step {int(np.argmin(curves['test'])) + 1} of {len(curves['test'])})",
@@ -127,5 +128,5 @@ def test_every_feature_helps(
 
 def _fit(project: Project, candidate: Bundle, train: pd.DataFrame, seed: int | None = None) -> Any:
     manifest = candidate.manifest
-    chosen = Candidate(manifest["estimator"], manifest["parameters"])
+    chosen = Candidate(manifest.estimator, manifest.parameters)
     return fit(project, chosen, train.drop(columns=project.target), train[project.target], seed)

@@ -812,7 +812,7 @@ FAULTS = [
         "training",
         "stopped early: boosting",
         "quality",
-        "gain over a dummy",
+        "gain: over a dummy",
         grid({"GradientBoostingClassifier": {"n_estimators": [1]}}),
     ),
     Fault(
@@ -829,7 +829,7 @@ FAULTS = [
         "training",
         "no model at all",
         "quality",
-        "gain over a dummy",
+        "gain: over a dummy",
         grid({"DummyClassifier": {"strategy": ["stratified"]}}),
     ),
     Fault(

@@ -37,6 +37,7 @@ from ml.files import digest
 from ml.project import Project, find_project
 from ml.quality.metrics import RecordedPredictions
 from ml.quality.slices import slice_rows
+from ml.records import DataManifest, ModelManifest, Score
 from ml.settings import CatboostSource
 from ml.training.bundle import Bundle
 from ml.training.grid import Candidate
@@ -87,13 +88,15 @@ class Made:
             fingerprints(table, self.project).assign(part=part)
             for part, table in (("train", self.train), ("test", self.test))
         ]
-        manifest = {
-            "rows_in": {"labelled": len(self.labelled)},
-            "inputs": {"contract": digest(self.project.folder / "contract.py")},
-            "reference_statistics": statistics(
-                self.train.drop(columns=self.project.id), self.project.personal
-            ),
-        }
+        manifest = DataManifest.model_construct(
+            **{
+                "rows_in": {"labelled": len(self.labelled)},
+                "inputs": {"contract": digest(self.project.folder / "contract.py")},
+                "reference_statistics": statistics(
+                    self.train.drop(columns=self.project.id), self.project.personal
+                ),
+            }
+        )
         return Reference(1, manifest, pd.concat(marked))
 
 
@@ -118,13 +121,17 @@ def make(project: Project, labelled: pd.DataFrame, chosen: Candidate, spoil: str
         cv=folds(3, shuffle=True, random_state=project.seed),
         scoring=scorer(metric, positive),
     )
-    manifest = {
-        "estimator": chosen.estimator,
-        "parameters": chosen.parameters,
-        "positive": positive,
-        "training_score": float(scorer(metric, positive)(pipeline, rows, target)),
-        "cross_validation": {metric: {"mean": float(np.mean(scores))}},
-    }
+    manifest = ModelManifest.model_construct(
+        **{
+            "estimator": chosen.estimator,
+            "parameters": chosen.parameters,
+            "positive": positive,
+            "training_score": float(scorer(metric, positive)(pipeline, rows, target)),
+            "cross_validation": {
+                metric: Score(mean=float(np.mean(scores)), standard_deviation=0.0, folds=[])
+            },
+        }
+    )
     if spoil in SPOILED_ANSWERS:
         pipeline = Spoiled(pipeline, SPOILED_ANSWERS[spoil], random)
     bundle = Bundle(project, pipeline, load_contract(project), {}, manifest)
@@ -271,7 +278,7 @@ def model_gates(champion: Made, candidate: Made) -> list[str]:
     project, target = candidate.project, candidate.test[candidate.project.target]
     rows = candidate.test.drop(columns=project.target)
     recorded = RecordedPredictions.of(candidate.bundle.pipeline, rows)
-    positive, everything = candidate.bundle.manifest["positive"], np.arange(len(rows))
+    positive, everything = candidate.bundle.manifest.positive, np.arange(len(rows))
     known = champion.reference.rows.query("part == 'train'")["id"]
     fresh = np.flatnonzero(~fingerprints(rows, project)["id"].isin(known).to_numpy())
     refused: list[str] = []
@@ -325,13 +332,13 @@ def _turns(needed: set[str], parameters: dict[str, list[Any]]) -> Iterator[dict[
         yield dict(zip(names, values, strict=True))
 
 
-def _note(refused: list[str], name: str, value: float, **about: Any) -> None:
+def _note(refused: list[str], kind: str, what: str, value: float, **about: Any) -> None:
     """Judge as the fixture ``gate`` of tests/quality does."""
     at_least, at_most, interval = (about.get(key) for key in ("at_least", "at_most", "interval"))
     if about.get("if_sure") and interval:
         value = interval[1] if at_least is not None else interval[0]
     if value < at_least if at_least is not None else value > at_most:
-        refused.append(name)
+        refused.append(f"{kind}: {what}")
 
 
 def _declared(value: Any, key: str) -> Any:

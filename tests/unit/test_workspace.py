@@ -7,6 +7,7 @@ import pytest
 
 from ml import locations
 from ml.errors import MlError
+from ml.records import LintReport, ModelManifest
 from ml.workspace import Workspace, code_digest
 
 
@@ -18,7 +19,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def write(content: str) -> Any:
     def work(folder: Path) -> dict[str, Any]:
         (folder / "file.txt").write_text(content)
-        return {"note": content}
+        return {"findings": [content]}
 
     return work
 
@@ -28,82 +29,82 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_stage_leaves_its_files_and_a_record(workspace: Workspace) -> None:
-    result = workspace.run("data", {"a": 1}, write("x"))
-    assert result.outcome == "done"
-    assert workspace.record("data")["note"] == "x"
-    assert list(workspace.record("data")["outputs"]) == ["file.txt"]
+    result = workspace.run(LintReport, {"a": 1}, write("x"))
+    assert result.status == "done"
+    assert workspace.record(LintReport).findings == ["x"]
+    assert list(workspace.record(LintReport).outputs) == ["file.txt"]
 
 
 def test_unchanged_inputs_are_skipped_unless_forced(workspace: Workspace) -> None:
-    workspace.run("data", {"a": 1}, write("x"))
-    assert workspace.run("data", {"a": 1}, write("y")).outcome == "unchanged"
-    assert workspace.record("data")["note"] == "x"
-    assert workspace.run("data", {"a": 2}, write("y")).outcome == "done"
-    assert workspace.run("data", {"a": 2}, write("z"), force=True).outcome == "done"
+    workspace.run(LintReport, {"a": 1}, write("x"))
+    assert workspace.run(LintReport, {"a": 1}, write("y")).status == "unchanged"
+    assert workspace.record(LintReport).findings == ["x"]
+    assert workspace.run(LintReport, {"a": 2}, write("y")).status == "done"
+    assert workspace.run(LintReport, {"a": 2}, write("z"), force=True).status == "done"
 
 
 def test_an_altered_output_is_made_again(workspace: Workspace) -> None:
-    workspace.run("data", {"a": 1}, write("x"))
-    (workspace.folder("data") / "file.txt").write_text("tampered")
-    with pytest.raises(MlError, match=r"file.txt is missing or was altered .* run `python -m ml data"):
-        workspace.record("data")
-    assert workspace.run("data", {"a": 1}, write("x")).outcome == "done"
+    workspace.run(LintReport, {"a": 1}, write("x"))
+    (workspace.folder("lint") / "file.txt").write_text("tampered")
+    with pytest.raises(MlError, match=r"file.txt is missing or was altered .* run `python -m ml lint"):
+        workspace.record(LintReport)
+    assert workspace.run(LintReport, {"a": 1}, write("x")).status == "done"
 
 
 @pytest.mark.parametrize("error", [MlError("no"), KeyboardInterrupt(), SystemExit(143), OSError(28, "full")])
 def test_a_failure_leaves_the_earlier_result_and_nothing_else(
     workspace: Workspace, error: BaseException
 ) -> None:
-    workspace.run("data", {"a": 1}, write("x"))
+    workspace.run(LintReport, {"a": 1}, write("x"))
 
     def fail(folder: Path) -> dict[str, Any]:
         (folder / "half").write_text("written")
         raise error
 
     with pytest.raises(type(error)):
-        workspace.run("data", {"a": 2}, fail)
-    assert workspace.record("data")["note"] == "x"
-    assert names(workspace.root) == ["data"]
+        workspace.run(LintReport, {"a": 2}, fail)
+    assert workspace.record(LintReport).findings == ["x"]
+    assert names(workspace.root) == ["lint"]
 
 
 def test_what_a_killed_run_left_is_cleared_away(workspace: Workspace) -> None:
-    (workspace.root / ".data.partial").mkdir(parents=True)
-    (workspace.root / ".data.partial" / "half").write_text("written")
-    workspace.run("data", {"a": 1}, write("x"))
-    assert names(workspace.root) == ["data"]
-    assert list(workspace.record("data")["outputs"]) == ["file.txt"]
+    (workspace.root / ".lint.partial").mkdir(parents=True)
+    (workspace.root / ".lint.partial" / "half").write_text("written")
+    workspace.run(LintReport, {"a": 1}, write("x"))
+    assert names(workspace.root) == ["lint"]
+    assert list(workspace.record(LintReport).outputs) == ["file.txt"]
 
 
 def test_a_run_killed_while_swapping_left_the_earlier_result(workspace: Workspace) -> None:
-    workspace.run("data", {"a": 1}, write("x"))
-    workspace.folder("data").rename(workspace.root / ".data.old")
-    assert workspace.record("data")["note"] == "x"
+    workspace.run(LintReport, {"a": 1}, write("x"))
+    workspace.folder("lint").rename(workspace.root / ".lint.old")
+    assert workspace.record(LintReport).findings == ["x"]
 
 
 def test_two_runs_of_one_stage_do_not_mix(workspace: Workspace) -> None:
     def work(folder: Path) -> dict[str, Any]:
-        with pytest.raises(MlError, match="another data is running"):
-            Workspace(workspace.root.parent, "p").run("data", {"a": 2}, write("y"))
+        with pytest.raises(MlError, match="another lint is running"):
+            Workspace(workspace.root.parent, "p").run(LintReport, {"a": 2}, write("y"))
         return write("x")(folder)
 
-    workspace.run("data", {"a": 1}, work)
-    assert workspace.record("data")["note"] == "x"
+    workspace.run(LintReport, {"a": 1}, work)
+    assert workspace.record(LintReport).findings == ["x"]
 
 
 def test_a_missing_stage_is_named_with_the_way_out(workspace: Workspace) -> None:
     with pytest.raises(
         MlError, match=r"manifest.json is missing: run `python -m ml train --project p` first"
     ):
-        workspace.record("train")
+        workspace.record(ModelManifest)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff"])
 def test_a_broken_record_is_named(workspace: Workspace, content: bytes) -> None:
-    workspace.run("data", {"a": 1}, write("x"))
-    (workspace.folder("data") / "manifest.json").write_bytes(content)
+    workspace.run(LintReport, {"a": 1}, write("x"))
+    (workspace.folder("lint") / "manifest.json").write_bytes(content)
     with pytest.raises(MlError, match="manifest.json: not "):
-        workspace.record("data")
-    assert workspace.run("data", {"a": 1}, write("x")).outcome == "done"
+        workspace.record(LintReport)
+    assert workspace.run(LintReport, {"a": 1}, write("x")).status == "done"
 
 
 @pytest.fixture

@@ -39,8 +39,9 @@ def fetch(project: Project, source: CatboostSource) -> Tables:
                 for name in ("labelled.csv", "unlabelled.csv")
             )
             origin = f"catboost.datasets.{source.dataset}()"
-            for role, table in (("labelled", labelled), ("unlabelled", unlabelled)):
-                check_count(f"{origin}, {role} table", len(table), source.snapshot.rows.get(role))
+            agreed = source.snapshot.rows
+            check_count(f"{origin}, labelled table", len(labelled), agreed.get("labelled"))
+            check_count(f"{origin}, unlabelled table", len(unlabelled), agreed.get("unlabelled"))
             return Tables(labelled, unlabelled, origin, origin)
     say(
         f"data: catboost.datasets.{source.dataset}() cannot be reached ({reason}); "

@@ -41,7 +41,7 @@ class Host:
 
     def ssh(self) -> list[str]:
         """Return the command before the host; ``ML_SSH_CONFIG`` names another file than ``~/.ssh/config``."""
-        config = os.environ.get("ML_SSH_CONFIG")
+        config = locations.ssh_config()
         port = ["-p", str(self.port)] if self.port else []
         return ["ssh", "-o", "BatchMode=yes", *(["-F", config] if config else []), *port]
 
@@ -135,6 +135,7 @@ def open_ssh(
 
 
 def parse_host(text: str) -> Host:
+    """Return the host that ``ssh://user@host[:port][/folder]`` names; other text raises ``UsageError``."""
     address = urlsplit(text)
     folder = address.path.removeprefix("/") and address.path
     try:

@@ -28,7 +28,7 @@ def record(site: Site) -> Path:
 
 def test_what_was_signed_is_loaded(record: Path) -> None:
     trusted = signing.verify(record, signing.release_keys())
-    assert signing.unpickle(record.parent, "model.pkl", trusted) == {"answer": 42}
+    assert signing.unpickle(record.parent, "model.pkl", trusted["outputs"]) == {"answer": 42}
 
 
 def test_the_private_key_is_for_its_owner_only(record: Path) -> None:
@@ -52,7 +52,9 @@ def test_whatever_is_altered_is_refused(record: Path, name: str, change: str) ->
 def test_a_file_that_no_signature_covers_is_not_unpickled(record: Path) -> None:
     (record.parent / "other.pkl").write_bytes(pickle.dumps("evil"))
     with pytest.raises(MlError, match=r"other.pkl is not what was signed"):
-        signing.unpickle(record.parent, "other.pkl", signing.verify(record, signing.release_keys()))
+        signing.unpickle(
+            record.parent, "other.pkl", signing.verify(record, signing.release_keys())["outputs"]
+        )
 
 
 def test_another_key_is_refused(record: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

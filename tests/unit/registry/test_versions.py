@@ -21,7 +21,7 @@ def registry(site: Site) -> Registry:
 def register(registry: Registry, folder: Path, name: str = "a") -> int:
     folder.mkdir(exist_ok=True)
     (folder / "model.pkl").write_text(name)
-    return registry.register({"model": folder}, {"model_sha256": name}, {"note": name})
+    return registry.register({"model": folder}, {"model_sha256": name})
 
 
 def register_in_a_process(folder: Path) -> int:
@@ -32,7 +32,7 @@ def test_versions_count_up_and_are_found_by_what_they_hold(registry: Registry, t
     assert [register(registry, tmp_path / "m", name) for name in "ab"] == [1, 2]
     assert registry.find({"model_sha256": "a"}) == 1
     assert registry.find({"model_sha256": "c"}) is None
-    assert registry.read(2)["note"] == "b"
+    assert registry.read(2).identity == {"model_sha256": "b"}
 
 
 def test_an_altered_version_is_refused(registry: Registry, tmp_path: Path) -> None:

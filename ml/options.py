@@ -1,0 +1,237 @@
+"""What the commands are called and what they take, with the variables that stand for an option."""
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ml.locations import ROOT
+from ml.stages import STAGES
+
+DESCRIPTION = "From tabular data to a model in production: the stages of the Jenkinsfile, runnable anywhere."
+Command = Callable[[argparse.Namespace], None]
+Add = Callable[[str, str], argparse.ArgumentParser]
+
+
+def make_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentParser:
+    """Return the parser; each command, the stages among them, runs what its name stands for."""
+    parser = argparse.ArgumentParser(prog="python -m ml", description=DESCRIPTION)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def add(name: str, help_text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=help_text, description=help_text[0].upper() + help_text[1:] + "."
+        )
+        sub.set_defaults(command=commands_by_name.get(name, commands_by_name["stage"]), name=name)
+        sub.add_argument(
+            "--project",
+            default=os.environ.get("PROJECT") or "titanic",
+            metavar="NAME",
+            help="a folder in ml/projects (default: $PROJECT, else titanic)",
+        )
+        sub.add_argument(
+            "--build",
+            type=Path,
+            default=ROOT / "build",
+            metavar="DIR",
+            help="where the stages write (default: build)",
+        )
+        return sub
+
+    _add_stages(add)
+    _add_moves(add)
+    _add_rest(add)
+    return parser
+
+
+def _add_stages(add: Add) -> None:
+    for stage, help_text in STAGES.items():
+        sub = add(stage, help_text)
+        _add_force(sub)
+        if stage == "lint":
+            sub.add_argument(
+                "--check",
+                action="append",
+                choices=["syntax", "flake8", "pydocstyle", "dependencies"],
+                default=[],
+                help="only this check; may be repeated",
+            )
+        if stage == "data":
+            _add_format(sub)
+        if stage in ("data", "quality", "deploy"):
+            _add_channel(sub)
+        if stage == "deploy":
+            _add_port(sub)
+            _add_trial(sub)
+    sub = add("run", "run all stages in the Jenkinsfile's order")
+    for option in (_add_force, _add_format, _add_channel, _add_port, _add_trial):
+        option(sub)
+
+
+def _add_moves(add: Add) -> None:
+    sub = add("rollback", "return a channel to an earlier version")
+    _add_channel(sub)
+    sub.add_argument(
+        "--to",
+        type=_earlier,
+        default=os.environ.get("ROLLBACK_TO") or "previous",
+        metavar="N",
+        help="a version's number, or previous (default: $ROLLBACK_TO, else previous)",
+    )
+    _add_target(sub)
+    _add_why(sub)
+    sub = add("undeploy", "take a version out of service; rollback brings it back")
+    _add_channel(sub)
+    _add_target(sub)
+    _add_why(sub)
+    sub.add_argument("--version", type=_count, metavar="N", help="a version (default: the one that serves)")
+
+
+def _add_rest(add: Add) -> None:
+    sub = add("serve", "answer requests with a channel's model")
+    _add_channel(sub)
+    _add_port(sub)
+    sub.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    sub.add_argument(
+        "--workers",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="processes that answer on the port (default: 1)",
+    )
+    sub.add_argument("--stop", action="store_true", help="stop the channel's service on this machine instead")
+    sub = add("predict", "score a file or standard input with a channel's model, without the service")
+    _add_channel(sub)
+    sub.add_argument(
+        "--input",
+        metavar="FILE",
+        help="csv, json or parquet; - for CSV or JSON on standard input "
+        "(default: the unlabelled rows of the build)",
+    )
+    sub.add_argument("--first", type=_count, metavar="N", help="only the first N rows")
+    sub = add("show", "show versions and channels, or the lineage of one version or request")
+    sub.add_argument("version", type=_count, nargs="?", help="a version's number")
+    sub.add_argument("--request", metavar="ID", help="one answered request instead, by its X-Request-ID")
+    _add_channel(sub)
+    sub = add("projects", "list the projects")
+    sub.add_argument("--nightly", action="store_true", help="only those that the job `nightly` trains")
+
+
+def _add_force(parser: argparse.ArgumentParser) -> None:
+    forced = os.environ.get("FORCE", "").lower() in ("1", "true", "yes")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        default=forced,
+        help="run even if nothing changed (default: $FORCE, else no)",
+    )
+
+
+def _add_format(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format",
+        choices=["parquet", "csv"],
+        default="parquet",
+        help="csv: write CSV files beside the Parquet ones",
+    )
+
+
+def _add_channel(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--channel",
+        default=os.environ.get("CHANNEL") or "production",
+        metavar="NAME",
+        help="a channel of project.toml (default: $CHANNEL, else production)",
+    )
+
+
+def _add_port(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=os.environ.get("PORT") or None,
+        metavar="N",
+        help="the port of a service that is started (default: $PORT, else the channel's in project.toml)",
+    )
+
+
+def _add_trial(parser: argparse.ArgumentParser) -> None:
+    _add_target(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--canary",
+        type=_percent,
+        metavar="PERCENT",
+        help="try the candidate with this share of the requests (default: as in project.toml)",
+    )
+    how.add_argument("--shadow", action="store_true", help="let it score what the champion answers")
+    parser.add_argument("--for", dest="seconds", type=_seconds, metavar="TIME", help="how long: 60s, 5m, 2h")
+    parser.add_argument(
+        "--min-requests", type=_count, metavar="N", help="how many of its requests it takes to judge"
+    )
+    parser.add_argument(
+        "--hosts",
+        type=_addresses,
+        default=(),
+        metavar="URL,URL",
+        help="the services to wait for (default: those of project.toml, else $ML_SERVICES, else a local one)",
+    )
+
+
+def _add_target(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--target",
+        default=os.environ.get("TARGET") or "local",
+        metavar="WHERE",
+        help="local, compose or ssh://user@host[:port][/folder] (default: $TARGET, else local)",
+    )
+
+
+def _add_why(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--why",
+        default=os.environ.get("WHY", ""),
+        metavar="TEXT",
+        help="the reason, kept in the channel's history (default: $WHY)",
+    )
+
+
+def _percent(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0
+    if not 0 < share < 100:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a percentage between 0 and 100")
+    return share
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smh]?)", text)
+    if not found or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a duration like 60s, 5m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    addresses = tuple(filter(None, text.split(",")))
+    if not addresses or not all(one.startswith(("http://", "https://")) for one in addresses):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of addresses like http://host:8000")
+    return addresses
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return int(text)
+
+
+def _earlier(text: str) -> int | None:
+    return None if text == "previous" else _count(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port, 1 to 65535")
+    return int(text)

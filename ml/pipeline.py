@@ -1,0 +1,73 @@
+"""All stages in order, and the summary at the end."""
+
+import json
+import shlex
+import time
+from typing import Any
+
+from rich.table import Column, Table
+
+from ml.console import results, say
+from ml.errors import MlError
+from ml.stages import STAGES, Context, run_stage
+
+
+def run_all(context: Context) -> None:
+    """Run every stage; the first that fails ends the run, and the summary shows how far it came."""
+    rows: list[tuple[str, float, str]] = []
+    records: dict[str, Any] = {}
+    for stage in STAGES:
+        say(f"=== {stage}")
+        start = time.monotonic()
+        try:
+            done = run_stage(stage, context)
+        except MlError as error:
+            failed = "refused" if error.exit_code == 3 else "failed"
+            _print_stages([*rows, (stage, time.monotonic() - start, failed)])
+            raise
+        records[stage] = done.record
+        rows.append((stage, time.monotonic() - start, getattr(done.record, "outcome", done.status)))
+    _print_stages(rows)
+    _print_model(context, records)
+
+
+def _print_stages(rows: list[tuple[str, float, str]]) -> None:
+    table = Table("stage", "seconds", "outcome")
+    for stage, seconds, outcome in rows:
+        table.add_row(stage, f"{seconds:.1f}", outcome)
+    results.print(table)
+
+
+def _print_model(context: Context, records: dict[str, Any]) -> None:
+    model, verdict, deployment = (records[stage] for stage in ("train", "quality", "deploy"))
+    metric = context.project.training.metric
+    parameters = ", ".join(f"{key}={value}" for key, value in model.parameters.items())
+    table = Table(Column(), Column(overflow="fold"), show_header=False)
+    table.add_row("model", f"{model.estimator}({parameters})")
+    table.add_row("cross-validation", f"{metric} {model.cross_validation[metric].mean:.4f}")
+    for gate in verdict.gates:
+        if gate.kind == "floor":
+            low, high = gate.interval
+            interval = f"(95 % interval {low:.4f} to {high:.4f})"
+            table.add_row(f"test {gate.about}", f"{gate.value:.4f} {interval}")
+    table.add_row("version", f"{deployment.version} in channel {deployment.channel}")
+    table.add_row("sha256", deployment.sha256)
+    results.print(table)
+    body = shlex.quote(json.dumps(_row_to_try(context), ensure_ascii=False))
+    url = deployment.urls[0]
+    results.print(f"service  {url}  (documentation: {url}/docs)", markup=False)
+    results.print(f"report   {context.workspace.folder('quality') / 'report.html'}", markup=False)
+    results.print(
+        f"try      curl -s -H 'Content-Type: application/json' -d {body} {url}/predict", markup=False
+    )
+
+
+def _row_to_try(context: Context) -> dict[str, Any]:
+    import pandas as pd
+
+    from ml.data.rows import records
+
+    folder = context.workspace.folder("data")
+    sample = folder / ("unlabelled.parquet" if (folder / "unlabelled.parquet").exists() else "test.parquet")
+    rows = pd.read_parquet(sample).head(1).drop(columns=context.project.target, errors="ignore")
+    return records(rows)[0]

@@ -1,0 +1,193 @@
+"""The records that stages leave for each other, typed and frozen; nobody parses another's text.
+
+``format`` counts what a record means: 2 since each gate says its kind. A record of format 1, in a version
+that was registered before, is brought up to date when it is read.
+"""
+
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from ml.errors import MlError, describe
+
+FORMAT = 2
+GateOutcome = Literal["passed", "warning", "refused", "not run"]
+
+
+class Part(BaseModel):
+    """A record or a part of one: it is not changed, and what a later version may add to it is left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class Gate(Part):
+    """One check that can refuse, and what came of it; ``kind`` is none for one that was not run."""
+
+    gate: str
+    kind: str | None = None
+    outcome: GateOutcome
+    message: str
+    value: float | None = None
+    threshold: float | None = None
+    interval: tuple[float, float] | None = None
+
+    @property
+    def about(self) -> str:
+        """The name without the kind, e.g. the metric of a floor."""
+        return self.gate.removeprefix(f"{self.kind}: ")
+
+
+class Provenance(Part):
+    """Where a process came from; none stands for what there is not, e.g. no Jenkins build."""
+
+    git_commit: str | None
+    git_clean: bool | None
+    build_number: str | None
+    build_url: str | None
+    python: str
+    platform: str
+    lock_sha256: str
+
+
+class Score(Part):
+    """A score of cross-validation: mean, standard deviation and the score of each fold."""
+
+    mean: float
+    standard_deviation: float
+    folds: list[float]
+
+
+class Record(Part):
+    """What every record tells of its own run: what went in and came out (sha256 by name), when, how long.
+
+    ``path`` is where the stage that it is ``made_by`` leaves it in the build folder.
+    """
+
+    made_by: ClassVar[str]
+    path: ClassVar[str]
+
+    format: int = 1
+    stage: str
+    project: str
+    inputs: dict[str, Any]
+    outputs: dict[str, str]
+    finished: str
+    seconds: float
+
+
+class LintReport(Record):
+    """What a check of the code found, one line each."""
+
+    made_by: ClassVar[str] = "lint"
+    path: ClassVar[str] = "lint/manifest.json"
+    findings: list[str]
+
+
+class DataManifest(Record):
+    """Where the rows came from, how many there are, what the gates found, and what drift is measured by."""
+
+    made_by: ClassVar[str] = "data"
+    path: ClassVar[str] = "data/manifest.json"
+    source: str
+    contract: str
+    compared_with_version: int | None = None
+    gates: list[Gate] = []
+    rows_in: dict[str, int]
+    rows_out: dict[str, int]
+    reference_statistics: dict[str, dict[str, Any]]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _update(cls, content: Any) -> Any:
+        return _with_kinds(content)
+
+
+class ModelManifest(Record):
+    """What a model is, how it was chosen, what it was made of and by what; durations in seconds."""
+
+    made_by: ClassVar[str] = "train"
+    path: ClassVar[str] = "model/manifest.json"
+    estimator: str
+    parameters: dict[str, Any]
+    positive: int | float | str | bool | None = None
+    cross_validation: dict[str, Score]
+    training_score: float
+    trials: int
+    seeds: dict[str, int]
+    data_sha256: dict[str, str]
+    durations: dict[str, float]
+    provenance: Provenance
+
+
+class Judged(Part):
+    """What the tests of the model found of one model, beside a champion if there was one."""
+
+    blessed: bool
+    model_sha256: str
+    champion: int | None
+    loosened: list[str] = []
+    gates: list[Gate]
+
+
+class Verdict(Judged, Record):
+    """What was judged, and in which run."""
+
+    made_by: ClassVar[str] = "quality"
+    path: ClassVar[str] = "quality/verdict.json"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _update(cls, content: Any) -> Any:
+        return _with_kinds(content)
+
+
+class Deployment(Record):
+    """What became of a version in a channel, and the figures of its trial if there was one."""
+
+    made_by: ClassVar[str] = "deploy"
+    path: ClassVar[str] = "deploy/deployment.json"
+    channel: str
+    version: int
+    previous_version: int | None
+    target: str
+    urls: list[str]
+    sha256: str
+    outcome: Literal["deployed", "already deployed", "withdrawn", "inconclusive"]
+    why: list[str]
+    warnings: list[str] = []
+    trial: dict[str, Any] | None = None
+
+
+class VersionRecord(Part):
+    """A registered version: the digests that tell it from others, who registered it, and all its files."""
+
+    format: int = 1
+    version: int
+    project: str
+    identity: dict[str, str]
+    registered: str
+    provenance: Provenance
+    outputs: dict[str, str]
+
+
+RECORDS: dict[str, type[Record]] = {
+    one.made_by: one for one in (LintReport, DataManifest, ModelManifest, Verdict, Deployment)
+}
+AnyPart = TypeVar("AnyPart", bound=Part)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
+
+def parse(kind: type[AnyPart], content: dict[str, Any], what: str) -> AnyPart:
+    """Return a record from the content of its file; what is none raises ``MlError`` that names ``what``."""
+    try:
+        return kind.model_validate(content, strict=False)
+    except ValidationError as error:
+        raise MlError(f"{what} is no {kind.__name__}: {describe(error)}") from error
+
+
+def _with_kinds(content: Any) -> Any:
+    """Return a record of format 1 with the kind of each gate, which only its name told then."""
+    if not isinstance(content, dict) or content.get("format", 1) >= FORMAT:
+        return content
+    gates = [{"kind": gate["gate"].partition(":")[0]} | gate for gate in content.get("gates", [])]
+    return content | {"gates": gates}
