@@ -1,13 +1,24 @@
-"""Reading tables: what cannot be read is told on one line."""
+"""Reading rows, as CSV, JSON, NDJSON or Parquet: what cannot be read is told on one line."""
 
-from collections.abc import Callable
+import csv
+import io
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 import pandera.pandas as pa
 from pandas.api import types
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
 
-from ml.errors import MlError
+from ml.data.contract import check
+from ml.data.request import BrokenRows, RowReader
+from ml.data.rows import rows_to_table
+from ml.errors import MlError, UsageError
+
+Kind = Literal["csv", "json", "ndjson", "parquet"]
+KINDS: dict[str, Kind] = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".parquet": "parquet"}
 
 
 def read_table(
@@ -30,3 +41,81 @@ def read_table(
     except (ValueError, pd.errors.ParserError) as error:
         reason = str(error).strip().splitlines()[0]
         raise MlError(f"{file} cannot be read as a table: {reason}") from error
+
+
+def read_json(content: bytes, reader: RowReader, leave_out: Collection[str] = frozenset()) -> list[BaseModel]:
+    """Return the rows of a JSON object or list; what the reader does not admit raises ``BrokenRows``.
+
+    Columns to ``leave_out`` are not looked at.
+    """
+    adapter = reader.rows if content.lstrip().startswith(b"[") else reader.row
+    try:
+        given = adapter.validate_json(_without(leave_out, content) if leave_out else content)
+    except ValidationError as error:
+        raise BrokenRows(error) from error
+    return given if isinstance(given, list) else [given]
+
+
+def read_rows(
+    content: bytes, kind: Kind, reader: RowReader, name: str, leave_out: Collection[str] = frozenset()
+) -> pd.DataFrame:
+    """Return rows in the contract's types, checked; ``MlError``, or ``BrokenRows``, if they break it."""
+    if kind == "csv":
+        whole = read_table(
+            lambda _, **options: pd.read_csv(io.BytesIO(content), **options), Path(name), reader.contract
+        )
+        return check(whole.drop(columns=list(leave_out), errors="ignore"), reader.contract, name)
+    rows = read_json(content, reader, leave_out) if kind == "json" else _lines(content, reader, leave_out)
+    if not rows:
+        raise MlError(f"{name} is empty: send at least one row")
+    return rows_to_table(rows, reader.contract, checked=reader.complete, what=name)
+
+
+def read_file(file: Path, reader: RowReader, leave_out: Collection[str] = frozenset()) -> pd.DataFrame:
+    """Return the rows of a file of a kind that its name tells, as ``read_rows`` does."""
+    kind = KINDS.get(file.suffix.lower())
+    if kind is None:
+        known = ", ".join(KINDS)
+        raise UsageError(f"{file}: cannot tell its format: use a file {known}, or - for standard input")
+    if kind == "parquet":
+        whole = read_table(pd.read_parquet, file)
+        return check(whole.drop(columns=list(leave_out), errors="ignore"), reader.contract, str(file))
+    if not file.exists():
+        raise MlError(f"{file} is missing: check the path")
+    return read_rows(file.read_bytes(), kind, reader, str(file), leave_out)
+
+
+def write_rows(rows: list[dict[str, Any]], kind: Kind, *, header: bool) -> bytes:
+    """Return JSON objects as lines of a CSV or NDJSON file."""
+    if kind == "ndjson":
+        return b"".join(to_json(one) + b"\n" for one in rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _lines(content: bytes, reader: RowReader, leave_out: Collection[str]) -> list[BaseModel]:
+    rows = []
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.strip():
+            try:
+                rows.append(reader.row.validate_json(_without(leave_out, line) if leave_out else line))
+            except ValidationError as error:
+                raise BrokenRows(error, number) from error
+    return rows
+
+
+def _without(leave_out: Collection[str], content: bytes) -> bytes:
+    try:
+        given = from_json(content, allow_inf_nan=False)
+    except ValueError:
+        return content  # which is refused with its place
+    rows = given if isinstance(given, list) else [given]
+    kept = [
+        {key: value for key, value in row.items() if key not in leave_out} if isinstance(row, dict) else row
+        for row in rows
+    ]
+    return to_json(kept if isinstance(given, list) else kept[0])

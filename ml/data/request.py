@@ -1,6 +1,7 @@
 """What a request may be: the contract without the target, as the pydantic model of a row."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Optional
 
 import numpy as np
@@ -8,6 +9,8 @@ import pandera.pandas as pa
 from pandas.api import types
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import PydanticCustomError
+
+from ml.errors import MlError, describe
 
 # pandera's check and its statistic, and what pydantic calls the same limit
 LIMITS = (
@@ -19,6 +22,7 @@ LIMITS = (
     ("str_length", "min_value", "min_length"),
     ("str_length", "max_value", "max_length"),
 )
+MOST_PROBLEMS = 20
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
 
 
@@ -132,3 +136,37 @@ def _one_of(allowed: list[Any]) -> Callable[[Any], Any]:
         return value
 
     return check_value
+
+
+class BrokenRows(MlError):
+    """Rows that the contract refuses: each place and what is wrong there, without repeating what was sent."""
+
+    def __init__(self, error: ValidationError, line: int | None = None) -> None:
+        """Keep what pydantic found, of a line of a file if one is given; at most ``MOST_PROBLEMS``."""
+        super().__init__((f"line {line}: " if line else "") + describe(error))
+        before = [f"line {line}"] if line else []
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        self.problems: list[dict[str, Any]] = [
+            {"place": before + [str(part)[:100] for part in one["loc"]], "problem": one["msg"]}
+            for one in found[:MOST_PROBLEMS]
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class RowReader:
+    """What reads one row, or a list of them, from JSON by a contract without the target.
+
+    ``complete`` says that it admits no row that the contract refuses, so that rows need no second check.
+    """
+
+    contract: pa.DataFrameSchema
+    row: TypeAdapter[Any]
+    rows: TypeAdapter[Any]
+    complete: bool
+
+
+def row_reader(contract: pa.DataFrameSchema, most_rows: int | None = None) -> RowReader:
+    """Return the reader of a contract without the target, for at most so many rows at once."""
+    row = request_model(contract)
+    many = Annotated[list[row], Field(min_length=1, max_length=most_rows)]  # type: ignore[valid-type]
+    return RowReader(contract, TypeAdapter(row), TypeAdapter(many), expressed(contract))

@@ -12,14 +12,14 @@ from ml.errors import MlError
 
 
 def rows_to_table(
-    rows: Sequence[BaseModel], contract: pa.DataFrameSchema, *, checked: bool = False
+    rows: Sequence[BaseModel], contract: pa.DataFrameSchema, *, checked: bool = False, what: str = "request"
 ) -> pd.DataFrame:
     """Return the rows of a request, in the contract's types, checked against the contract.
 
     ``checked`` says that their model has checked all of it already (``expressed``).
     """
     table = typed_table([row.model_dump(by_alias=True) for row in rows], contract)
-    return table if checked else check(table, contract, "request")
+    return table if checked else check(table, contract, what)
 
 
 def typed_table(rows: Sequence[dict[str, Any]], contract: pa.DataFrameSchema) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from ml.errors import GateRefused, MlError
 from ml.files import read_json
 from ml.project import Project
 from ml.records import Verdict
-from ml.registry.channel import Candidate, Channel
+from ml.registry.channel import Challenger, Channel
 from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving.client import Service
@@ -103,7 +103,7 @@ def switch(
     version: int,
     before: Channel,
     channel: str,
-    tried: Candidate | None,
+    tried: Challenger | None,
     why: str,
 ) -> None:
     """Point the channel to the version and prove that every service answers with it, else move back."""

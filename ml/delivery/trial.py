@@ -14,7 +14,7 @@ from ml.delivery.waiting import wait_for_candidate
 from ml.errors import GateRefused, MlError
 from ml.files import read_json
 from ml.project import Project
-from ml.registry.channel import Action, Candidate, Channel
+from ml.registry.channel import Action, Challenger, Channel
 from ml.registry.versions import Registry
 from ml.serving.client import Service
 from ml.settings import Canary
@@ -26,11 +26,11 @@ LOOK_SECONDS = 0.5
 REPLAYED_AT_ONCE = 20
 
 
-def begin(registry: Registry, version: int, before: Channel, limits: Canary) -> Candidate:
+def begin(registry: Registry, version: int, before: Channel, limits: Canary) -> Challenger:
     """Let the services load a version beside the champion, as a shadow or for a share of the requests."""
     shadow = limits.mode == "shadow"
     until = time.time() + limits.seconds + 2 * SLACK_SECONDS
-    trial = Candidate(version, 0.0 if shadow else limits.share, until)
+    trial = Challenger(version, 0.0 if shadow else limits.share, until)
     how = "as a shadow" if shadow else f"with {trial.share:.0%} of the requests"
     registry.move(before.name, before.version, "shadow" if shadow else "canary", candidate=trial)
     say(f"deploy: version {version} is tried beside version {before.version}, {how}")
@@ -40,7 +40,7 @@ def begin(registry: Registry, version: int, before: Channel, limits: Canary) -> 
 def run(
     registry: Registry,
     serving: list[Service],
-    trial: Candidate,
+    trial: Challenger,
     before: Channel,
     limits: Canary,
     rows: list[dict[str, Any]],
@@ -120,7 +120,7 @@ def _trouble(serving: list[Service], version: int) -> str:
 def _end_trial(
     registry: Registry,
     serving: list[Service],
-    trial: Candidate,
+    trial: Challenger,
     before: Channel,
     why: str,
     action: Action = "withdraw",

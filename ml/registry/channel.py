@@ -13,7 +13,7 @@ Action = Literal["deploy", "rollback", "revert", "undeploy", "canary", "shadow",
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Challenger:
     """A version on trial: the share of the requests it answers (0: a shadow), until when (Unix time)."""
 
     version: int
@@ -55,7 +55,7 @@ class Pointer(BaseModel):
 
     format: Literal[1] = 1
     version: int | None
-    candidate: Candidate | None = None
+    candidate: Challenger | None = None
     history: tuple[Move, ...]
 
     def content(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Channel:
     name: str
     version: int | None
     history: tuple[Move, ...] = ()
-    candidate: Candidate | None = None
+    candidate: Challenger | None = None
 
     @property
     def previous(self) -> int | None:

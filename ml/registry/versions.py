@@ -23,7 +23,7 @@ from ml.errors import MlError, describe
 from ml.files import digests, flush, now, read_json, write_json
 from ml.records import FORMAT, AnyRecord, VersionRecord, parse
 from ml.registry import signing
-from ml.registry.channel import Action, Candidate, Channel, Move, Pointer, person
+from ml.registry.channel import Action, Challenger, Channel, Move, Pointer, person
 from ml.registry.provenance import provenance
 
 
@@ -161,7 +161,7 @@ class Registry:
         action: Action,
         why: str = "",
         *,
-        candidate: Candidate | None = None,
+        candidate: Challenger | None = None,
         left: int | None = None,
         before: Channel | None = None,
     ) -> Channel:

@@ -47,7 +47,7 @@ def key_check(keys: frozenset[str]) -> Callable[[str | None], None]:
     return check
 
 
-class Observed:
+class AccessLog:
     """Gives each request an id, counts and times it, and writes a line about it that tells of no person."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:

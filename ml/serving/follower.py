@@ -8,34 +8,34 @@ from ml.errors import MlError
 from ml.files import now
 from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
-from ml.serving.loaded import Served, Serving, ready
+from ml.serving.loaded import LoadedVersion, Routing, ready
 from ml.training.bundle import load_version
 
 # A pointer that did not change is read again all the same: a clock or a file system may be coarse.
 READ_AGAIN_SECONDS = 2.0
 
 
-class Follower:
+class ChannelFollower:
     """Holds the versions that answer; ``follow`` is called again and again."""
 
     def __init__(self, registry: Registry, channel: str) -> None:
         """Follow one channel of a registry; nothing is loaded yet."""
         self.registry, self.channel = registry, channel
-        self.serving = Serving()
+        self.routing = Routing()
         self.refused: dict[int, str] = {}
         self.swaps = 0
         self.since: str | None = None
-        self._loaded: dict[int, Served] = {}
+        self._loaded: dict[int, LoadedVersion] = {}
         self._seen: tuple[int, ...] | None = None
         self._read_at = -READ_AGAIN_SECONDS
         self._complained = ""
 
     def follow(self) -> bool:
         """Serve what the channel points to, else keep what answers and note why; tell of a change."""
-        before, refused = self.serving, dict(self.refused)
+        before, refused = self.routing, dict(self.refused)
         trial = before.trial
         if trial and trial.over():
-            self.serving = Serving(before.champion)
+            self.routing = Routing(before.champion)
         if self._pointer_moved():
             try:
                 self._take()
@@ -45,7 +45,7 @@ class Follower:
                 if str(error) != self._complained:
                     say(f"serve: cannot read the channel, nothing changes: {error}")
                 self._complained = str(error)
-        return self.serving is not before or self.refused != refused
+        return self.routing is not before or self.refused != refused
 
     def _pointer_moved(self) -> bool:
         try:
@@ -63,13 +63,13 @@ class Follower:
         if channel.version is None and not channel.history:
             return  # nothing was ever deployed, or the registry is out of reach
         trial = channel.candidate if channel.candidate and not channel.candidate.over() else None
-        before = self.serving.champion
+        before = self.routing.champion
         champion = self._get(channel.version) or (before if channel.version else None)
         candidate = self._get(trial.version) if trial else None
-        found = Serving(champion, candidate, trial if candidate else None)
-        old = self.serving
+        found = Routing(champion, candidate, trial if candidate else None)
+        old = self.routing
         if (found.champion, found.candidate, found.trial) != (old.champion, old.candidate, old.trial):
-            self.serving = found
+            self.routing = found
         if champion is not before:
             self.swaps += 1
             self.since = now() if champion else None
@@ -81,7 +81,7 @@ class Follower:
         self._loaded = {one: self._loaded[one] for one in self._loaded if one in wanted | kept}
         self.refused = {one: why for one, why in self.refused.items() if one in wanted}
 
-    def _get(self, version: int | None) -> Served | None:
+    def _get(self, version: int | None) -> LoadedVersion | None:
         if version is None or version in self.refused:
             return None
         if version not in self._loaded:
@@ -93,7 +93,7 @@ class Follower:
                 return None
         return self._loaded[version]
 
-    def _load(self, version: int) -> Served:
+    def _load(self, version: int) -> LoadedVersion:
         bundle = load_version(self.registry, version)
         if (difference := bundle.replay_golden()) > GOLDEN_TOLERANCE:
             raise MlError(f"its golden predictions come out otherwise here (by {difference:g})")

@@ -4,28 +4,26 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
-from ml.data.request import expressed, label_adapter, request_model
+from ml.data.request import RowReader, label_adapter, row_reader
 from ml.data.rows import rows_to_table
-from ml.registry.channel import Candidate
+from ml.registry.channel import Challenger
 from ml.serving import MOST_ROWS
 from ml.training.bundle import Bundle, predict_columns
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
-    """A version in memory, ready to answer; the adapters read one row or a list of them from JSON."""
+class LoadedVersion:
+    """A version in memory, ready to answer, with what reads rows and labels from JSON."""
 
     version: int
     bundle: Bundle
-    row: TypeAdapter[Any]
-    rows: TypeAdapter[Any]
+    reader: RowReader
     label: TypeAdapter[Any]
-    checked: bool  # the adapters say all that the contract says
 
     @cached_property
     def columns(self) -> frozenset[str]:
@@ -35,7 +33,7 @@ class Served:
     def answer(self, rows: list[BaseModel]) -> list[dict[str, Any]]:
         """Return id, prediction and probabilities of each row, or raise ``MlError`` for a broken contract."""
         contract = self.bundle.request_contract
-        return self.answer_table(rows_to_table(rows, contract, checked=self.checked))
+        return self.answer_table(rows_to_table(rows, contract, checked=self.reader.complete))
 
     def answer_table(self, table: Any) -> list[dict[str, Any]]:
         """Return the same of a table that was checked."""
@@ -57,28 +55,28 @@ class Served:
 
 
 @dataclass(frozen=True, eq=False)
-class Serving:
-    """All that a request needs to know, taken once so that one answer comes from one model."""
+class Routing:
+    """The versions among which requests are dealt out, taken once so that an answer comes from one model."""
 
-    champion: Served | None = None
-    candidate: Served | None = None
-    trial: Candidate | None = None
+    champion: LoadedVersion | None = None
+    candidate: LoadedVersion | None = None
+    trial: Challenger | None = None
 
-    def other(self, served: Served) -> Served | None:
+    def other(self, answering: LoadedVersion) -> LoadedVersion | None:
         """Return the version that scores a request in the background, for comparison: every pair counts."""
         if self.champion is None or self.candidate is None or self.trial is None:
             return None
-        if served is self.candidate:
+        if answering is self.candidate:
             return self.champion
         return None if self.trial.share else self.candidate
 
-    def unknown_to(self, served: Served) -> frozenset[str]:
+    def unknown_to(self, answering: LoadedVersion) -> frozenset[str]:
         """Return the columns that a champion lets pass because the candidate on trial brings them in."""
-        if served is not self.champion or self.candidate is None:
+        if answering is not self.champion or self.candidate is None:
             return frozenset()
-        return self.candidate.columns - served.columns
+        return self.candidate.columns - answering.columns
 
-    def choose(self, key: Callable[[], str]) -> Served | None:
+    def choose(self, key: Callable[[], str]) -> LoadedVersion | None:
         """Return the version that answers a request; the same key gets the same one all through a canary."""
         if self.champion is None or self.candidate is None or self.trial is None or not self.trial.share:
             return self.champion
@@ -87,15 +85,7 @@ class Serving:
         return self.candidate if chosen else self.champion
 
 
-def ready(version: int, bundle: Bundle) -> Served:
+def ready(version: int, bundle: Bundle) -> LoadedVersion:
     """Return a model with what reads its requests."""
-    row = request_model(bundle.request_contract)
-    many = Annotated[list[row], Field(min_length=1, max_length=MOST_ROWS)]  # type: ignore[valid-type]
-    return Served(
-        version,
-        bundle,
-        TypeAdapter(row),
-        TypeAdapter(many),
-        label_adapter(bundle.contract, bundle.project.target),
-        expressed(bundle.request_contract),
-    )
+    reader = row_reader(bundle.request_contract, MOST_ROWS)
+    return LoadedVersion(version, bundle, reader, label_adapter(bundle.contract, bundle.project.target))

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ml.data.request import example_row
-from ml.serving.loaded import Served
+from ml.serving.loaded import LoadedVersion
 
 
 class Answer(BaseModel):
@@ -31,23 +31,23 @@ def file_body(*kinds: str) -> dict[str, Any]:
     }
 
 
-def describe_rows(schema: dict[str, Any], served: Served) -> None:
+def describe_rows(schema: dict[str, Any], loaded: LoadedVersion) -> None:
     """Add to an OpenAPI document what a row and its prediction hold, with an example."""
     schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-    many = served.rows.json_schema(ref_template="#/components/schemas/{model}")
+    many = loaded.reader.rows.json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(many.pop("$defs"))
     content: dict[str, Any] = {"schema": {"oneOf": [many["items"], many]}}
-    if example := example_row(served.bundle.request_contract):
+    if example := example_row(loaded.bundle.request_contract):
         content["examples"] = {"one row": {"value": example}, "a list": {"value": [example]}}
     post = schema["paths"]["/predict"]["post"]
     post["requestBody"] = {"required": True, "content": {"application/json": content}}
-    golden = served.bundle.golden["predictions"][0]
-    personal = served.bundle.project.personal
-    positive = served.bundle.manifest.positive
+    golden = loaded.bundle.golden["predictions"][0]
+    personal = loaded.bundle.project.personal
+    positive = loaded.bundle.manifest.positive
     kinds = {int: "integer", float: "number", str: "string", bool: "boolean"}
     schemas["Prediction"] = {
         "type": "object",
-        "description": f"What version {served.version} says of one row"
+        "description": f"What version {loaded.version} says of one row"
         + (f"; the positive class is {positive!r}" if positive is not None else ""),
         "properties": {
             key: {"type": kinds[type(value)]} for key, value in golden.items() if type(value) in kinds
@@ -57,11 +57,11 @@ def describe_rows(schema: dict[str, Any], served: Served) -> None:
     schemas["Answer"]["properties"]["predictions"]["items"] = {"$ref": "#/components/schemas/Prediction"}
     if example:
         shown = {key: value for key, value in golden.items() if key not in personal}
-        shown |= {served.bundle.project.id: example[served.bundle.project.id]}
+        shown |= {loaded.bundle.project.id: example[loaded.bundle.project.id]}
         schemas["Answer"]["example"] = {
-            "project": served.bundle.project.name,
+            "project": loaded.bundle.project.name,
             "channel": "production",
-            "version": served.version,
+            "version": loaded.version,
             "request_id": "0123456789abcdef0123456789abcdef",
             "predictions": [shown],
         }

@@ -1,31 +1,23 @@
-"""Predicting: which version answers a request, what is counted and logged of it, and what came true."""
+"""Predicting: which version answers, what is counted and logged of it, and what came true. Knows no HTTP."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
-from starlette.requests import Request
 
 from ml.console import say
+from ml.data.formats import Kind, read_json, read_rows, write_rows
+from ml.data.request import BrokenRows
 from ml.data.rows import records
 from ml.errors import MlError
-from ml.serving import MOST_ROWS, REPLAY_HEADER
+from ml.serving import MOST_ROWS
 from ml.serving.batching import Batcher, Full
-from ml.serving.bodies import (
-    FILE_SECONDS,
-    MOST_FILE_BYTES,
-    Refused,
-    parse_rows,
-    read_body,
-    read_file,
-    tell,
-    write_lines,
-)
-from ml.serving.loaded import Served, Serving
+from ml.serving.loaded import LoadedVersion, Routing
 from ml.serving.prediction_log import Compared, Label, PredictionLog
 from ml.serving.prometheus import Metrics
 from ml.store.lookup import Answered
@@ -47,7 +39,27 @@ class Feedback(BaseModel):
 
 
 FEEDBACK = TypeAdapter(list[Feedback])
-BUSY = Refused(503, "too many requests wait already: ask again in a moment")
+
+
+class Unavailable(MlError):
+    """No answer can be had now; asked again later, there may be one."""
+
+
+class ModelFailed(MlError):
+    """The model raised an error on rows that its contract admits."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who asks: the identity of the request, the key that chooses a version, whether a deploy asks."""
+
+    identity: str
+    key: str = ""
+    replay: bool = False
+
+
+def _busy() -> Unavailable:
+    return Unavailable("too many requests wait already: ask again in a moment")
 
 
 class Predictor:
@@ -70,75 +82,84 @@ class Predictor:
         )
 
     async def predict(
-        self, request: Request, serving: Serving, body: bytes
-    ) -> tuple[list[dict[str, Any]], Served]:
-        """Return the answer to the rows of a body, and which version gave it; else raise ``Refused``."""
-        served = serving.choose(lambda: _given_key(request) or _id_of_first_row(serving, body))
-        assert served and serving.champion
+        self, asked: Asked, routing: Routing, rows: bytes
+    ) -> tuple[list[dict[str, Any]], LoadedVersion]:
+        """Return the answers to rows in JSON, one or a list, and which version gave them.
+
+        Raises ``BrokenRows``, or another ``MlError``, for rows that the contract refuses, ``Unavailable`` and
+        ``ModelFailed``.
+        """
+        chosen = routing.choose(lambda: asked.key or _id_of_first_row(routing, rows))
+        assert chosen and routing.champion
         try:
-            answer = await self._score(request, served, parse_rows(served, body, serving.unknown_to(served)))
-        except Refused as refused:
-            if refused.status not in (422, 500) or served is serving.champion:
+            answer = await self._answer(asked, routing, chosen, rows)
+        except Unavailable:
+            raise
+        except MlError as error:
+            if chosen is routing.champion:
                 raise
             # A candidate that fails, or refuses what the champion answers, is counted, and nobody feels it.
-            candidate, served = served, serving.champion
-            answer = await self._score(request, served, parse_rows(served, body, serving.unknown_to(served)))
-            if refused.status == 422:
-                self._note_trouble(candidate, refused)
-            return answer, served
-        if other := serving.other(served):
-            self._compare(request, serving, other, body, answer)
-        return answer, served
+            candidate, chosen = chosen, routing.champion
+            answer = await self._answer(asked, routing, chosen, rows)
+            if not isinstance(error, ModelFailed):
+                self._note_trouble(candidate, error)
+            return answer, chosen
+        if other := routing.other(chosen):
+            self._compare(asked, routing, other, rows, answer)
+        return answer, chosen
 
-    def _note_trouble(self, candidate: Served, refused: Refused) -> None:
+    def _note_trouble(self, candidate: LoadedVersion, error: MlError) -> None:
         """Count that a candidate refuses what the champion answers, and keep why for who judges it."""
         self.metrics.answers.labels(str(candidate.version), "failed").inc()
-        told = refused.detail
-        if not isinstance(told, str):
-            told = "; ".join(f"{' '.join(one['place'])}: {one['problem']}" for one in told[:1])
+        told = str(error)
+        if isinstance(error, BrokenRows):
+            told = "; ".join(f"{' '.join(one['place'])}: {one['problem']}" for one in error.problems[:1])
         self.trouble = {str(candidate.version): told[:300]}
 
-    async def _score(self, request: Request, served: Served, rows: list[BaseModel]) -> list[dict[str, Any]]:
+    async def _answer(
+        self, asked: Asked, routing: Routing, loaded: LoadedVersion, content: bytes
+    ) -> list[dict[str, Any]]:
+        rows = read_json(content, loaded.reader, routing.unknown_to(loaded))
         start = time.perf_counter()
-        answer = await self._wait(served, self.batcher.score(served.answer, rows))
+        answer = await self._wait(loaded, self.batcher.score(loaded.answer, rows))
         seconds = time.perf_counter() - start
-        self._count(served, answer, seconds)
+        self._count(loaded, answer, seconds)
         inputs = [row.model_dump(by_alias=True) for row in rows] if self.log else []
-        self._log(request, served, inputs, answer, seconds)
+        self._log(asked, loaded, inputs, answer, seconds)
         return answer
 
     async def _wait(
-        self, served: Served, scoring: Coroutine[Any, Any, list[dict[str, Any]]]
+        self, loaded: LoadedVersion, scoring: Coroutine[Any, Any, list[dict[str, Any]]]
     ) -> list[dict[str, Any]]:
-        version = str(served.version)
+        version = str(loaded.version)
         try:
             return await asyncio.wait_for(scoring, SCORE_SECONDS)
         except Full:
             self.metrics.shed.labels("request").inc()
-            raise BUSY from None
+            raise _busy() from None
         except TimeoutError:
             self.metrics.answers.labels(version, "failed").inc()
-            raise Refused(503, f"not predicted within {SCORE_SECONDS:g} s: ask again later") from None
-        except MlError as error:
+            raise Unavailable(f"not predicted within {SCORE_SECONDS:g} s: ask again later") from None
+        except MlError:
             self.metrics.answers.labels(version, "refused").inc()
-            raise Refused(422, str(error)) from error
+            raise
         except Exception as error:
             self.metrics.answers.labels(version, "failed").inc()
             say(f"serve: version {version} fails: {type(error).__name__}")  # its text may show a row
-            raise Refused(500, f"version {version} cannot predict this") from error
+            raise ModelFailed(f"version {version} cannot predict this") from error
 
-    def _count(self, served: Served, answer: list[dict[str, Any]], seconds: float) -> None:
-        version = str(served.version)
+    def _count(self, loaded: LoadedVersion, answer: list[dict[str, Any]], seconds: float) -> None:
+        version = str(loaded.version)
         self.metrics.answers.labels(version, "ok").inc()
         self.metrics.answer_seconds.labels(version).observe(seconds)
         self.metrics.rows.inc(len(answer))
         for one in answer:
-            self.metrics.predictions.labels(version, served.bin(one)).inc()
+            self.metrics.predictions.labels(version, loaded.bin(one)).inc()
 
     def _log(
         self,
-        request: Request,
-        served: Served,
+        asked: Asked,
+        loaded: LoadedVersion,
         inputs: list[dict[str, Any]],
         answer: list[dict[str, Any]],
         seconds: float,
@@ -146,16 +167,16 @@ class Predictor:
     ) -> None:
         if self.log is None:
             return
-        personal, at = served.bundle.project.personal, time.time()
+        personal, at = loaded.bundle.project.personal, time.time()
         self.log.put(
             {
-                "request": request.state.request_id,
+                "request": asked.identity,
                 "row": first + row,
                 "at": at,
                 "project": self.project,
                 "channel": self.channel,
-                "version": served.version,
-                "replay": REPLAY_HEADER in request.headers,
+                "version": loaded.version,
+                "replay": asked.replay,
                 "inputs": {key: value for key, value in given.items() if key not in personal},
                 "output": {key: value for key, value in one.items() if key not in personal},
                 "milliseconds": seconds * 1000,
@@ -164,24 +185,29 @@ class Predictor:
         )
 
     def _compare(
-        self, request: Request, serving: Serving, other: Served, body: bytes, answer: list[dict[str, Any]]
+        self,
+        asked: Asked,
+        routing: Routing,
+        other: LoadedVersion,
+        content: bytes,
+        answer: list[dict[str, Any]],
     ) -> None:
         """Let the other version score what was answered, in the background, and count what both say."""
         if len(self._shadows) >= MOST_SHADOWS:
             self.metrics.shed.labels("shadow").inc()
             return
-        candidate = serving.candidate
+        candidate = routing.candidate
         assert candidate
 
         async def compare() -> None:
             version, is_shadow = str(other.version), other is candidate
             try:
-                rows = parse_rows(other, body, serving.unknown_to(other))
+                rows = read_json(content, other.reader, routing.unknown_to(other))
                 start = time.perf_counter()
                 told = await self._wait(other, self.batcher.score(other.answer, rows))
-            except Refused as refused:
-                if is_shadow and refused.status == 422:
-                    self._note_trouble(candidate, refused)
+            except MlError as error:
+                if is_shadow and not isinstance(error, Unavailable | ModelFailed):
+                    self._note_trouble(candidate, error)
                 return
             if is_shadow:
                 self.metrics.answers.labels(version, "ok").inc()
@@ -192,9 +218,8 @@ class Predictor:
             for one, another in zip(before, after, strict=True):
                 self._count_pair(str(candidate.version), one["prediction"], another["prediction"])
             if self.log:
-                identity = request.state.request_id
                 self.log.put(
-                    Compared(identity, row, other.version, candidate.version, one["prediction"])
+                    Compared(asked.identity, row, other.version, candidate.version, one["prediction"])
                     for row, one in enumerate(told)
                 )
 
@@ -215,62 +240,68 @@ class Predictor:
                 self.metrics.pair_sums.labels(version, f"{name} squared").inc(value**2)
 
     async def predict_file(
-        self, request: Request, serving: Serving, kind: str
-    ) -> tuple[AsyncIterator[bytes], Served]:
-        """Return the lines that answer a file, and which version gives them; else raise ``Refused``."""
-        served = serving.choose(lambda: _given_key(request) or request.state.request_id)
-        assert served
+        self, asked: Asked, routing: Routing, kind: Kind, read: Callable[[], Awaitable[bytes]]
+    ) -> tuple[AsyncIterator[bytes], LoadedVersion]:
+        """Return the lines that answer a file, and which version gives them; raises as ``predict`` does.
+
+        The file is ``read`` when there is room for it.
+        """
+        loaded = routing.choose(lambda: asked.key or asked.identity)
+        assert loaded
         if self._files.locked():
             self.metrics.shed.labels("request").inc()
-            raise BUSY
+            raise _busy()
         await self._files.acquire()
         try:
-            body = await read_body(request, MOST_FILE_BYTES, FILE_SECONDS)
-            table = await asyncio.to_thread(read_file, served, kind, body, serving.unknown_to(served))
-            first = await self._score_part(request, served, table, 0)
+            unknown = routing.unknown_to(loaded)
+            table = await asyncio.to_thread(read_rows, await read(), kind, loaded.reader, "the file", unknown)
+            first = await self._answer_part(asked, loaded, table, 0)
         except BaseException:
             self._files.release()
             raise
 
         async def lines() -> AsyncIterator[bytes]:
             try:
-                yield write_lines(first, kind, header=True)
+                yield write_rows(first, kind, header=True)
                 for start in range(MOST_ROWS, len(table), MOST_ROWS):
-                    part = await self._score_part(request, served, table, start)
-                    yield write_lines(part, kind, header=False)
+                    part = await self._answer_part(asked, loaded, table, start)
+                    yield write_rows(part, kind, header=False)
             finally:
                 self._files.release()
 
-        return lines(), served
+        return lines(), loaded
 
-    async def _score_part(
-        self, request: Request, served: Served, table: pd.DataFrame, start: int
+    async def _answer_part(
+        self, asked: Asked, loaded: LoadedVersion, table: pd.DataFrame, start: int
     ) -> list[dict[str, Any]]:
         part = table.iloc[start : start + MOST_ROWS]
         began = time.perf_counter()
-        scoring = self.batcher.score(lambda _: served.answer_table(part), [None] * len(part))
-        answer = await self._wait(served, scoring)
+        scoring = self.batcher.score(lambda _: loaded.answer_table(part), [None] * len(part))
+        answer = await self._wait(loaded, scoring)
         seconds = time.perf_counter() - began
-        self._count(served, answer, seconds)
+        self._count(loaded, answer, seconds)
         inputs = records(part) if self.log else []
-        self._log(request, served, inputs, answer, seconds, start)
+        self._log(asked, loaded, inputs, answer, seconds, start)
         return answer
 
-    def take_feedback(self, champion: Served, body: bytes) -> int:
-        """Return how many labels a body holds, all of which will be written; else raise ``Refused``."""
+    def take_feedback(self, champion: LoadedVersion, body: bytes) -> int:
+        """Return how many labels there are in JSON, one or a list, all of which will be written.
+
+        Raises ``BrokenRows`` or another ``MlError`` for what are none, and ``Unavailable``.
+        """
         if self.log is None:
-            raise Refused(503, "no prediction log is kept here (ML_PREDICTIONS)")
+            raise Unavailable("no prediction log is kept here (ML_PREDICTIONS)")
         try:
             given = FEEDBACK.validate_json(body if body.lstrip().startswith(b"[") else b"[" + body + b"]")
             for number, one in enumerate(given[:MOST_ROWS]):
                 champion.label.validate_python({"label": one.label})
         except ValidationError as error:
-            raise Refused(422, tell(error)) from error
+            raise BrokenRows(error) from error
         if not 0 < len(given) <= MOST_ROWS:
-            raise Refused(422, f"send 1 to {MOST_ROWS} labels at once, not {len(given)}")
+            raise MlError(f"send 1 to {MOST_ROWS} labels at once, not {len(given)}")
         at = time.time()
         if not self.log.put(Label(one.request_id, one.row, one.label, at) for one in given):
-            raise BUSY
+            raise _busy()
         return len(given)
 
     def _count_label(self, answered: Answered | None, label: Any) -> None:
@@ -301,15 +332,11 @@ class Predictor:
         return outcome
 
 
-def _given_key(request: Request) -> str:
-    return request.headers.get("x-request-key", "")
-
-
-def _id_of_first_row(serving: Serving, body: bytes) -> str:
-    assert serving.champion
+def _id_of_first_row(routing: Routing, content: bytes) -> str:
+    assert routing.champion
     try:
-        given = from_json(body)
+        given = from_json(content)
         first = given[0] if isinstance(given, list) else given
-        return str(first[serving.champion.bundle.project.id])
+        return str(first[routing.champion.bundle.project.id])
     except (ValueError, LookupError, TypeError):
         return ""

@@ -1,1 +1,153 @@
 """The train stage: search the candidates with cross-validation, refit the best, sign it."""
+
+import pickle
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ml.console import say
+from ml.files import write_json
+from ml.project import Project
+from ml.records import DataManifest, ModelManifest, Record
+from ml.registry.provenance import provenance
+from ml.registry.versions import Registry
+from ml.stages import Context
+from ml.workspace import ROWS_FILE, Outcome, code_digest, declaration_digests
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(context: Context) -> Outcome[ModelManifest]:
+    """Write ``model.pkl``, its golden predictions, the project's files and every trial; sign the manifest.
+
+    Raises ``MlError`` for a grid that cannot be read, a feature that is constant or a duplicate, and a
+    candidate that cannot be fitted; ``GateRefused`` for a made feature that gives the target away.
+    """
+    project, workspace, force = context.project, context.workspace, context.force
+    metrics = sorted({project.training.metric, *project.gates.floors})
+    data = workspace.record(DataManifest)
+    declared = declaration_digests(project)
+    inputs: dict[str, Any] = {
+        "train.parquet": data.outputs["train.parquet"],
+        **{name: declared[name] for name in ("contract.py", "features.py", "grid.json") if name in declared},
+        "settings": project.model_dump(
+            mode="json",
+            include={"task", "target", "positive", "id", "seed", "features", "training", "data_gates"},
+        )
+        | {"metrics": metrics},
+        "code": code_digest(Path(__file__)),
+    }
+
+    def work(folder: Path) -> dict[str, Any]:
+        registry = Registry(project.name)
+        if not force and (version := registry.trained_from(inputs)):
+            say(
+                f"train: version {version} was made from the same inputs: its model is taken (--force trains)"
+            )
+            return _take_from(registry, version, folder)
+        return _train(context, metrics, folder) | {"data_sha256": data.outputs}
+
+    return workspace.run(ModelManifest, inputs, work, force=force, signed=True)
+
+
+def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]:
+    """Search, refit the best, write everything into the folder and return what the manifest tells."""
+    # Imported only when there is work: an unchanged stage answers at once.
+    import pandas as pd
+
+    from ml.data.personal import nothing_told
+    from ml.training.bundle import golden_predictions
+    from ml.training.grid import read_grid
+    from ml.training.scores import scorer
+    from ml.training.search import fit, search
+
+    project, workspace = context.project, context.workspace
+    candidates = read_grid(project)
+    for metric in metrics:
+        scorer(metric)
+    started = time.monotonic()
+    rows = pd.read_parquet(workspace.folder("data") / "train.parquet")
+    target = rows.pop(project.target)
+    with nothing_told(rows, project):
+        positive = _check(project, rows, target)
+        trials = search(project, candidates, rows, target, metrics, folder / "trials.jsonl")
+    best = max(trials, key=lambda number: trials[number]["scores"][project.training.metric]["mean"])
+    searched = time.monotonic()
+    chosen = candidates[best]
+    with nothing_told(rows, project):
+        pipeline = fit(project, chosen, rows, target)
+    (folder / "model.pkl").write_bytes(pickle.dumps(pipeline, protocol=5))
+    write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
+    _copy_beside(context, folder)
+    score = trials[best]["scores"][project.training.metric]
+    say(
+        f"train: best of {len(trials)} trials: {chosen}, "
+        f"{project.training.metric} {score['mean']:.4f} in cross-validation"
+    )
+    return {
+        "estimator": chosen.estimator,
+        "parameters": chosen.parameters,
+        "positive": positive,
+        "cross_validation": trials[best]["scores"],
+        "training_score": float(scorer(project.training.metric, positive)(pipeline, rows, target)),
+        "trials": len(trials),
+        "seeds": {"split": project.seed, "folds": project.seed, "estimator": project.seed},
+        "durations": {
+            "search": round(searched - started, 3),
+            "refit": round(time.monotonic() - searched, 3),
+        },
+        "provenance": provenance(),
+    }
+
+
+def _check(project: Project, rows: "pd.DataFrame", target: "pd.Series") -> Any:
+    """Judge the features before anything is fitted; tell what is not plain, and return the positive class."""
+    from ml.data.giveaways import check_made
+    from ml.training.categories import count_many_valued
+    from ml.training.pipeline import feature_table
+    from ml.training.scores import positive_class
+    from ml.training.search import check_features
+
+    features = feature_table(project, rows)
+    check_features(project, features)
+    check_made(project, rows, features, target)
+    if many_valued := count_many_valued(project, features):
+        told = ", ".join(f"'{name}' ({count})" for name, count in many_valued.items())
+        say(
+            f"train: more than {project.features.max_categories} values (max_categories): {told}: "
+            "not one-hot; CatBoost takes them as categories, others the mean of the target for each"
+        )
+    positive = positive_class(project, target)
+    if positive not in (None, 1) and project.positive is None:
+        say(
+            f"train: the positive class of '{project.target}' is {positive!r}, the rarer one "
+            "(positive = ... in project.toml names another)"
+        )
+    return positive
+
+
+def _copy_beside(context: Context, folder: Path) -> None:
+    """Copy what travels with a model: the record and fingerprints of its data, the project's files."""
+    shutil.copy(context.workspace.record_file("data"), folder / "data-manifest.json")
+    shutil.copy(context.workspace.folder("data") / ROWS_FILE, folder / ROWS_FILE)
+    (folder / "project").mkdir()
+    for file in context.project.declarations:
+        shutil.copy(file, folder / "project" / file.name)
+
+
+def _take_from(registry: Registry, version: int, folder: Path) -> dict[str, Any]:
+    """Copy what an earlier training wrote and return what its manifest tells, its provenance included."""
+    manifest, registered = registry.record(ModelManifest, version), registry.folder(version) / "model"
+    for name in manifest.outputs:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(registered / name, folder / name)
+    return manifest.model_dump(exclude=set(Record.model_fields))
+
+
+def tell(context: Context, record: ModelManifest) -> str:
+    """Return what was trained, and its score in cross-validation."""
+    metric = context.project.training.metric
+    score = record.cross_validation[metric].mean
+    return f"train: {record.estimator}, {metric} {score:.4f} in cross-validation"

@@ -37,7 +37,7 @@ UNFIT = {
 
 
 @dataclass(frozen=True)
-class Candidate:
+class EstimatorChoice:
     """One estimator with one choice of parameters."""
 
     estimator: str
@@ -48,7 +48,7 @@ class Candidate:
         return f"{self.estimator}({', '.join(f'{key}={value!r}' for key, value in self.parameters.items())})"
 
 
-def read_grid(project: Project) -> list[Candidate]:
+def read_grid(project: Project) -> list[EstimatorChoice]:
     """Return every candidate of the project's ``grid.json``, in its order.
 
     Raises ``MlError`` for a missing file, an estimator that does not exist or does not fit the task, a
@@ -70,13 +70,13 @@ def read_grid(project: Project) -> list[Candidate]:
                 raise MlError(f"{file}: {name} has no parameter '{parameter}'")
             if not isinstance(values, list) or not values:
                 raise MlError(f"{file}: {name}.{parameter}: expected a list of values, got {values!r:.60}")
-        candidates += [Candidate(name, parameters) for parameters in ParameterGrid(grid)]
+        candidates += [EstimatorChoice(name, parameters) for parameters in ParameterGrid(grid)]
     if not candidates:
         raise MlError(f"{file}: names no candidate")
     return candidates
 
 
-def make_estimator(candidate: Candidate, seed: int) -> BaseEstimator:
+def make_estimator(candidate: EstimatorChoice, seed: int) -> BaseEstimator:
     """Return the unfitted estimator: seeded, on one thread (the search uses the cores), silent."""
     found = _estimator_class(candidate.estimator, "grid.json")
     settings: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from ml.console import progress
 from ml.errors import MlError
 from ml.project import Project
 from ml.training.categories import count_many_valued
-from ml.training.grid import Candidate, make_estimator
+from ml.training.grid import EstimatorChoice, make_estimator
 from ml.training.pipeline import build_pipeline, feature_table
 from ml.training.scores import positive_class, scorer
 
@@ -71,7 +71,7 @@ def _on_a_line(one: pd.Series, other: pd.Series) -> bool:
 
 def search(
     project: Project,
-    candidates: list[Candidate],
+    candidates: list[EstimatorChoice],
     rows: pd.DataFrame,
     target: pd.Series,
     metrics: list[str],
@@ -113,7 +113,11 @@ def _started_deaf_to_interrupts() -> Iterator[None]:
 
 
 def fit(
-    project: Project, candidate: Candidate, rows: pd.DataFrame, target: pd.Series, seed: int | None = None
+    project: Project,
+    candidate: EstimatorChoice,
+    rows: pd.DataFrame,
+    target: pd.Series,
+    seed: int | None = None,
 ) -> Pipeline:
     """Return the fitted pipeline; equal inputs give a pipeline that pickles to equal bytes.
 
@@ -135,7 +139,7 @@ def fit(
 
 def _trial(
     number: int,
-    candidate: Candidate,
+    candidate: EstimatorChoice,
     project: Project,
     rows: pd.DataFrame,
     target: pd.Series,

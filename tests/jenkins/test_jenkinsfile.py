@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from ml import locations
-from ml.run import STAGES
+from ml.stages import STAGES
 from ml.stages.lint import CHECKS
 from tests.jenkins.conftest import groovy, needs_groovy
 

@@ -19,8 +19,8 @@ from ml.project import Project
 from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving.app import create_app
-from ml.serving.follower import Follower
-from ml.serving.loaded import Serving, ready
+from ml.serving.follower import ChannelFollower
+from ml.serving.loaded import Routing, ready
 from ml.training.bundle import Bundle, largest_difference
 from ml.workspace import Workspace
 
@@ -52,8 +52,8 @@ def service(
     project: Project, candidate: Bundle
 ) -> Iterator[Callable[[list[dict[str, Any]]], list[dict[str, Any]]]]:
     """The real service with the candidate in it, on a free port of this machine."""
-    follower = Follower(Registry(project.name), "candidate")
-    follower.serving = Serving(ready(0, candidate))
+    follower = ChannelFollower(Registry(project.name), "candidate")
+    follower.routing = Routing(ready(0, candidate))
     app = create_app(project.name, "candidate", follower)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -13,7 +13,7 @@ from ml import locations
 from ml.files import digest
 from ml.project import Project
 from ml.training.bundle import Bundle, largest_difference, predict
-from ml.training.grid import Candidate
+from ml.training.grid import EstimatorChoice
 from ml.training.pipeline import feature_table
 from ml.training.scores import scorer
 from ml.training.search import fit
@@ -128,5 +128,5 @@ def test_every_feature_helps(
 
 def _fit(project: Project, candidate: Bundle, train: pd.DataFrame, seed: int | None = None) -> Any:
     manifest = candidate.manifest
-    chosen = Candidate(manifest.estimator, manifest.parameters)
+    chosen = EstimatorChoice(manifest.estimator, manifest.parameters)
     return fit(project, chosen, train.drop(columns=project.target), train[project.target], seed)

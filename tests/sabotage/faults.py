@@ -349,7 +349,7 @@ def limit(prefix: list[str]) -> Break:
 
 
 READ_TRAIN = 'rows = pd.read_parquet(workspace.folder("data") / "train.parquet")'
-CHECK_REQUEST = '    return table if checked else check(table, contract, "request")'
+CHECK_REQUEST = "    return table if checked else check(table, contract, what)"
 LONG_AGO, FUTURE = pd.Timestamp("2020-12-31"), pd.Timestamp.now().normalize() + pd.Timedelta(days=400)
 NO_SEX = 'categorical = ["Embarked"]'
 ALL_CATEGORIES = 'categorical = ["Sex", "Embarked", "Title"]'

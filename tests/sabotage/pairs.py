@@ -40,7 +40,7 @@ from ml.quality.slices import slice_rows
 from ml.records import DataManifest, ModelManifest, Score
 from ml.settings import CatboostSource
 from ml.training.bundle import Bundle
-from ml.training.grid import Candidate
+from ml.training.grid import EstimatorChoice
 from ml.training.scores import positive_class, scorer
 from ml.training.search import fit
 from tests.quality import test_champion, test_robustness, test_score, test_slices
@@ -53,18 +53,20 @@ GATES = (test_score, test_champion, test_slices, test_robustness)
 # What wins on one sample or another; each is in the grid of its project.
 ESTIMATORS = {
     "classification": [
-        Candidate("LogisticRegression", {"C": 0.5, "max_iter": 1000}),
-        Candidate("GradientBoostingClassifier", {"learning_rate": 0.05, "max_depth": 3}),
-        Candidate("RandomForestClassifier", {"n_estimators": 200, "max_depth": 5, "min_samples_leaf": 2}),
-        Candidate(
+        EstimatorChoice("LogisticRegression", {"C": 0.5, "max_iter": 1000}),
+        EstimatorChoice("GradientBoostingClassifier", {"learning_rate": 0.05, "max_depth": 3}),
+        EstimatorChoice(
+            "RandomForestClassifier", {"n_estimators": 200, "max_depth": 5, "min_samples_leaf": 2}
+        ),
+        EstimatorChoice(
             "HistGradientBoostingClassifier", {"learning_rate": 0.03, "max_iter": 150, "max_leaf_nodes": 8}
         ),
-        Candidate("CatBoostClassifier", {"iterations": 300, "learning_rate": 0.03, "depth": 4}),
+        EstimatorChoice("CatBoostClassifier", {"iterations": 300, "learning_rate": 0.03, "depth": 4}),
     ],
     "regression": [
-        Candidate("LinearRegression", {"fit_intercept": True}),
-        Candidate("Ridge", {"alpha": 1.0}),
-        Candidate(
+        EstimatorChoice("LinearRegression", {"fit_intercept": True}),
+        EstimatorChoice("Ridge", {"alpha": 1.0}),
+        EstimatorChoice(
             "HistGradientBoostingRegressor", {"learning_rate": 0.05, "max_iter": 100, "max_leaf_nodes": 8}
         ),
     ],
@@ -103,7 +105,7 @@ class Made:
 Spoil = Callable[["Made", np.random.Generator], "Made"]
 
 
-def make(project: Project, labelled: pd.DataFrame, chosen: Candidate, spoil: str = "") -> Made:
+def make(project: Project, labelled: pd.DataFrame, chosen: EstimatorChoice, spoil: str = "") -> Made:
     """Split the rows and fit the estimator, on rows that ``spoil`` names the damage of."""
     train, test = split(labelled, project)
     random = np.random.default_rng(project.seed + len(labelled))

@@ -21,7 +21,7 @@ from ml.registry.versions import Registry
 from ml.serving import service
 from ml.serving.app import create_app
 from ml.serving.bodies import CSV, MOST_BODY_BYTES, MOST_FILE_BYTES
-from ml.serving.loaded import Served, Serving
+from ml.serving.loaded import LoadedVersion, Routing
 from tests.conftest import Site, tool
 from tests.unit.data.test_contract import PASSENGER
 from tests.unit.serving.test_app import register
@@ -99,11 +99,11 @@ def test_every_answer_is_documented_and_every_documented_answer_is_seen(
         running.ask("POST", path, content=b" " * (most + 1), headers={"Content-Type": CSV})
         running.hang_up(path)
     with monkeypatch.context() as broken:
-        broken.setattr(Served, "answer", lambda *_: 1 / 0)
-        broken.setattr(Served, "answer_table", lambda *_: 1 / 0)
+        broken.setattr(LoadedVersion, "answer", lambda *_: 1 / 0)
+        broken.setattr(LoadedVersion, "answer_table", lambda *_: 1 / 0)
         running.ask_everything()
-    followed = running.app.state.followed
-    followed.follows, followed.follower.serving = False, Serving()
+    worker = running.app.state.worker
+    worker.follows, worker.follower.routing = False, Routing()
     running.ask_everything()
 
     documented = {

@@ -21,10 +21,10 @@ from ml.data.contract import check
 from ml.data.request import example_row, expressed, request_model
 from ml.data.rows import typed_table
 from ml.errors import MlError
-from ml.registry.channel import Candidate
+from ml.registry.channel import Challenger
 from ml.registry.versions import Registry
 from ml.serving.app import create_app
-from ml.serving.loaded import Served, Serving, ready
+from ml.serving.loaded import LoadedVersion, Routing, ready
 from tests.conftest import Site
 from tests.unit.data.test_contract import PASSENGER
 from tests.unit.serving.test_app import register
@@ -67,9 +67,9 @@ def client(_finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             yield client
 
 
-def champion(client: TestClient) -> Served:
-    found = client.app.state.followed.follower.serving.champion  # type: ignore[attr-defined]
-    assert isinstance(found, Served)
+def champion(client: TestClient) -> LoadedVersion:
+    found = client.app.state.worker.follower.routing.champion  # type: ignore[attr-defined]
+    assert isinstance(found, LoadedVersion)
     return found
 
 
@@ -199,10 +199,10 @@ def test_the_example_of_the_documentation_is_answered(client: TestClient) -> Non
 @pytest.fixture
 def service(client: TestClient) -> Iterator[Any]:
     """Return what the endpoints share, for as long as it does not follow its channel."""
-    shared = client.app.state.followed  # type: ignore[attr-defined]
-    before, shared.follows = shared.follower.serving, False
+    shared = client.app.state.worker  # type: ignore[attr-defined]
+    before, shared.follows = shared.follower.routing, False
     yield shared
-    shared.follower.serving, shared.follows = before, True
+    shared.follower.routing, shared.follows = before, True
 
 
 def test_a_full_queue_is_told_at_once_and_a_slow_sender_is_cut_off(
@@ -232,9 +232,9 @@ def test_a_full_queue_is_told_at_once_and_a_slow_sender_is_cut_off(
 
 
 def with_candidate(service: Any, share: float) -> None:
-    champion = service.follower.serving.champion
+    champion = service.follower.routing.champion
     candidate = dataclasses.replace(champion, version=2)
-    service.follower.serving = Serving(champion, candidate, Candidate(2, share, float("inf")))
+    service.follower.routing = Routing(champion, candidate, Challenger(2, share, float("inf")))
 
 
 def test_a_canary_answers_its_share_and_always_the_same_keys(client: TestClient, service: Any) -> None:
@@ -254,19 +254,19 @@ def test_a_canary_answers_its_share_and_always_the_same_keys(client: TestClient,
 def test_a_candidate_that_fails_is_counted_and_the_champion_answers(
     client: TestClient, service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = Served.answer
+    work = LoadedVersion.answer
 
-    def answer(self: Served, rows: list[Any]) -> list[dict[str, Any]]:
+    def answer(self: LoadedVersion, rows: list[Any]) -> list[dict[str, Any]]:
         if self.version == 2:
             raise RuntimeError("broken")
         return work(self, rows)
 
-    monkeypatch.setattr(Served, "answer", answer)
+    monkeypatch.setattr(LoadedVersion, "answer", answer)
     with_candidate(service, 0.999999)
     response = client.post("/predict", json=PASSENGER)
     assert (response.status_code, response.json()["version"]) == (200, 1)
     assert 'ml_answers_total{outcome="failed",version="2"}' in client.get("/metrics").text
-    service.follower.serving = Serving(dataclasses.replace(service.follower.serving.champion, version=2))
+    service.follower.routing = Routing(dataclasses.replace(service.follower.routing.champion, version=2))
     assert client.post("/predict", json=PASSENGER).status_code == 500
 
 
@@ -301,16 +301,16 @@ def test_what_a_canary_answers_the_champion_scores_too(client: TestClient, servi
 
 
 def with_another_contract(service: Any, share: float, contract: Any) -> None:
-    champion = service.follower.serving.champion
+    champion = service.follower.routing.champion
     candidate = ready(2, dataclasses.replace(champion.bundle, contract=contract))
-    service.follower.serving = Serving(champion, candidate, Candidate(2, share, float("inf")))
+    service.follower.routing = Routing(champion, candidate, Challenger(2, share, float("inf")))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.999999])
 def test_a_new_column_is_for_the_candidate_and_the_champion_lets_it_pass(
     client: TestClient, service: Any, share: float
 ) -> None:
-    before = service.follower.serving
+    before = service.follower.routing
     contract = before.champion.bundle.contract.add_columns({"Deck": pa.Column(str, nullable=True)})
     with_another_contract(service, share, contract)
     for row in (PASSENGER | {"Deck": "A"}, PASSENGER):
@@ -322,7 +322,7 @@ def test_a_new_column_is_for_the_candidate_and_the_champion_lets_it_pass(
     assert client.post("/predict/file", content=lines, headers=headers).status_code == 200
     assert client.post("/predict", json=PASSENGER | {"Dekc": "A"}).status_code == 422
     assert client.post("/predict", content=b'{"Deck": NaN}').status_code == 422
-    service.follower.serving = before
+    service.follower.routing = before
     assert client.post("/predict", json=PASSENGER | {"Deck": "A"}).status_code == 422, "no trial, no grace"
 
 
@@ -330,7 +330,7 @@ def test_a_new_column_is_for_the_candidate_and_the_champion_lets_it_pass(
 def test_a_candidate_that_refuses_what_clients_send_is_counted_and_tells_why(
     client: TestClient, service: Any, share: float
 ) -> None:
-    contract = service.follower.serving.champion.bundle.contract
+    contract = service.follower.routing.champion.bundle.contract
     with_another_contract(service, share, contract.remove_columns(["Cabin"]))
     counted = 'ml_answers_total{outcome="failed"'
     before = count_of(client, counted)

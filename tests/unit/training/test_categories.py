@@ -11,7 +11,7 @@ import pytest
 from ml.project import Project, find_project
 from ml.training.bundle import predict
 from ml.training.categories import count_many_valued
-from ml.training.grid import Candidate
+from ml.training.grid import EstimatorChoice
 from ml.training.pipeline import build_pipeline
 from ml.training.search import fit
 from tests.conftest import Site
@@ -65,7 +65,7 @@ def test_a_model_learns_from_many_values(target: str, kind: str) -> None:
     name = {"linear": "Ridge" if task == "regression" else "LogisticRegression"}.get(kind, kind + suffix)
     parameters = {"CatBoost": {"iterations": 60}, "RandomForest": {"n_estimators": 30}}.get(kind, {})
     answers = rows.pop(target)
-    model = fit(project, Candidate(name, parameters), rows, answers)
+    model = fit(project, EstimatorChoice(name, parameters), rows, answers)
     a_value = 3 if target == "class" and kind != "CatBoost" else 1
     assert model[:-1].transform(rows).shape == (ROWS, 1 + 2 + 2 * a_value)
     assert model.score(rows, answers) > 0.7
@@ -74,7 +74,7 @@ def test_a_model_learns_from_many_values(target: str, kind: str) -> None:
     whole = predict(model, project, rows)["prediction"]
     alone = pd.concat([predict(model, project, rows.iloc[[one]]) for one in range(5)], ignore_index=True)
     assert (whole.head(5) == alone["prediction"]).all()
-    assert pickle.dumps(model) == pickle.dumps(fit(project, Candidate(name, parameters), rows, answers))
+    assert pickle.dumps(model) == pickle.dumps(fit(project, EstimatorChoice(name, parameters), rows, answers))
 
 
 def test_below_the_limit_the_pipeline_is_as_it_was() -> None:
@@ -82,7 +82,7 @@ def test_below_the_limit_the_pipeline_is_as_it_was() -> None:
     assert count_many_valued(project, table("late")) == {}
     found = count_many_valued(project_of("classification", "late"), table("late"))
     assert found == {"tail": 120, "number": 120}
-    steps = build_pipeline(project, Candidate).named_steps["columns"]  # type: ignore[arg-type]
+    steps = build_pipeline(project, EstimatorChoice).named_steps["columns"]  # type: ignore[arg-type]
     assert [name for name, _, _ in steps.transformers] == ["numeric", "categorical"]
 
 

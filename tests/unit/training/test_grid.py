@@ -4,7 +4,7 @@ import pytest
 
 from ml.errors import MlError
 from ml.project import find_project
-from ml.training.grid import Candidate, make_estimator, read_grid
+from ml.training.grid import EstimatorChoice, make_estimator, read_grid
 from tests.conftest import Site
 
 ESTIMATORS = (
@@ -57,7 +57,7 @@ def test_a_missing_grid_is_named(site: Site) -> None:
 
 @pytest.mark.parametrize("name", ["RandomForestClassifier", "CatBoostClassifier", "LogisticRegression"])
 def test_estimators_are_seeded_and_use_one_thread(name: str) -> None:
-    parameters = make_estimator(Candidate(name, {}), seed=7).get_params()
+    parameters = make_estimator(EstimatorChoice(name, {}), seed=7).get_params()
     assert parameters["random_state"] == 7
     assert parameters.get("n_jobs") in (None, 1)
     assert parameters.get("thread_count", 1) == 1

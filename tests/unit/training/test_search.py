@@ -15,15 +15,15 @@ from tests.unit.training.test_grid import ESTIMATORS
 FIT = """
 import hashlib, pickle, sys
 import pandas as pd
-from ml.candidates import Candidate
+from ml.training.grid import EstimatorChoice
 from ml.project import find_project
-from ml.search import fit
+from ml.training.search import fit
 project = find_project("titanic")
 rows = pd.read_csv(project.folder / "data" / "train.csv").head(300)
 target = rows.pop("Survived")
 for name in sys.argv[1:]:
     parameters = {"iterations": 20} if name == "CatBoostClassifier" else {}
-    pickled = pickle.dumps(fit(project, Candidate(name, parameters), rows, target))
+    pickled = pickle.dumps(fit(project, EstimatorChoice(name, parameters), rows, target))
     print(name, hashlib.sha256(pickled).hexdigest())
 """
 
