@@ -1,4 +1,4 @@
-"""The judgement of a candidate on real traffic: what both versions did in the same minutes (R23)."""
+"""The judgement of a candidate on real traffic: what both versions did in the same minutes."""
 
 import bisect
 import math

@@ -1,4 +1,4 @@
-"""Damage: what goes wrong with rows on their way to the model, done to test rows on purpose (R31)."""
+"""Damage: what goes wrong with rows on their way to the model, done to test rows on purpose."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The prediction log (R53): what was asked and answered, written in the background."""
+"""The prediction log: what was asked and answered, written in the background."""
 
 import contextlib
 import json

@@ -17,15 +17,14 @@ from ml.data.rows import records
 from ml.errors import MlError
 from ml.serving import MOST_ROWS
 from ml.serving.batching import Batcher, Full
+from ml.serving.counts import Counts
 from ml.serving.loaded import LoadedVersion, Routing
 from ml.serving.prediction_log import Compared, Label, PredictionLog
 from ml.serving.prometheus import Metrics
-from ml.store.lookup import Answered
 
 MOST_FILES = 2  # at once, in one worker
 MOST_SHADOWS = 64  # at once; more are not scored
 SCORE_SECONDS = 10.0
-SQUARED = ("difference", "champion", "error")  # of which an interval asks for the sum of squares, too
 
 
 class Feedback(BaseModel):
@@ -68,6 +67,7 @@ class Predictor:
     def __init__(self, project: str, channel: str, metrics: Metrics) -> None:
         """Answer for a channel; who runs ``batcher.run()`` makes it work."""
         self.project, self.channel, self.metrics = project, channel, metrics
+        self.counts = Counts(metrics)
         self.batcher = Batcher(scored=metrics.batch_rows.observe)
         self.log: PredictionLog | None = None
         self._files = asyncio.Semaphore(MOST_FILES)
@@ -78,7 +78,7 @@ class Predictor:
         """Write what is asked and answered to a database (SQLAlchemy URL)."""
         metrics = self.metrics
         self.log = PredictionLog(
-            url, written=metrics.logged.inc, lost=metrics.lost.inc, labelled=self._count_label
+            url, written=metrics.logged.inc, lost=metrics.lost.inc, labelled=self.counts.labelled
         )
 
     async def predict(
@@ -123,7 +123,7 @@ class Predictor:
         start = time.perf_counter()
         answer = await self._wait(loaded, self.batcher.score(loaded.answer, rows))
         seconds = time.perf_counter() - start
-        self._count(loaded, answer, seconds)
+        self.counts.answered(loaded, answer, seconds)
         inputs = [row.model_dump(by_alias=True) for row in rows] if self.log else []
         self._log(asked, loaded, inputs, answer, seconds)
         return answer
@@ -147,14 +147,6 @@ class Predictor:
             self.metrics.answers.labels(version, "failed").inc()
             say(f"serve: version {version} fails: {type(error).__name__}")  # its text may show a row
             raise ModelFailed(f"version {version} cannot predict this") from error
-
-    def _count(self, loaded: LoadedVersion, answer: list[dict[str, Any]], seconds: float) -> None:
-        version = str(loaded.version)
-        self.metrics.answers.labels(version, "ok").inc()
-        self.metrics.answer_seconds.labels(version).observe(seconds)
-        self.metrics.rows.inc(len(answer))
-        for one in answer:
-            self.metrics.predictions.labels(version, loaded.bin(one)).inc()
 
     def _log(
         self,
@@ -200,7 +192,7 @@ class Predictor:
         assert candidate
 
         async def compare() -> None:
-            version, is_shadow = str(other.version), other is candidate
+            is_shadow = other is candidate
             try:
                 rows = read_json(content, other.reader, routing.unknown_to(other))
                 start = time.perf_counter()
@@ -210,13 +202,10 @@ class Predictor:
                     self._note_trouble(candidate, error)
                 return
             if is_shadow:
-                self.metrics.answers.labels(version, "ok").inc()
-                self.metrics.answer_seconds.labels(version).observe(time.perf_counter() - start)
-                for one in told:
-                    self.metrics.predictions.labels(version, candidate.bin(one)).inc()
+                self.counts.scored(candidate, told, time.perf_counter() - start)
             before, after = (answer, told) if is_shadow else (told, answer)
             for one, another in zip(before, after, strict=True):
-                self._count_pair(str(candidate.version), one["prediction"], another["prediction"])
+                self.counts.paired(candidate.version, one["prediction"], another["prediction"])
             if self.log:
                 self.log.put(
                     Compared(asked.identity, row, other.version, candidate.version, one["prediction"])
@@ -226,18 +215,6 @@ class Predictor:
         task = asyncio.create_task(compare())
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
-
-    def _count_pair(self, version: str, before: Any, after: Any) -> None:
-        if isinstance(before, float) and isinstance(after, float):
-            self._add_up(version, {"rows": 1.0, "difference": after - before, "champion": before})
-        else:
-            self.metrics.pairs.labels(version, str(before), str(after)).inc()
-
-    def _add_up(self, version: str, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self.metrics.pair_sums.labels(version, name).inc(value)
-            if name in SQUARED:
-                self.metrics.pair_sums.labels(version, f"{name} squared").inc(value**2)
 
     async def predict_file(
         self, asked: Asked, routing: Routing, kind: Kind, read: Callable[[], Awaitable[bytes]]
@@ -279,7 +256,7 @@ class Predictor:
         scoring = self.batcher.score(lambda _: loaded.answer_table(part), [None] * len(part))
         answer = await self._wait(loaded, scoring)
         seconds = time.perf_counter() - began
-        self._count(loaded, answer, seconds)
+        self.counts.answered(loaded, answer, seconds)
         inputs = records(part) if self.log else []
         self._log(asked, loaded, inputs, answer, seconds, start)
         return answer
@@ -303,33 +280,6 @@ class Predictor:
         if not self.log.put(Label(one.request_id, one.row, one.label, at) for one in given):
             raise _busy()
         return len(given)
-
-    def _count_label(self, answered: Answered | None, label: Any) -> None:
-        """Count a label for the version that answered, and for the one that it was compared with."""
-        if answered is None:
-            self.metrics.feedback.labels("unknown", "unknown").inc()
-            return
-        right = {version: self._count_for(version, told, label) for version, told in answered.said.items()}
-        if answered.candidate is None or len(right) < 2:
-            return
-        candidate = str(answered.candidate)
-        (champion,) = (version for version in right if version != answered.candidate)
-        ours, theirs = right[answered.candidate], right[champion]
-        if isinstance(ours, str) and isinstance(theirs, str):
-            self.metrics.paired_labels.labels(candidate, theirs, ours).inc()
-        elif isinstance(ours, float) and isinstance(theirs, float):
-            self._add_up(candidate, {"errors": 1.0, "error": ours - theirs, "champion error": theirs})
-
-    def _count_for(self, version: int, said: Any, label: Any) -> str | float:
-        """Return whether an answer was right, or how far it was off, after counting that."""
-        if isinstance(label, float) or isinstance(said, float):
-            error = float(abs(said - label))
-            self.metrics.feedback.labels(str(version), "known").inc()
-            self.metrics.feedback_error.labels(str(version)).observe(error)
-            return error
-        outcome = "right" if said == label else "wrong"
-        self.metrics.feedback.labels(str(version), outcome).inc()
-        return outcome
 
 
 def _id_of_first_row(routing: Routing, content: bytes) -> str:

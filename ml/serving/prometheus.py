@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -20,76 +22,57 @@ class Metrics:
 
     def __init__(self) -> None:
         """Make them in a registry of their own: several applications can live in one process."""
-        self.registry = own = CollectorRegistry()
-        self.requests = Counter(
-            "ml_requests", "Requests answered", ["method", "path", "status"], registry=own
-        )
-        self.seconds = Histogram(
-            "ml_request_seconds", "Time to answer a request", ["path"], buckets=SECONDS, registry=own
-        )
-        self.answers = Counter(
-            "ml_answers",
-            "Requests for predictions by version and outcome",
-            ["version", "outcome"],
-            registry=own,
-        )
-        self.answer_seconds = Histogram(
-            "ml_answer_seconds", "Time to predict, by version", ["version"], buckets=SECONDS, registry=own
-        )
-        self.rows = Counter("ml_predicted_rows", "Rows predicted", registry=own)
-        self.predictions = Counter(
-            "ml_predictions",
-            "Rows by version and tenth of the last class's probability, or of the golden predictions",
-            ["version", "bin"],
-            registry=own,
-        )
-        self.pairs = Counter(
-            "ml_pairs",
-            "Rows that champion and candidate both answered, by the class that each gave",
-            ["version", "champion", "candidate"],
-            registry=own,
-        )
-        self.paired_labels = Counter(
-            "ml_paired_labels",
-            "Labels of rows that both answered, by whether each was right or wrong",
-            ["version", "champion", "candidate"],
-            registry=own,
-        )
-        self.pair_sums = Gauge(
-            "ml_pair_sums",
-            "Sums over rows to which both gave a number",
-            ["version", "of"],
-            multiprocess_mode="sum",
-            registry=own,
-        )
-        self.feedback = Counter(
-            "ml_feedback",
-            "Labels by version; unknown: of no request we know",
-            ["version", "outcome"],
-            registry=own,
-        )
-        self.feedback_error = Histogram(
-            "ml_feedback_error", "Absolute error of a regression, by labels", ["version"], registry=own
-        )
-        self.batch_rows = Histogram("ml_batch_rows", "Rows scored together", buckets=ROWS, registry=own)
-        self.shed = Counter(
-            "ml_shed", "Requests and shadows not scored: the queue was full", ["what"], registry=own
-        )
-        self.logged = Counter("ml_logged_rows", "Rows written to the prediction log", registry=own)
-        self.lost = Counter("ml_lost_rows", "Rows the prediction log lost", registry=own)
-        self.swaps = Counter("ml_swaps", "Changes of the version that answers", registry=own)
-        self.queue = Gauge(
-            "ml_queue_rows", "Rows that wait to be scored", multiprocess_mode="liveall", registry=own
-        )
-        self.version = Gauge(
-            "ml_model_version", "Version that answers, 0: none", multiprocess_mode="liveall", registry=own
-        )
-        self.memory = Gauge(
-            "ml_resident_bytes", "Memory of the process", multiprocess_mode="liveall", registry=own
-        )
-        self.cpu = Gauge(
-            "ml_cpu_seconds", "Processor time of the process", multiprocess_mode="liveall", registry=own
-        )
+        self.registry = CollectorRegistry()
+        self._count_requests()
+        self._count_answers()
+        self._count_comparisons()
+        self._count_the_rest()
+
+    def _count_requests(self) -> None:
+        self.requests = self._counter("ml_requests", "Requests answered", "method", "path", "status")
+        self.seconds = self._histogram("ml_request_seconds", "Time to answer a request", SECONDS, "path")
+        self.shed = self._counter("ml_shed", "Requests and shadows not scored: the queue was full", "what")
+
+    def _count_answers(self) -> None:
+        told = "Requests for predictions by version and outcome"
+        self.answers = self._counter("ml_answers", told, "version", "outcome")
+        told = "Time to predict, by version"
+        self.answer_seconds = self._histogram("ml_answer_seconds", told, SECONDS, "version")
+        self.rows = self._counter("ml_predicted_rows", "Rows predicted")
+        told = "Rows by version and tenth of the last class's probability, or of the golden predictions"
+        self.predictions = self._counter("ml_predictions", told, "version", "bin")
+        told = "Labels by version; unknown: of no request we know"
+        self.feedback = self._counter("ml_feedback", told, "version", "outcome")
+        told = "Absolute error of a regression, by labels"
+        self.feedback_error = self._histogram("ml_feedback_error", told, Histogram.DEFAULT_BUCKETS, "version")
+
+    def _count_comparisons(self) -> None:
+        labels = ("version", "champion", "candidate")
+        told = "Rows that champion and candidate both answered, by the class that each gave"
+        self.pairs = self._counter("ml_pairs", told, *labels)
+        told = "Labels of rows that both answered, by whether each was right or wrong"
+        self.paired_labels = self._counter("ml_paired_labels", told, *labels)
+        told = "Sums over rows to which both gave a number"
+        self.pair_sums = self._gauge("ml_pair_sums", told, "sum", "version", "of")
+
+    def _count_the_rest(self) -> None:
+        self.batch_rows = self._histogram("ml_batch_rows", "Rows scored together", ROWS)
+        self.logged = self._counter("ml_logged_rows", "Rows written to the prediction log")
+        self.lost = self._counter("ml_lost_rows", "Rows the prediction log lost")
+        self.swaps = self._counter("ml_swaps", "Changes of the version that answers")
+        self.queue = self._gauge("ml_queue_rows", "Rows that wait to be scored", "liveall")
+        self.version = self._gauge("ml_model_version", "Version that answers, 0: none", "liveall")
+        self.memory = self._gauge("ml_resident_bytes", "Memory of the process", "liveall")
+        self.cpu = self._gauge("ml_cpu_seconds", "Processor time of the process", "liveall")
+
+    def _counter(self, name: str, told: str, *labels: str) -> Counter:
+        return Counter(name, told, labels, registry=self.registry)
+
+    def _histogram(self, name: str, told: str, bounds: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(name, told, labels, buckets=bounds, registry=self.registry)
+
+    def _gauge(self, name: str, told: str, mode: Literal["liveall", "sum"], *labels: str) -> Gauge:
+        return Gauge(name, told, labels, multiprocess_mode=mode, registry=self.registry)
 
     def measure_process(self) -> None:
         """Note what this process takes."""

@@ -69,34 +69,41 @@ def run(context: Context) -> Outcome[DataManifest]:
     }
 
     def work(folder: Path) -> dict[str, Any]:
-        train, test = split(labelled, project)
-        findings = judge_data(project, labelled, train, test, reference)
-        if any(finding.violation for finding in findings):
-            _refuse(project, {}, findings)
-        written = {"train": train, "test": test} | {k: v for k, v in parts.items() if k == "unlabelled"}
-        for name, table in written.items():
-            table.to_parquet(folder / f"{name}.parquet", index=False)
-            if csv:
-                table.to_csv(folder / f"{name}.csv", index=False)
-        marked = [fingerprints(table, project).assign(part=name) for name, table in written.items()]
-        pd.concat(marked[:2]).to_parquet(folder / ROWS_FILE, index=False)
-        say(
-            f"data: {len(labelled)} labelled rows -> {len(train)} train, {len(test)} test; contract and "
-            f"{sum(not finding.not_run for finding in findings)} gates hold"
-        )
-        if open_questions := left_open(project, findings):
-            say(f"data: {open_questions}")
-        return {
-            "source": tables.origin,
-            "contract": "holds",
-            "compared_with_version": reference.version if reference else None,
-            "gates": [finding.record() for finding in findings],
-            "rows_in": {name: len(table) for name, table in parts.items()},
-            "rows_out": {name: len(table) for name, table in written.items()},
-            "reference_statistics": statistics(train.drop(columns=project.id), project.personal),
-        }
+        return _build(context, parts, reference, folder) | {"source": tables.origin}
 
     return workspace.run(DataManifest, inputs, work, force=context.force)
+
+
+def _build(
+    context: Context, parts: dict[str, pd.DataFrame], reference: Reference | None, folder: Path
+) -> dict[str, Any]:
+    """Split, judge and write the tables; return what the manifest tells of them."""
+    project, labelled = context.project, parts["labelled"]
+    train, test = split(labelled, project)
+    findings = judge_data(project, labelled, train, test, reference)
+    if any(finding.violation for finding in findings):
+        _refuse(project, {}, findings)
+    written = {"train": train, "test": test} | {k: v for k, v in parts.items() if k == "unlabelled"}
+    for name, table in written.items():
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+        if context.csv:
+            table.to_csv(folder / f"{name}.csv", index=False)
+    marked = [fingerprints(table, project).assign(part=name) for name, table in written.items()]
+    pd.concat(marked[:2]).to_parquet(folder / ROWS_FILE, index=False)
+    say(
+        f"data: {len(labelled)} labelled rows -> {len(train)} train, {len(test)} test; contract and "
+        f"{sum(not finding.not_run for finding in findings)} gates hold"
+    )
+    if open_questions := left_open(project, findings):
+        say(f"data: {open_questions}")
+    return {
+        "contract": "holds",
+        "compared_with_version": reference.version if reference else None,
+        "gates": [finding.record() for finding in findings],
+        "rows_in": {name: len(table) for name, table in parts.items()},
+        "rows_out": {name: len(table) for name, table in written.items()},
+        "reference_statistics": statistics(train.drop(columns=project.id), project.personal),
+    }
 
 
 def _compared_with(workspace: Workspace, reference: Reference | None, labelled: pd.DataFrame) -> Any:

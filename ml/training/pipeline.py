@@ -19,9 +19,9 @@ from ml.user_code import load_module
 def build_pipeline(project: Project, estimator: BaseEstimator, many_valued: Sequence[str] = ()) -> Pipeline:
     """Return the unfitted pipeline: feature functions, filled gaps, scaling, one-hot columns, the estimator.
 
-    Gaps are filled with the mean (numbers) or most frequent value (categories) of the rows it is fitted on
-    (R2). Categories that are ``many_valued`` are told to the estimator in another way than one-hot: see
-    ``ml.training.categories``.
+     Gaps are filled with the mean (numbers) or most frequent value (categories) of the rows it is fitted on
+    . Categories that are ``many_valued`` are told to the estimator in another way than one-hot: see
+     ``ml.training.categories``.
     """
     steps: list[tuple[str, Any]] = [
         (name, FunctionTransformer(function)) for name, function in feature_functions(project)

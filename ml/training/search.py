@@ -29,7 +29,7 @@ MOST_RENAMED = 20  # different values: more of them do not fall into the same or
 
 
 def check_features(project: Project, features: pd.DataFrame) -> None:
-    """Raise ``MlError`` with each feature that has one value (R1), tells what another does, misses values.
+    """Raise ``MlError`` with each feature that has one value, tells what another does, misses values.
 
     Two features tell the same if the values of one can be renamed into those of the other; of numbers that
     are nearly all different this is asked only for a renaming along a line. How often a

@@ -1,4 +1,4 @@
-"""Three clean data sets of a regression pass the suite, and it finds the noisy one (E5)."""
+"""Three clean data sets of a regression pass the suite, and it finds the noisy one."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Does a little damage to the rows do little damage to the model (R31)?"""
+"""Does a little damage to the rows do little damage to the model?"""
 
 from collections.abc import Callable
 from typing import Any

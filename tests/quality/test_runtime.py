@@ -175,7 +175,7 @@ def test_seconds_per_request(
     test_rows: pd.DataFrame,
     service: Callable[[list[dict[str, Any]]], list[dict[str, Any]]],
 ) -> None:
-    """One row alone, asked of the service, is fast (R31)."""
+    """One row alone, asked of the service, is fast."""
     most = declared(project.gates.max_seconds_per_request, "max_seconds_per_request")
     row = records(test_rows.head(1))
     gate("speed", "seconds per request", _median_seconds(lambda: service(row)), at_most=most)
@@ -195,7 +195,7 @@ def test_seconds_to_load(
 def test_size(
     gate: Callable[..., None], declared: Callable[..., float], project: Project, workspace: Workspace
 ) -> None:
-    """The pickle fits where it shall run (R33)."""
+    """The pickle fits where it shall run."""
     most = declared(project.gates.max_model_bytes, "max_model_bytes")
     gate("size", "bytes of model.pkl", (workspace.folder("train") / "model.pkl").stat().st_size, at_most=most)
 
@@ -206,7 +206,7 @@ def test_memory(
     project: Project,
     answered_elsewhere: dict[str, Any],
 ) -> None:
-    """A process that loads the model and answers all held-out rows stays small (R31, R33)."""
+    """A process that loads the model and answers all held-out rows stays small."""
     most = declared(project.gates.max_memory_bytes, "max_memory_bytes")
     gate("size", "bytes of memory, most at once", answered_elsewhere["memory_bytes"], at_most=most)
 

@@ -23,7 +23,7 @@ def test_floor(
     recorded: RecordedPredictions,
     test_target: pd.Series,
 ) -> None:
-    """A score on the held-out rows is at least its floor (R32)."""
+    """A score on the held-out rows is at least its floor."""
     target = test_target.to_numpy()
     gate(
         "floor",
@@ -43,7 +43,7 @@ def test_ceiling(
     recorded: RecordedPredictions,
     test_target: pd.Series,
 ) -> None:
-    """An error on the held-out rows is at most its ceiling (R32)."""
+    """An error on the held-out rows is at most its ceiling."""
     target = test_target.to_numpy()
     gate(
         "ceiling",
@@ -117,7 +117,7 @@ def test_gap_between_training_and_test(
     candidate: Bundle,
     test_score: float,
 ) -> None:
-    """The model does not know its training rows by heart (R31)."""
+    """The model does not know its training rows by heart."""
     most = declared(project.gates.max_gap, "max_gap")
     gate(
         "gap",

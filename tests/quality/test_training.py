@@ -22,7 +22,7 @@ OTHER_SEEDS = 2
 
 
 def test_made_under_this_lock(gate: Callable[..., None], candidate: Bundle) -> None:
-    """The versions it was trained with are those it is tested and served with (R11)."""
+    """The versions it was trained with are those it is tested and served with."""
     same = candidate.manifest.provenance.lock_sha256 == digest(locations.LOCK_FILE)
     gate("environment", "trained under another lock", 0.0 if same else 1.0, at_most=0.0)
 
@@ -72,7 +72,7 @@ def test_the_test_error_does_not_rise_while_training_goes_on(
     test_target: pd.Series,
     figures: dict[str, Any],
 ) -> None:
-    """The last step is not much worse than the best one on held-out rows (R31)."""
+    """The last step is not much worse than the best one on held-out rows."""
     most = declared(project.gates.max_divergence, "max_divergence")
     estimator = candidate.pipeline[-1]
     staged = "staged_predict_proba" if project.task == "classification" else "staged_predict"
@@ -107,7 +107,7 @@ def test_every_feature_helps(
     test_target: pd.Series,
     figures: dict[str, Any],
 ) -> None:
-    """A feature that can be shuffled without loss is told; that refuses nothing (R34)."""
+    """A feature that can be shuffled without loss is told; that refuses nothing."""
     features = feature_table(candidate.project, test_rows)
     found = permutation_importance(
         candidate.pipeline[len(project.features.functions) :],
