@@ -190,9 +190,12 @@ def estimators() -> dict[str, type]:
 def recording(said: list[str]) -> dict[str, Callable[..., Any]]:
     """Return what stands for the fixtures ``gate``, ``warn`` and ``declared``."""
 
-    def gate(name: str, value: float, *, at_least: Any = None, at_most: Any = None, **_: Any) -> None:
+    def gate(
+        kind: str, about: str, value: float, *, at_least: Any = None, at_most: Any = None, **_: Any
+    ) -> None:
+        name = f"{kind}: {about}"
         passed = value >= at_least if at_least is not None else value <= at_most
-        good_enough = not name.startswith(SAME_ANSWERS)  # how good it is on such few rows is not asked here
+        good_enough = kind not in SAME_ANSWERS  # how good it is on such few rows is not asked here
         said.append(name if passed or good_enough else f"REFUSED {name}: {value}")
 
     return {"gate": gate, "warn": lambda *_: None, "declared": lambda value, _: value}
@@ -222,7 +225,7 @@ def judge(name: str, build: Path) -> list[str]:
     said: list[str] = []
     given = recording(said) | {
         "project": project,
-        "positive": (positive := candidate.manifest.get("positive")),
+        "positive": (positive := candidate.manifest.positive),
         "workspace": workspace,
         "candidate": candidate,
         "recorded": recorded,
@@ -236,7 +239,9 @@ def judge(name: str, build: Path) -> list[str]:
         "figures": {},
         "elsewhere": (there := {"tried": [], "answers": answers, "answers_later": answers}),
         "answered_elsewhere": there | {"load_seconds": 0.1, "memory_bytes": 1},
-        "service": lambda rows: json.loads(json.dumps(served.answer(served.rows.validate_python(rows)))),
+        "service": lambda rows: json.loads(
+            json.dumps(served.answer(served.reader.rows.validate_python(rows)))
+        ),
     }
     declared: dict[str, list[Any]] = {
         "floor_metric": sorted(project.gates.floors),

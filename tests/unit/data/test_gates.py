@@ -13,6 +13,7 @@ from ml.data.split import split
 from ml.errors import MlError
 from ml.files import digest
 from ml.project import Project, find_project
+from ml.records import DataManifest
 from ml.settings import DataGates
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -31,11 +32,11 @@ def table(project: Project) -> pd.DataFrame:
 @pytest.fixture
 def reference(project: Project, table: pd.DataFrame) -> Reference:
     train, _ = split(table, project)
-    manifest = {
-        "reference_statistics": statistics(train),
-        "rows_in": {"labelled": len(table)},
-        "inputs": {"contract": digest(project.folder / "contract.py")},
-    }
+    manifest = DataManifest.model_construct(
+        reference_statistics=statistics(train),
+        rows_in={"labelled": len(table)},
+        inputs={"contract": digest(project.folder / "contract.py")},
+    )
     return Reference(1, manifest, fingerprints(table, project))
 
 
@@ -114,7 +115,7 @@ def test_without_a_champion_only_the_table_itself_is_judged(project: Project, ta
 def test_rows_of_a_changed_contract_are_not_compared(
     project: Project, table: pd.DataFrame, reference: Reference
 ) -> None:
-    reference.manifest["inputs"]["contract"] = "another"
+    reference.manifest.inputs["contract"] = "another"
     assert refused(project, table.assign(SibSp=table["SibSp"].to_numpy()[::-1]), reference) == {}
 
 
