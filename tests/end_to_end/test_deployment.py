@@ -9,13 +9,9 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx2
 import pandas as pd
 import pytest
 
@@ -27,71 +23,17 @@ from ml.registry.versions import Registry
 from ml.serving import service
 from ml.serving.client import Service
 from tests.conftest import Site
-from tests.unit.data.test_contract import PASSENGER
-from tests.unit.serving.test_app import resign
+from tests.support import (
+    PASSENGER,
+    ErrorOf,
+    answering_version,
+    build_another_model,
+    constant_load,
+    resign,
+    workers_of,
+)
 
 pytestmark = pytest.mark.slow
-ErrorOf = Callable[[], str]
-
-
-def build_another_model(site: Site) -> None:
-    site.grid({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}})
-    site.edit("project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 ")
-    assert site.ml("train") == 0
-    assert site.ml("quality") == 0
-
-
-def answering_version() -> int:
-    running = service.find("small", "production")
-    assert running is not None
-    version: int = running.predict([PASSENGER])["version"]
-    return version
-
-
-@dataclass
-class Seen:
-    """What clients saw that never stopped asking."""
-
-    versions: set[int] = field(default_factory=set)
-    failed: list[str] = field(default_factory=list)
-    answered: int = 0
-
-
-@contextlib.contextmanager
-def constant_load(url: str, clients: int = 4) -> Iterator[Seen]:
-    """Let clients ask all the time, and note each answer that is none, or is of two versions at once."""
-    seen, ending = Seen(), threading.Event()
-
-    def ask() -> None:
-        # As any client of a service whose workers come and go: a connection that was closed is opened anew.
-        with httpx2.Client(transport=httpx2.HTTPTransport(retries=3), timeout=30, trust_env=False) as client:
-            while not ending.is_set():
-                try:
-                    answer = client.post(f"{url}/predict", json=PASSENGER, headers={"Connection": "close"})
-                    told = answer.json()
-                    seen.answered += 1
-                    if answer.status_code != 200:
-                        seen.failed.append(f"{answer.status_code}: {told}")
-                    elif str(told["version"]) != answer.headers["X-Model-Version"]:
-                        seen.failed.append(f"mixed: {told}")
-                    else:
-                        seen.versions.add(told["version"])
-                except (httpx2.HTTPError, ValueError) as error:
-                    seen.failed.append(repr(error))
-
-    threads = [threading.Thread(target=ask) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        ending.set()
-        for thread in threads:
-            thread.join()
-
-
-def workers_of(running: Service) -> set[int]:
-    return {worker["pid"] for worker in running.get("/health")["workers"]}
 
 
 def test_a_version_is_deployed_replaced_rolled_back_and_stopped(

@@ -13,12 +13,7 @@ from ml import locations
 from ml.registry.versions import Registry
 from ml.serving import service
 from tests.conftest import Site
-from tests.end_to_end.test_deployment import (
-    ErrorOf,
-    answering_version,
-    build_another_model,
-    constant_load,
-)
+from tests.support import ErrorOf, answering_version, build_another_model, constant_load
 
 pytestmark = pytest.mark.slow
 

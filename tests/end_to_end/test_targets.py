@@ -28,9 +28,8 @@ from ml.registry.versions import Registry
 from ml.serving import service
 from ml.serving.client import Service
 from tests.conftest import Site
-from tests.end_to_end.test_deployment import ErrorOf, build_another_model, constant_load, workers_of
 from tests.load.servers import start_nginx
-from tests.unit.data.test_contract import PASSENGER
+from tests.support import PASSENGER, ErrorOf, build_another_model, constant_load, workers_of
 
 pytestmark = pytest.mark.slow
 SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")

@@ -9,7 +9,7 @@ import pytest
 from ml.registry.versions import Registry
 from ml.serving import service
 from tests.jenkins.conftest import Build, Jenkins, needs_groovy
-from tests.unit.data.test_contract import PASSENGER
+from tests.support import PASSENGER
 
 pytestmark = [pytest.mark.slow, needs_groovy]
 SMALL = {"PROJECT": "small"}

@@ -87,3 +87,9 @@ def test_the_command_line_imports_nothing_heavy() -> None:
         check=True,
     )
     assert {name.split(".")[0] for name in told.stdout.split()} & set(LIGHT) == set()
+
+
+def test_no_test_file_imports_another() -> None:
+    tests = (locations.ROOT / "tests").rglob("test_*.py")
+    pattern = re.compile(r"(?m)^\s*from tests\.(?!quality\b)[\w.]*\btest_\w+ import")
+    assert [file.name for file in tests if pattern.search(file.read_text(encoding="utf-8"))] == []

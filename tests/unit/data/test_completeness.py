@@ -9,7 +9,7 @@ from ml.data.completeness import check_file
 from ml.errors import MlError
 from ml.project import find_project
 from tests.conftest import Site
-from tests.unit.stages.test_data import ErrorOf
+from tests.support import ErrorOf
 
 WHOLE = b'id,name,age\n1,"Braund, Mr. Owen",22\n2,"Smith ""Jim"", Mr.",\n'
 

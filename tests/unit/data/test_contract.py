@@ -14,20 +14,7 @@ from ml.data.rows import records, rows_to_table, typed_table
 from ml.errors import MlError
 from ml.project import find_project
 from tests.conftest import Site
-
-PASSENGER = {
-    "PassengerId": 892,
-    "Pclass": 3,
-    "Name": "Kelly, Mr. James",
-    "Sex": "male",
-    "Age": 34.5,
-    "SibSp": 0,
-    "Parch": 0,
-    "Ticket": "330911",
-    "Fare": 7.8292,
-    "Cabin": None,
-    "Embarked": "Q",
-}
+from tests.support import PASSENGER
 
 
 @pytest.fixture

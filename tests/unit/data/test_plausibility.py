@@ -126,7 +126,7 @@ def test_what_a_first_build_cannot_know_is_asked_for() -> None:
     table = rows_of(project)
     found = judge_data(project, table, *split(table, project), None)
     open_gates = [one.record() for one in found if one.not_run]
-    assert [one["gate"] for one in open_gates] == ["max_row_change", "max_changed_rows", "max_psi", "max_ks"]
-    assert {(one["outcome"], one["message"]) for one in open_gates} == {("not run", NO_CHAMPION)}
+    assert [one.gate for one in open_gates] == ["max_row_change", "max_changed_rows", "max_psi", "max_ks"]
+    assert {(one.outcome, one.message) for one in open_gates} == {("not run", NO_CHAMPION)}
     line = left_open(project, found)
     assert "max_psi, max_ks were not run" in line and "usual, rows (of the source)" in line

@@ -1,17 +1,16 @@
 """Settings that mean nothing are refused, and what a change loosens is told."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 
 from ml.data.settings_check import check_settings
 from ml.project import find_project, project_names
 from ml.quality.loosened import loosened_expectations, loosened_settings
+from ml.records import Gate
 from ml.registry.versions import Registry
 from tests.conftest import Site
-
-ErrorOf = Callable[[], str]
+from tests.support import ErrorOf
 
 
 def test_the_built_in_projects_mean_what_they_say() -> None:
@@ -80,11 +79,15 @@ def test_what_is_loosened_is_told(site: Site, old: str, new: str, told: list[str
     assert loosened_settings(find_project("small"), site.root / "version") == told
 
 
+def expected(name: str, most_broken: float) -> Gate:
+    return Gate(
+        gate=f"expectation: {name}", kind="expectation", outcome="passed", message="", threshold=most_broken
+    )
+
+
 def test_deleted_and_weaker_expectations_are_told() -> None:
-    before = [
-        {"gate": f"expectation: {name}", "threshold": 0.0, "outcome": "passed"} for name in ("a", "b", "c")
-    ]
-    now = [{"gate": "expectation: a", "threshold": 0.0}, {"gate": "expectation: b", "threshold": 0.5}]
+    before = [expected("a", 0.0), expected("b", 0.0), expected("c", 0.1)]
+    now = [expected("a", 0.0), expected("b", 0.5)]
     told = ["expectation 'b' may be broken by 0 -> 0.5", "expectation 'c' deleted"]
     assert loosened_expectations(before, now) == told
 
@@ -95,7 +98,7 @@ def test_loosened_gates_are_told_on_the_page_of_the_build(
 ) -> None:
     registry = Registry("small")
     folders = {"model": built.build / "model", "quality": built.build / "quality"}
-    registry.move("production", registry.register(folders, {"model_sha256": "good"}, {}), "deploy")
+    registry.move("production", registry.register(folders, {"model_sha256": "good"}), "deploy")
     monkeypatch.setenv("ML_OUTCOME", str(built.root / "outcome"))
     built.edit("project.toml", "accuracy = 0.78", "accuracy = 0.3")
     text = (built.project / "expectations.py").read_text()

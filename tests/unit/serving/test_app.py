@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,15 +17,7 @@ from ml.registry.versions import Registry
 from ml.serving.app import create_app
 from ml.serving.bodies import MOST_BODY_BYTES
 from tests.conftest import Site
-from tests.unit.data.test_contract import PASSENGER
-
-
-def register(site: Site, identity: str = "a") -> int:
-    return Registry("small").register(
-        {"model": site.build / "model", "quality": site.build / "quality"},
-        {"model_sha256": identity},
-        {"provenance": {"git_commit": None}},
-    )
+from tests.support import PASSENGER, register, resign
 
 
 @pytest.fixture
@@ -204,17 +195,6 @@ def test_a_model_whose_predictions_come_out_otherwise_is_refused(built: Site) ->
     Registry("small").move("production", register(built), "deploy")
     with TestClient(create_app("small", "production")) as client:
         assert "golden predictions come out otherwise" in client.get("/health").json()["refused"]["1"]
-
-
-def resign(model: Path) -> None:
-    """Sign a model folder again after a test changed it."""
-    from ml.files import digests, read_json, write_json
-    from ml.registry import signing
-
-    record = read_json(model / "manifest.json")
-    kept = {name: sha for name, sha in digests(model).items() if not name.startswith("manifest.json")}
-    write_json(model / "manifest.json", record | {"outputs": kept})
-    signing.sign(model / "manifest.json", signing.build_keys("train"))
 
 
 def test_with_keys_set_only_who_has_one_is_answered(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,7 @@ from ml.serving.app import create_app
 from ml.serving.bodies import CSV, MOST_BODY_BYTES, MOST_FILE_BYTES
 from ml.serving.loaded import LoadedVersion, Routing
 from tests.conftest import Site, tool
-from tests.unit.data.test_contract import PASSENGER
-from tests.unit.serving.test_app import register
+from tests.support import PASSENGER, register
 
 KEY = "a-key"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"

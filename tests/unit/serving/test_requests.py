@@ -26,8 +26,7 @@ from ml.registry.versions import Registry
 from ml.serving.app import create_app
 from ml.serving.loaded import LoadedVersion, Routing, ready
 from tests.conftest import Site
-from tests.unit.data.test_contract import PASSENGER
-from tests.unit.serving.test_app import register
+from tests.support import PASSENGER, register
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 ROW = st.fixed_dictionaries(

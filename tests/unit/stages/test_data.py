@@ -9,8 +9,7 @@ import pytest
 from ml.data.split import split
 from ml.project import find_project
 from tests.conftest import Site
-
-ErrorOf = Callable[[], str]
+from tests.support import ErrorOf
 
 
 def change_table(site: Site, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:

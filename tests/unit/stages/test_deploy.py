@@ -1,7 +1,6 @@
 """Who may bring a version into a channel: only who has the release key, and no code of a project with it."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,9 +9,7 @@ from ml import expectations, locations
 from ml.registry.versions import Registry
 from ml.training import pipeline
 from tests.conftest import Site
-from tests.unit.serving.test_app import register
-
-ErrorOf = Callable[[], str]
+from tests.support import ErrorOf, register
 
 
 def strip_signature(file: Path) -> None:

@@ -1,16 +1,15 @@
 """Features that know the answer, or more than their row: each is refused, and the reason told."""
 
 import json
-from collections.abc import Callable
 
 import pandas as pd
 import pytest
 
 from ml.files import read_json
 from tests.conftest import Site
+from tests.support import ErrorOf
 
 pytestmark = pytest.mark.slow
-ErrorOf = Callable[[], str]
 LAST_LINE = "    return passengers.assign(FamilySize="
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import pytest
 from ml.registry.versions import Registry
 from ml.stages.quality import read_gates
 from tests.conftest import Site
-
-ErrorOf = Callable[[], str]
+from tests.support import ErrorOf
 
 GATES = {
     "floor: accuracy",
@@ -173,7 +171,7 @@ def test_a_candidate_that_became_the_champion_is_not_judged_again(built: Site) -
 
 @pytest.mark.parametrize(("key", "change"), [("probability_1", 1e-15), ("prediction", 1)])
 def test_a_pickle_that_predicts_otherwise_is_refused(built: Site, key: str, change: float) -> None:
-    from tests.unit.serving.test_app import resign
+    from tests.support import resign
 
     golden = built.build / "model" / "golden.json"
     content = json.loads(golden.read_text())

@@ -8,14 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.conftest import SMALL_GRID, Site, environment
-from tests.unit.serving.test_app import register
-
-ErrorOf = Callable[[], str]
+from tests.support import ErrorOf, register
 
 
 def test_every_trial_and_the_lineage_are_kept(built: Site) -> None:

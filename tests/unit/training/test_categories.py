@@ -2,7 +2,6 @@
 
 import pickle
 import re
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,6 @@ from ml.training.pipeline import build_pipeline
 from ml.training.search import fit
 from tests.conftest import Site
 
-ErrorOf = Callable[[], str]
 ROWS = 600
 
 

@@ -6,15 +6,7 @@ from ml.errors import MlError
 from ml.project import find_project
 from ml.training.grid import EstimatorChoice, make_estimator, read_grid
 from tests.conftest import Site
-
-ESTIMATORS = (
-    "LogisticRegression",
-    "DecisionTreeClassifier",
-    "RandomForestClassifier",
-    "GradientBoostingClassifier",
-    "HistGradientBoostingClassifier",
-    "CatBoostClassifier",
-)
+from tests.support import ESTIMATORS
 
 
 def test_the_titanic_grid_names_the_asked_estimators() -> None:

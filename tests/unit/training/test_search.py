@@ -10,7 +10,7 @@ from ml.errors import MlError
 from ml.project import find_project
 from ml.training.search import check_features
 from tests.conftest import Site, environment
-from tests.unit.training.test_grid import ESTIMATORS
+from tests.support import ESTIMATORS
 
 FIT = """
 import hashlib, pickle, sys

@@ -1,0 +1,119 @@
+"""What several test files share: a passenger, versions made from a build, clients that never stop asking."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+
+from ml.registry.versions import Registry
+from ml.serving import service
+from ml.serving.client import Service
+from tests.conftest import Site
+
+PASSENGER = {
+    "PassengerId": 892,
+    "Pclass": 3,
+    "Name": "Kelly, Mr. James",
+    "Sex": "male",
+    "Age": 34.5,
+    "SibSp": 0,
+    "Parch": 0,
+    "Ticket": "330911",
+    "Fare": 7.8292,
+    "Cabin": None,
+    "Embarked": "Q",
+}
+
+
+def register(site: Site, identity: str = "a") -> int:
+    return Registry("small").register(
+        {"model": site.build / "model", "quality": site.build / "quality"},
+        {"model_sha256": identity},
+    )
+
+
+def resign(model: Path) -> None:
+    """Sign a model folder again after a test changed it."""
+    from ml.files import digests, read_json, write_json
+    from ml.registry import signing
+
+    record = read_json(model / "manifest.json")
+    kept = {name: sha for name, sha in digests(model).items() if not name.startswith("manifest.json")}
+    write_json(model / "manifest.json", record | {"outputs": kept})
+    signing.sign(model / "manifest.json", signing.build_keys("train"))
+
+
+ErrorOf = Callable[[], str]
+
+
+def build_another_model(site: Site) -> None:
+    site.grid({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}})
+    site.edit("project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 ")
+    assert site.ml("train") == 0
+    assert site.ml("quality") == 0
+
+
+def answering_version() -> int:
+    running = service.find("small", "production")
+    assert running is not None
+    version: int = running.predict([PASSENGER])["version"]
+    return version
+
+
+@dataclass
+class Seen:
+    """What clients saw that never stopped asking."""
+
+    versions: set[int] = field(default_factory=set)
+    failed: list[str] = field(default_factory=list)
+    answered: int = 0
+
+
+@contextlib.contextmanager
+def constant_load(url: str, clients: int = 4) -> Iterator[Seen]:
+    """Let clients ask all the time, and note each answer that is none, or is of two versions at once."""
+    seen, ending = Seen(), threading.Event()
+
+    def ask() -> None:
+        # As any client of a service whose workers come and go: a connection that was closed is opened anew.
+        with httpx2.Client(transport=httpx2.HTTPTransport(retries=3), timeout=30, trust_env=False) as client:
+            while not ending.is_set():
+                try:
+                    answer = client.post(f"{url}/predict", json=PASSENGER, headers={"Connection": "close"})
+                    told = answer.json()
+                    seen.answered += 1
+                    if answer.status_code != 200:
+                        seen.failed.append(f"{answer.status_code}: {told}")
+                    elif str(told["version"]) != answer.headers["X-Model-Version"]:
+                        seen.failed.append(f"mixed: {told}")
+                    else:
+                        seen.versions.add(told["version"])
+                except (httpx2.HTTPError, ValueError) as error:
+                    seen.failed.append(repr(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
+
+
+def workers_of(running: Service) -> set[int]:
+    return {worker["pid"] for worker in running.get("/health")["workers"]}
+
+
+ESTIMATORS = (
+    "LogisticRegression",
+    "DecisionTreeClassifier",
+    "RandomForestClassifier",
+    "GradientBoostingClassifier",
+    "HistGradientBoostingClassifier",
+    "CatBoostClassifier",
+)
