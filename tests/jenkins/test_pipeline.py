@@ -41,7 +41,6 @@ def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int, monkeypatch:
         report = build.report
         assert report["result"] == "SUCCESS", build.console
         assert {name: build.outcomes[name] for name in STAGES} == dict.fromkeys(STAGES, "SUCCESS")
-        assert build.outcomes["rollback"] == "SKIPPED by when"
 
         running = service.find("titanic", "production")
         assert running is not None and running.predict([PASSENGER])["version"] == 1
@@ -166,14 +165,10 @@ def test_builds_follow_each_other_and_a_rollback_takes_one_back(small: Jenkins) 
     assert small.build(parameters=SMALL).report["result"] == "SUCCESS"
     assert Registry("small").channel("production").version == 2
 
-    back = small.build(parameters=SMALL | {"ROLLBACK_TO": "previous"})
+    back = small.build("jenkins/rollback.Jenkinsfile", parameters=SMALL)
     assert back.report["result"] == "SUCCESS", back.console
-    assert {name: back.outcomes[name] for name in STAGES} == dict.fromkeys(STAGES, "SKIPPED by when")
     assert back.report["description"] == "production: back from version 2 to version 1\n"
     assert Registry("small").channel("production").version == 1
-
-    feature = small.build(parameters=SMALL | {"ROLLBACK_TO": "2"}, environment={"BRANCH_NAME": "feature"})
-    assert set(feature.outcomes.values()) == {"SKIPPED by when"}
 
     wish = {"ROLLBACK_TO": "2", "WHY": "the first was better'; touch pwned"}
     job = small.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | wish)
@@ -219,7 +214,7 @@ def test_a_build_has_one_commit_whatever_is_pushed_meanwhile(small: Jenkins) -> 
     second = small.build(parameters=SMALL)
     assert {step["commit"] for step in second.report["sh"]} == {newest}
     assert second.report["changes"] == ["after lost", "after lint", "after train"]
-    assert small.build(parameters=SMALL | {"ROLLBACK_TO": "1"}).report["changes"] == []
+    assert small.build(parameters={"PROJECT": "none"}).report["changes"] == [], "they were told"
 
 
 @pytest.mark.parametrize("change", [{}, {"CHANGE_ID": "7", "CHANGE_TARGET": "main"}])
