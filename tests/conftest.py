@@ -80,6 +80,8 @@ class Site:
             monkeypatch.delenv(variable, raising=False)
         monkeypatch.setenv("ML_HOME", str(self.root / "home"))
         monkeypatch.setenv("ML_PROJECTS", str(self.root / "projects"))
+        # The grids of tests are so small that starting a worker for each core takes longer than the fits.
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
 
 
 def make_site(root: Path) -> Site:

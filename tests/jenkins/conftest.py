@@ -89,6 +89,7 @@ class Jenkins:
 
     site: Site
     root: Path
+    path: str  # where its agents find programs
     builds: int = 0
 
     @property
@@ -125,7 +126,8 @@ class Jenkins:
         work.mkdir(exist_ok=True)
         environment = {"BUILD_NUMBER": str(self.builds), "BUILD_TAG": f"jenkins-ml-{self.builds}"}
         agent = {
-            "PATH": os.environ["PATH"],
+            "PATH": self.path,
+            "LOKY_MAX_CPU_COUNT": "1",  # as in ``Site.settle``
             "HOME": str(self.root / "home"),
             "ML_HOME": str(self.site.root / "home"),
             "ML_PROJECTS": str(self.site.root / "projects"),
@@ -165,7 +167,7 @@ def jenkins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jenkins:
     """Return a Jenkins whose repository is this one, with a project ``small`` and keys of its own."""
     site = make_site(tmp_path / "site")
     site.settle(monkeypatch)
-    made = Jenkins(site, tmp_path)
+    made = Jenkins(site, tmp_path, os.environ["PATH"])
     for name in tracked_files():
         (made.checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(locations.ROOT / name, made.checkout / name)
