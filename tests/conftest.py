@@ -158,7 +158,7 @@ def served(built: Site) -> Iterator[Site]:
 
 
 def tool(name: str) -> str | None:
-    """Return the path of a tool beside this Python (``make test-tools``) or on the PATH."""
+    """Return the path of a tool beside this Python (``make test`` installs some) or on the PATH."""
     beside = Path(sys.executable).parent / name
     return str(beside) if beside.exists() else shutil.which(name)
 
