@@ -1,8 +1,10 @@
-# Everything Jenkins runs, and the two commands a newcomer needs: `make run` and `make test`.
-# What a user chooses (PROJECT, CHANNEL, FORCE, PORT, ROLLBACK_TO, TARGET, WHY) reaches Python through the environment only, so no
-# text of theirs is ever part of a shell command.
+# Everything Jenkins runs, the two commands a newcomer needs (`make run`, `make test`), and `make check` while working.
+# What a user chooses (PROJECT, CHANNEL, FORCE, PORT, ROLLBACK_TO, TARGET, WHY) reaches Python through the environment only,
+# so no text of theirs is ever part of a shell command.
 SHELL := /bin/bash
-STAGES := lint data train quality deploy
+# A stage is a line of the table in ml/stages/__init__.py: its name, and what `make help` says of it.
+STAGE_TABLE := sed -nE 's/^    "([a-z]+)": "(.*)",$$/\1\t\2/p' ml/stages/__init__.py
+STAGES := $(shell $(STAGE_TABLE) | cut -f 1)
 export PROJECT CHANNEL FORCE PORT ROLLBACK_TO TARGET WHY
 
 # On a laptop everything stays in the checkout. A Jenkins build cleans its workspace, so there what must outlive it
@@ -15,20 +17,41 @@ VENV := .venv
 endif
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
+TOOLS := $(VENV)/test-tools
+# COVERAGE=1 notes which lines of ml/ run, in processes that tests start too; .ci/run reports them.
+PYTEST := $(PYTHON) $(if $(COVERAGE),-m coverage run) -m pytest --numprocesses auto --dist worksteal
+CHECKS := check-style check-format check-types check-tests
 
-.PHONY: run test sabotage load stop install lock help projects nightly-projects $(STAGES) lint-syntax lint-flake8 lint-pydocstyle lint-dependencies rollback \
-    jenkins-up jenkins-down jenkins-logs jenkins-local jenkins-local-stop jenkins-test test-tools
+.PHONY: run test check $(CHECKS) sabotage load stop install lock help projects nightly-projects $(STAGES) lint-syntax \
+    lint-flake8 lint-pydocstyle lint-dependencies rollback jenkins-up jenkins-down jenkins-logs jenkins-local \
+    jenkins-local-stop jenkins-test
 
 help:  ## list the targets
-	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 24
+	@{ grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'; $(STAGE_TABLE); } | expand -t 24
 
 run: $(INSTALLED)  ## all stages, from raw data to a service that answers
 	@$(PYTHON) -m ml run
 
-test: $(INSTALLED)  ## the whole test suite
-	@$(PYTHON) -m pytest
+test: $(TOOLS)  ## the whole test suite, on all cores
+	@$(PYTEST)
 
-sabotage: $(INSTALLED)  ## break data, code, model and environment on purpose: who notices? (half an hour)
+check: $(TOOLS)  ## style, formatting, types and the fast tests: a minute, while working
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync $(CHECKS)
+
+check-style: $(TOOLS)
+	@$(PYTHON) -m flake8 ml jenkins tests
+	@$(PYTHON) -m pydocstyle ml jenkins
+
+check-format: $(TOOLS)
+	@$(PYTHON) -m ruff format --quiet --diff
+
+check-types: $(TOOLS)
+	@$(PYTHON) -m mypy --no-error-summary
+
+check-tests: $(TOOLS)
+	@$(PYTEST) --quiet -m "not slow" tests/unit
+
+sabotage: $(TOOLS)  ## break data, code, model and environment on purpose: who notices? (half an hour)
 	@$(PYTHON) -m tests.sabotage
 
 load: $(INSTALLED)  ## swaps, rollbacks, a killed worker under load: is a request lost? (five minutes; needs wrk, nginx)
@@ -69,11 +92,12 @@ jenkins-local: $(INSTALLED)  ## start a Jenkins without Docker (needs Java 21)
 jenkins-local-stop: $(INSTALLED)  ## stop it; SERVICE=stop ends the services of the models too
 	@$(PYTHON) -m jenkins.local stop $(if $(filter stop,$(SERVICE)),--with-services)
 
-jenkins-test: $(VENV)/test-tools  ## test a live Jenkins: JENKINS_URL=... JENKINS_USER=... JENKINS_TOKEN=...
+jenkins-test: $(TOOLS)  ## test a live Jenkins: JENKINS_URL=... JENKINS_USER=... JENKINS_TOKEN=...
 	@$(PYTHON) -m pytest tests/jenkins/test_live.py
 
-test-tools: $(VENV)/test-tools  ## install the tools without which some tests are skipped
-$(VENV)/test-tools: $(INSTALLED) tests/requirements.txt
+# What only tests need; what training and serving use stays as requirements.txt has it.
+$(TOOLS): $(INSTALLED) tests/requirements.txt
+	@echo "installing tests/requirements.txt into $(VENV) (once)"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt \
 	    --requirement tests/requirements.txt
 	@touch $@

@@ -39,8 +39,6 @@ pipelineJob('ml') {
         booleanParam('FORCE', false, 'Train though nothing changed, and deploy a version that was taken back before.')
         choiceParam('CHANNEL', channels,
                     'Where a model that passes every gate is brought; its champion is the one to beat.')
-        stringParam('ROLLBACK_TO', '',
-                    'Empty to build. "previous" or a version number: nothing is built, CHANNEL returns to it.')
         stringParam('TARGET', 'local',
                     'Where it is served: local, compose or ssh://user@host (README: Deploy, try, go back).')
         stringParam('WHY', '', 'A reason to remember, kept in the history of the channel.')

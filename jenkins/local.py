@@ -6,7 +6,6 @@ Everything lives in ``.jenkins`` of the checkout. One process watches the others
 import argparse
 import contextlib
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -18,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from jenkins import plugins, processes
+from jenkins import boot_log, downloads, processes
 from jenkins.client import Controller
 from jenkins.make_secrets import make_secrets, write_secret
 from jenkins.processes import Process
@@ -37,12 +36,6 @@ PROPERTIES = {
     # After so long without its agent (ms) a stage moves to another one.
     "org.jenkinsci.plugins.workflow.support.pickles.ExecutorPickle.timeoutForNodeMillis": "60000",
 }
-# A controller that cannot read its configuration goes on running, and answers nothing but an error page.
-FATAL = re.compile(
-    r"ConfiguratorException|ConfigurationAsCodeBootFailure|ConfigurationAsCode.init failed|"
-    r"Failed to initialize"
-)
-NEXT_ENTRY = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d|\w{3} \d\d, \d{4} ")
 
 
 def start(port: int) -> None:
@@ -95,10 +88,10 @@ def _prepare(port: int) -> Process:
             raise MlError(
                 f"port {port} is taken: end the program that holds it, or choose another: JENKINS_PORT=..."
             ) from error
-    java, war = plugins.find_java(), plugins.find_war(FOLDER / "cache")
-    version = plugins.version_of(java, war)
+    java, war = downloads.find_java(), downloads.find_war(FOLDER / "cache")
+    version = downloads.version_of(java, war)
     home = FOLDER / "home"
-    plugins.install_plugins(FILES, FOLDER / "cache", home / "plugins")
+    downloads.install_plugins(FILES, FOLDER / "cache", home / "plugins")
     make_secrets(FOLDER / "keys")
     repository = _repository(port)
     _local_casc(FOLDER / "casc.yaml")
@@ -127,8 +120,9 @@ def _settle(port: int, process: Process, alive: Callable[[], None]) -> None:
     try:
         controller.settle("ml")
     except MlError as error:
-        cause = _cause() or error
-        raise MlError(f"the controller is not configured: {cause} (log: {FOLDER}/controller.log)") from error
+        log = FOLDER / "controller.log"
+        cause = boot_log.cause(log) or error
+        raise MlError(f"the controller is not configured: {cause} (log: {log})") from error
     agent_jar = FOLDER / "agent.jar"
     agent_jar.write_bytes(controller.get("/jnlpJars/agent.jar"))
     for name in _agents():
@@ -197,29 +191,13 @@ def _still_starting() -> Callable[[], None]:
         if found and not seen:
             seen.append(found)
         log = FOLDER / "controller.log"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-        fatal = any(FATAL.search(line) for line in lines)
-        if fatal:
+        if fatal := boot_log.is_fatal(log):
             time.sleep(1)  # until the whole of the cause is there
         if fatal or (seen and found != seen[0]):
-            last = [line.strip() for line in lines if line.strip()][-1:] or ["it said nothing"]
-            raise MlError(f"the controller did not start: {_cause() or last[0][:300]} (log: {log})")
+            told = boot_log.cause(log) or boot_log.last_line(log)
+            raise MlError(f"the controller did not start: {told} (log: {log})")
 
     return check
-
-
-def _cause() -> str:
-    """Return what lies at the bottom of the last fatal entry of the controller's log; else nothing."""
-    cause = ""
-    fatal = below = False
-    for line in (FOLDER / "controller.log").read_text(encoding="utf-8", errors="replace").splitlines():
-        fatal = (fatal and not NEXT_ENTRY.match(line)) or bool(FATAL.search(line))
-        if below and fatal:
-            cause += f" {line.strip()}"
-        elif fatal and (line.startswith("Caused by: ") or FATAL.search(line)):
-            cause = line.strip()
-        below = fatal and cause.endswith(":")  # a compiler says the problem in the line below
-    return cause[:300]
 
 
 def main() -> int:

@@ -80,6 +80,8 @@ class Site:
             monkeypatch.delenv(variable, raising=False)
         monkeypatch.setenv("ML_HOME", str(self.root / "home"))
         monkeypatch.setenv("ML_PROJECTS", str(self.root / "projects"))
+        # The grids of tests are so small that starting a worker for each core takes longer than the fits.
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
 
 
 def make_site(root: Path) -> Site:
@@ -156,7 +158,7 @@ def served(built: Site) -> Iterator[Site]:
 
 
 def tool(name: str) -> str | None:
-    """Return the path of a tool beside this Python (``make test-tools``) or on the PATH."""
+    """Return the path of a tool beside this Python (``make test`` installs some) or on the PATH."""
     beside = Path(sys.executable).parent / name
     return str(beside) if beside.exists() else shutil.which(name)
 

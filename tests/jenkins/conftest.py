@@ -1,5 +1,6 @@
 """A Jenkins made of folders: a git repository, agents, credentials, and the real Jenkinsfile run on them."""
 
+import functools
 import json
 import os
 import shutil
@@ -17,19 +18,41 @@ from tests.conftest import Site, make_site
 HERE = Path(__file__).parent
 
 
-def groovy(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run Groovy, with the Java that is on the PATH; Debian's start script wants to be told."""
-    java = shutil.which("java")
-    home = {"JAVA_HOME": str(Path(java).resolve().parent.parent)} if java else {}
-    return subprocess.run(["groovy", *arguments], env=home | os.environ, capture_output=True, text=True)
+@dataclass(frozen=True)
+class Ran:
+    """What a Groovy script printed, and what went wrong (empty: nothing)."""
+
+    printed: str
+    problem: str
 
 
-def groovy_runs() -> bool:
-    """Tell whether Groovy is there and finds a Java."""
-    return bool(shutil.which("groovy")) and groovy("--version").returncode == 0
+@functools.cache
+def _groovy_server() -> subprocess.Popen[str]:
+    # Debian's start script wants to be told which Java. The JVM ends when its input does, with this process.
+    home = {"JAVA_HOME": str(Path(shutil.which("java") or "").resolve().parent.parent)}
+    return subprocess.Popen(
+        ["groovy", HERE / "server.groovy"],
+        env=home | os.environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
-needs_groovy = pytest.mark.skipif(not groovy_runs(), reason="Groovy is not installed, or finds no Java")
+def groovy(*arguments: str | Path) -> Ran:
+    """Run a Groovy script in the one JVM of this process: starting one takes longer than most scripts."""
+    server = _groovy_server()
+    assert server.stdin and server.stdout
+    server.stdin.write(json.dumps([str(argument) for argument in arguments]) + "\n")
+    server.stdin.flush()
+    answer = server.stdout.readline()
+    assert answer, f"Groovy ended with exit code {server.wait()}"
+    return Ran(**json.loads(answer))
+
+
+needs_groovy = pytest.mark.skipif(
+    not (shutil.which("groovy") and shutil.which("java")), reason="Groovy or Java is not installed"
+)
 
 
 @dataclass
@@ -66,6 +89,7 @@ class Jenkins:
 
     site: Site
     root: Path
+    path: str  # where its agents find programs
     builds: int = 0
 
     @property
@@ -102,7 +126,8 @@ class Jenkins:
         work.mkdir(exist_ok=True)
         environment = {"BUILD_NUMBER": str(self.builds), "BUILD_TAG": f"jenkins-ml-{self.builds}"}
         agent = {
-            "PATH": os.environ["PATH"],
+            "PATH": self.path,
+            "LOKY_MAX_CPU_COUNT": "1",  # as in ``Site.settle``
             "HOME": str(self.root / "home"),
             "ML_HOME": str(self.site.root / "home"),
             "ML_PROJECTS": str(self.site.root / "projects"),
@@ -126,7 +151,7 @@ class Jenkins:
         content["environment"] = environment | settings.get("environment", {})
         (work / "settings.json").write_text(json.dumps(content), encoding="utf-8")
         done = groovy(HERE / "harness.groovy", work / "settings.json")
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert not done.problem, done.problem
         return Build(work)
 
 
@@ -142,7 +167,7 @@ def jenkins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jenkins:
     """Return a Jenkins whose repository is this one, with a project ``small`` and keys of its own."""
     site = make_site(tmp_path / "site")
     site.settle(monkeypatch)
-    made = Jenkins(site, tmp_path)
+    made = Jenkins(site, tmp_path, os.environ["PATH"])
     for name in tracked_files():
         (made.checkout / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(locations.ROOT / name, made.checkout / name)

@@ -1,5 +1,6 @@
 /*
- * Runs a declarative Jenkinsfile without Jenkins: `groovy harness.groovy settings.json`.
+ * Runs a declarative Jenkinsfile without Jenkins: `groovy harness.groovy settings.json`. Many builds may run in one JVM,
+ * one after another: no class here keeps anything from one to the next.
  *
  * Steps are executed for real: `sh` in a shell, on agents that are folders, each time in a fresh, empty workspace with
  * a clone of the repository, and with nothing in the environment but what a Jenkins agent would have. What the harness

@@ -26,7 +26,7 @@ class Recorder {
 
 abstract class JobScript extends Script {
 
-    static Recorder recorder = new Recorder()
+    Recorder recorder = new Recorder()
 
     Object methodMissing(String name, Object given) { return recorder.methodMissing(name, given) }
 
@@ -34,5 +34,6 @@ abstract class JobScript extends Script {
 
 Binding variables = new Binding(args.drop(1).collectEntries { argument -> argument.split('=', 2) as List })
 CompilerConfiguration configuration = new CompilerConfiguration(scriptBaseClass: JobScript.name)
-new GroovyShell(getClass().classLoader, variables, configuration).evaluate(new File(args[0]))
-println JsonOutput.toJson(JobScript.recorder.calls)
+JobScript jobs = new GroovyShell(getClass().classLoader, variables, configuration).parse(new File(args[0]))
+jobs.run()
+println JsonOutput.toJson(jobs.recorder.calls)

@@ -179,19 +179,17 @@ COMMONS_TEXT = [Path("/usr/share/java") / f"{name}.jar" for name in ("commons-te
     reason="commons-text is not installed (Debian: libcommons-text-java)",
 )
 def test_casc_yaml_is_resolved_to_the_keys_and_passwords_that_were_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     make_secrets(tmp_path)
     keys = tmp_path / "controller"
-    given = {"JENKINS_FILES": "/files", "REPOSITORY_URL": "git://git/ml.git", "SECRETS": str(keys)}
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
+    variables = ["JENKINS_FILES=/files", "REPOSITORY_URL=git://git/ml.git", f"SECRETS={keys}"]
     written = texts(casc())
     (tmp_path / "texts.json").write_text(json.dumps(written))
     class_path = ":".join(map(str, COMMONS_TEXT))
-    done = groovy("--classpath", class_path, HERE / "resolve.groovy", tmp_path / "texts.json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    resolved: dict[str, str | None] = dict(zip(written, json.loads(done.stdout), strict=True))
+    done = groovy("--classpath", class_path, HERE / "resolve.groovy", tmp_path / "texts.json", *variables)
+    assert not done.problem, done.problem
+    resolved: dict[str, str | None] = dict(zip(written, json.loads(done.printed), strict=True))
     assert [text for text, value in resolved.items() if value is None] == []
 
     credentials = casc()["credentials"]["system"]["domainCredentials"][0]["credentials"]
@@ -250,8 +248,8 @@ def test_secrets_are_made_once_and_are_private(tmp_path: Path) -> None:
 
 def recorded(script: str, *variables: str) -> list[Any]:
     done = groovy(HERE / "record_jobs.groovy", local.FILES / script, *variables)
-    assert done.returncode == 0, done.stdout + done.stderr
-    calls: list[Any] = json.loads(done.stdout)
+    assert not done.problem, done.problem
+    calls: list[Any] = json.loads(done.printed)
     return calls
 
 
@@ -356,7 +354,7 @@ class ApiTokenPropertyConfiguration {
     )
     done = groovy("-e", AS_JENKINS_DOES, tmp_path, local.FILES / "webhook-token.groovy")
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert done.stdout.strip() == f"[b c, webhook {sha256}]", done.stderr
+    assert done.printed.strip() == f"[b c, webhook {sha256}]", done.problem
 
 
 def test_the_scripts_are_executable() -> None:

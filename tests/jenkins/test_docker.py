@@ -29,7 +29,7 @@ def services() -> dict[str, Any]:
     return content
 
 
-@pytest.mark.skipif(not tool("hadolint"), reason="hadolint is not installed (make test-tools)")
+@pytest.mark.skipif(not tool("hadolint"), reason="hadolint is not installed (`make test` installs it)")
 def test_hadolint_finds_nothing() -> None:
     files = [name for name in tracked_files() if Path(name).name.endswith("Dockerfile")]
     assert files == ["docker/Dockerfile"]
@@ -39,7 +39,7 @@ def test_hadolint_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not tool("shellcheck"), reason="shellcheck is not installed (make test-tools)")
+@pytest.mark.skipif(not tool("shellcheck"), reason="shellcheck is not installed (`make test` installs it)")
 def test_shellcheck_finds_nothing() -> None:
     shebang = re.compile(r"#!.*\b(sh|bash)\n")
     scripts = [
@@ -63,7 +63,7 @@ def test_shellcheck_finds_nothing() -> None:
 
 def test_the_compose_file_keeps_to_the_specification() -> None:
     compose_spec = pytest.importorskip(
-        "compose_spec", reason="compose-spec is not installed (make test-tools)"
+        "compose_spec", reason="compose-spec is not installed (`make test` installs it)"
     )
     expanded = yaml.safe_dump(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")))
     parsed = compose_spec.PyCompose.from_yaml(expanded)

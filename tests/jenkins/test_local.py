@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jenkins import local, plugins, processes
+from jenkins import downloads, local, processes
 from ml import locations
 from ml.errors import MlError
 from ml.serving import service
@@ -41,7 +41,7 @@ def make_plugin(file: Path, name: str, version: str, dependencies: str = "") -> 
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Point the local start at an empty folder, a war and plugins on disk, and a Java that is none."""
     (tmp_path / "jenkins.war").write_text("a war")
-    for name, version in plugins.read_plugins(local.FILES / "plugins.txt").items():
+    for name, version in downloads.read_plugins(local.FILES / "plugins.txt").items():
         make_plugin(tmp_path / "plugins" / f"{name}.hpi", name, version)
     monkeypatch.setattr(local, "FOLDER", tmp_path / "jenkins")
     monkeypatch.setenv("JENKINS_JAVA", str(FAKE_JAVA))
@@ -81,7 +81,7 @@ def test_controller_and_agents_start_and_stop(
     assert controller["environment"]["SECRETS"] == str(keys)
     assert "MAKEFLAGS" not in controller["environment"]
     installed = {file.stem for file in (local.FOLDER / "home" / "plugins").iterdir()}
-    assert installed == set(plugins.read_plugins(local.FILES / "plugins.txt"))
+    assert installed == set(downloads.read_plugins(local.FILES / "plugins.txt"))
 
     for name in ("agent-1", "agent-2", "production"):
         agent = wait_for(local.FOLDER / f"{name}.json")
@@ -255,16 +255,16 @@ def test_plugins_from_a_folder_must_be_whole(machine: Path, capsys: pytest.Captu
     folder = machine / "plugins"
     make_plugin(folder / "git.hpi", "git", "5.9", "git-client:6.1,thing:1.0,other:2;resolution:=optional")
     with pytest.raises(MlError, match="lacks what plugin git depends on: thing"):
-        plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
+        downloads.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
     make_plugin(folder / "thing.jpi", "thing", "1.0")
     (folder / "timestamper.hpi").unlink()
-    plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
+    downloads.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
     said = capsys.readouterr().out
     assert "plugin git: plugins.txt has 5.10.1," in said and "has 5.9" in said
     assert "plugin timestamper: plugins.txt has 1.30," in said and "has none" in said
     (folder / "git.hpi").write_text("half a plu")
     with pytest.raises(MlError, match="git.hpi is not a Jenkins plugin"):
-        plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
+        downloads.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ def site(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     for name in ("WAR_SITE", "PLUGIN_SITE"):
-        monkeypatch.setattr(plugins, name, f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setattr(downloads, name, f"http://127.0.0.1:{server.server_port}")
     monkeypatch.delenv("JENKINS_WAR")
     monkeypatch.delenv("JENKINS_PLUGIN_DIR")
     yield folder
@@ -285,18 +285,18 @@ def site(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_downloads_are_checked_and_kept(site: Path, machine: Path) -> None:
     with pytest.raises(MlError, match="cannot download .*JENKINS_WAR"):
-        plugins.find_war(local.FOLDER / "cache")
-    war = site / plugins.VERSION / "jenkins.war"
+        downloads.find_war(local.FOLDER / "cache")
+    war = site / downloads.VERSION / "jenkins.war"
     war.parent.mkdir()
     war.write_text("a war")
     (war.parent / "jenkins.war.sha256").write_text("0" * 64 + "  jenkins.war\n")
     with pytest.raises(MlError, match="is not what was published"):
-        plugins.find_war(local.FOLDER / "cache")
+        downloads.find_war(local.FOLDER / "cache")
     assert not (local.FOLDER / "cache").exists()
     (war.parent / "jenkins.war.sha256").write_text(f"{hashlib.sha256(b'a war').hexdigest()} *jenkins.war\n")
-    assert plugins.find_war(local.FOLDER / "cache").read_text() == "a war"
+    assert downloads.find_war(local.FOLDER / "cache").read_text() == "a war"
     war.unlink()
-    assert plugins.find_war(local.FOLDER / "cache").read_text() == "a war"
+    assert downloads.find_war(local.FOLDER / "cache").read_text() == "a war"
 
 
 def test_plugins_are_downloaded_with_what_they_depend_on(
@@ -313,12 +313,12 @@ def test_plugins_are_downloaded_with_what_they_depend_on(
         sha256 = base64.b64encode(hashlib.sha256(file.read_bytes()).digest()).decode()
         published[name] = {version: {"sha256": sha256}}
     (site / "plugin-versions.json").write_text(json.dumps({"plugins": published}))
-    plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
+    downloads.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
     assert sorted(file.name for file in (machine / "to").iterdir()) == ["a.jpi", "b.jpi"]
 
     (files / "plugins.txt").write_text("d:1\n")
     with pytest.raises(MlError, match="plugin d:1 is not published"):
-        plugins.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
+        downloads.install_plugins(local.FILES, local.FOLDER / "cache", machine / "to")
 
 
 def test_the_command_tells_an_error_in_one_line(

@@ -84,7 +84,7 @@ def test_every_answer_is_documented_and_every_documented_answer_is_seen(
     running: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if not (program := tool("schemathesis")):
-        pytest.skip("schemathesis is not installed (make test-tools)")
+        pytest.skip("schemathesis is not installed (`make test` installs it)")
     url = f"http://127.0.0.1:{running.port}/openapi.json"
     command = [program, "run", url, "--checks", CHECKS, "--header", f"X-API-Key: {KEY}"]
     command += ["--max-examples", "30", "--seed", "1", "--generation-database", "none", "--no-color"]
