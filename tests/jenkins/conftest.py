@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ml import locations
 from tests.conftest import Site, make_site
 
 HERE = Path(__file__).parent
+FAKE_JAVA = HERE / "fake_java.py"
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,17 @@ class Jenkins:
         done = groovy(HERE / "harness.groovy", work / "settings.json")
         assert not done.problem, done.problem
         return Build(work)
+
+
+def wait_for_json(file: Path) -> dict[str, dict[str, str]]:
+    """Return what the stand-in for Java wrote of a process it was started as, once it is there."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if file.exists() and file.read_text().endswith("}"):
+            content: dict[str, dict[str, str]] = json.loads(file.read_text())
+            return content
+        time.sleep(0.05)
+    raise AssertionError(f"{file} was not written")
 
 
 def tracked_files() -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from jenkins import compose
 from ml.errors import MlError
-from tests.jenkins.test_local import FAKE_JAVA, wait_for
+from tests.jenkins.conftest import FAKE_JAVA, wait_for_json
 
 DOCKER = """#!/bin/sh
 echo "$*" >>"$(dirname "$0")/calls"
@@ -35,7 +35,7 @@ def docker(tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(compose, "FOLDER", tmp_path / "jenkins")
     environment = os.environ | {"CASC_JENKINS_CONFIG": str(tmp_path / "casc.yaml")}
     controller = subprocess.Popen([FAKE_JAVA, f"--httpPort={free_port}"], cwd=tmp_path, env=environment)
-    wait_for(tmp_path / "controller.json")
+    wait_for_json(tmp_path / "controller.json")
     yield tmp_path / "bin" / "calls"
     controller.terminate()
     controller.wait()

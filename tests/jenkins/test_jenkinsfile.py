@@ -50,7 +50,13 @@ def commands(line: str) -> list[list[str]]:
 
 
 def test_the_stages_are_those_of_the_run_in_its_order() -> None:
-    assert tuple(shell_lines()) == STAGES
+    assert list(shell_lines()) == list(STAGES)
+
+
+def test_make_help_tells_each_stage_as_the_command_line_does() -> None:
+    told = subprocess.run(["make", "help"], cwd=locations.ROOT, capture_output=True, text=True, check=True)
+    lines = dict(line.split(maxsplit=1) for line in told.stdout.splitlines() if line)
+    assert {stage: lines.get(stage) for stage in STAGES} == STAGES
 
 
 def test_each_stage_executes_the_command_that_the_run_executes() -> None:
@@ -58,7 +64,7 @@ def test_each_stage_executes_the_command_that_the_run_executes() -> None:
         stage: [c for line in lines for c in commands(line)] for stage, lines in shell_lines().items()
     }
     checks = executed.pop("lint")
-    assert executed == {stage: [[stage]] for stage in STAGES[1:]}
+    assert executed == {stage: [[stage]] for stage in list(STAGES)[1:]}
     assert checks == [["lint", "--check", check] for check in CHECKS]
 
 

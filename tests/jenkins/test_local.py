@@ -23,8 +23,7 @@ from jenkins import downloads, local, processes
 from ml import locations
 from ml.errors import MlError
 from ml.serving import service
-
-FAKE_JAVA = Path(__file__).parent / "fake_java.py"
+from tests.jenkins.conftest import FAKE_JAVA, wait_for_json
 
 
 def make_plugin(file: Path, name: str, version: str, dependencies: str = "") -> None:
@@ -54,16 +53,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     local.stop(with_services=True)
 
 
-def wait_for(file: Path) -> dict[str, dict[str, str]]:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if file.exists() and file.read_text().endswith("}"):
-            content: dict[str, dict[str, str]] = json.loads(file.read_text())
-            return content
-        time.sleep(0.05)
-    raise AssertionError(f"{file} was not written")
-
-
 def test_controller_and_agents_start_and_stop(
     machine: Path, free_port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,7 +64,7 @@ def test_controller_and_agents_start_and_stop(
     secrets = [file.read_text().strip() for file in keys.iterdir()]
     assert not any(secret in said for secret in secrets)
 
-    controller = wait_for(local.FOLDER / "controller.json")
+    controller = wait_for_json(local.FOLDER / "controller.json")
     assert "--httpListenAddress=127.0.0.1" in controller["arguments"]
     assert f"-DJENKINS_HOME={local.FOLDER / 'home'}" in controller["arguments"]
     assert controller["environment"]["SECRETS"] == str(keys)
@@ -84,7 +73,7 @@ def test_controller_and_agents_start_and_stop(
     assert installed == set(downloads.read_plugins(local.FILES / "plugins.txt"))
 
     for name in ("agent-1", "agent-2", "production"):
-        agent = wait_for(local.FOLDER / f"{name}.json")
+        agent = wait_for_json(local.FOLDER / f"{name}.json")
         assert "-webSocket" in agent["arguments"] and "s3cret" not in agent["arguments"]
         assert agent["environment"]["ML_HOME"] == str(local.FOLDER / "ml")
     requests = (local.FOLDER / "requests.log").read_text().splitlines()
