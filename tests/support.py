@@ -1,6 +1,7 @@
 """What several test files share: a passenger, versions made from a build, clients that never stop asking."""
 
 import contextlib
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import httpx2
 
+from ml import locations
+from ml.projects.temperature.make_data import PLACES, days
 from ml.registry.versions import Registry
 from ml.serving import service
 from ml.serving.client import Service
@@ -117,3 +120,11 @@ ESTIMATORS = (
     "HistGradientBoostingClassifier",
     "CatBoostClassifier",
 )
+
+
+def make_place(projects: Path, name: str) -> Path:
+    """Write the project ``temperature`` with the days of another of its places into a folder of projects."""
+    folder = projects / name
+    shutil.copytree(locations.ROOT / "ml" / "projects" / "temperature", folder)
+    days(PLACES[name]).to_csv(folder / "data" / "days.csv", index=False)
+    return folder

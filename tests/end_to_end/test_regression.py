@@ -1,4 +1,4 @@
-"""Three clean data sets of a regression pass the suite, and it finds the noisy one."""
+"""Days of three places with good thermometers pass the suite, and it finds the place with a bad one."""
 
 import json
 
@@ -9,6 +9,7 @@ from ml.cli import main
 from ml.project import find_project
 from ml.projects.temperature.make_data import PLACES, days
 from tests.conftest import Site
+from tests.support import make_place
 
 
 @pytest.mark.slow
@@ -16,6 +17,8 @@ from tests.conftest import Site
 def test_clean_measurements_are_blessed_and_noisy_ones_refused(site: Site, name: str) -> None:
     noisy = name == "temperature-noisy"
     build = site.root / "build"
+    if name != "temperature":
+        make_place(site.root / "projects", name)
     codes = [
         main([stage, "--project", name, "--build", str(build)]) for stage in ("data", "train", "quality")
     ]
@@ -30,7 +33,6 @@ def test_clean_measurements_are_blessed_and_noisy_ones_refused(site: Site, name:
     }
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_the_tables_are_what_their_maker_makes(name: str) -> None:
-    committed = pd.read_csv(find_project(name).folder / "data" / "days.csv")
-    pd.testing.assert_frame_equal(committed, days(PLACES[name]))
+def test_the_table_is_what_its_maker_makes() -> None:
+    committed = pd.read_csv(find_project("temperature").folder / "data" / "days.csv")
+    pd.testing.assert_frame_equal(committed, days(PLACES["temperature"]))

@@ -9,13 +9,16 @@ this process. Then spoiled candidates take the place. No harmless one may be sto
 import argparse
 import inspect
 import itertools
+import os
 import sys
+import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -34,7 +37,7 @@ from ml.data.sources import files
 from ml.data.split import split
 from ml.delivery.judgement import Observed, Pairs, judge
 from ml.files import digest
-from ml.project import Project, find_project
+from ml.project import Project, find_project, project_names
 from ml.quality.metrics import RecordedPredictions
 from ml.quality.slices import slice_rows
 from ml.records import DataManifest, ModelManifest, Score
@@ -45,6 +48,7 @@ from ml.training.scores import positive_class, scorer
 from ml.training.search import fit
 from tests.quality import test_champion, test_robustness, test_score, test_slices
 from tests.quality.conftest import FEWEST_ROWS, Comparison
+from tests.support import make_place
 
 PROJECTS = ("titanic", "temperature", "temperature-coast", "temperature-mountain")
 SHARE = 0.9
@@ -403,10 +407,19 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("projects", nargs="*", default=PROJECTS, help=", ".join(PROJECTS))
     parser.add_argument("--pairs", type=int, default=100)
     options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="places-") as projects:
+        for name in PROJECTS:
+            if name not in project_names():
+                make_place(Path(projects), name)
+        os.environ["ML_PROJECTS"] = projects
+        return _try_all(options.projects, options.pairs)
+
+
+def _try_all(projects: Sequence[str], pairs: int) -> int:
     failed, table = 0, Table("project", "candidate", "tried", "stopped", "data", "quality", "trial")
-    for name in options.projects:
+    for name in projects:
         for kind, change in (("same estimator", False), ("another estimator", True)):
-            tasks = [(name, number, change, "") for number in range(options.pairs)]
+            tasks = [(name, number, change, "") for number in range(pairs)]
             outcomes = _all(f"{name}, {kind}", tasks)
             failed += _add(table, name, kind, outcomes) > len(outcomes) / 100
         for spoil in SPOILED:

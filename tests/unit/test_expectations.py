@@ -17,7 +17,7 @@ def test_the_projects_of_the_repository_have_some() -> None:
         Directional,
         Known,
     }
-    assert load_expectations(find_project("temperature-coast"))
+    assert load_expectations(find_project("temperature"))
 
 
 def test_a_project_needs_none_and_a_list_of_something_else_is_named(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Make the tables of the temperature projects: two years of days at four places, one with bad sensors.
+"""Make the table of the temperature project, and those of three other places: one has bad sensors.
 
 Run ``python -m ml.projects.temperature.make_data``; the same tables come out each time.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-PROJECTS = Path(__file__).resolve().parent.parent
+TABLE = Path(__file__).resolve().parent / "data" / "days.csv"
 DAYS = 730
 FIRST_DAY = "2024-01-01"
 
@@ -58,7 +58,4 @@ def days(place: Place) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    for name, place in PLACES.items():
-        file = PROJECTS / name / "data" / "days.csv"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        days(place).to_csv(file, index=False)
+    days(PLACES["temperature"]).to_csv(TABLE, index=False)

@@ -1,6 +1,6 @@
 """What a table tells of itself, without a champion: every fault is found, no clean or sorted table is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,21 @@ from ml.data.gates import NO_CHAMPION, judge_data, left_open
 from ml.data.plausibility import garbled, judge_table, stretch
 from ml.data.split import split
 from ml.project import Project, find_project
+from tests.support import make_place
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 PLACES = ("temperature", "temperature-coast", "temperature-mountain")
 TABLES = {"titanic": "train", **dict.fromkeys(PLACES, "days")}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    projects = tmp_path_factory.mktemp("projects")
+    for name in (*PLACES[1:], "temperature-noisy"):
+        make_place(projects, name)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("ML_PROJECTS", str(projects))
+        yield
 
 
 def rows_of(project: Project) -> pd.DataFrame:
