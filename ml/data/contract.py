@@ -16,7 +16,7 @@ from ml.user_code import load_module
 # What pandera calls a column too few and one too many, in its reports on a whole table
 STUMBLED = r"^[A-Za-z]+(?:Error|Exception)\("  # how pandera tells that a check failed with an error
 COLUMN_RULES = ("column_in_dataframe", "column_in_schema")
-MOST_EXAMPLES = 3
+MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def examples(
 ) -> tuple[str, ...]:
     """Return the first rows of a mask, counted from 1 as people do, with the value of ``column``."""
     told = []
-    for number in np.flatnonzero(broken)[:MOST_EXAMPLES]:
+    for number in np.flatnonzero(broken)[:MAX_EXAMPLES]:
         value = (
             "" if column is None else ": ***" if column in personal else _shown(table[column].iloc[number])
         )

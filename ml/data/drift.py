@@ -15,7 +15,7 @@ from scipy import stats
 
 PERCENTILES = np.linspace(0, 1, 101)
 BINS = 10
-MOST_CATEGORIES = 20
+MAX_CATEGORIES = 20
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Drift:
 def statistics(table: pd.DataFrame, personal: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """Return what drift is measured against: per column missing rows, percentiles or the share of each value.
 
-    No value of a column with more than ``MOST_CATEGORIES`` texts is told, and none of a personal one.
+    No value of a column with more than ``MAX_CATEGORIES`` texts is told, and none of a personal one.
     """
     found: dict[str, dict[str, Any]] = {}
     for name in table:
@@ -45,7 +45,7 @@ def statistics(table: pd.DataFrame, personal: Sequence[str] = ()) -> dict[str, d
                 "standard_deviation": float(column.std(ddof=0)),
                 "percentiles": [float(value) for value in column.quantile(PERCENTILES)],
             }
-        if column.nunique() <= MOST_CATEGORIES:
+        if column.nunique() <= MAX_CATEGORIES:
             shares = column.value_counts(normalize=True).sort_index()
             entry["shares"] = {str(value): float(share) for value, share in shares.items()}
     return found

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ml.data.contract import MOST_EXAMPLES, Violation, examples
+from ml.data.contract import MAX_EXAMPLES, Violation, examples
 from ml.data.drift import measure
 from ml.data.findings import Finding, too_many
 from ml.data.formats import read_table
@@ -161,7 +161,7 @@ def _shared(project: Project, train: pd.DataFrame, test: pd.DataFrame) -> Iterat
         shared = outer["content"].isin(inner["content"]).to_numpy()
         told = f"test rows are equal to a train row but for '{project.id}'"
         shown = [
-            f"{project.id} {test[project.id].iloc[row]}" for row in np.flatnonzero(shared)[:MOST_EXAMPLES]
+            f"{project.id} {test[project.id].iloc[row]}" for row in np.flatnonzero(shared)[:MAX_EXAMPLES]
         ]
         shown = ["***"] * len(shown) if project.id in project.personal else shown
         yield too_many("train and test overlap", "", shared.mean(), most, "", told, int(shared.sum()), shown)

@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from ml.errors import GateRefused
 from ml.project import Project
 
-MOST_LEAVES = 16
+MAX_LEAVES = 16
 
 
 def one_column(project: Project, column: pd.Series) -> Pipeline:
@@ -24,7 +24,7 @@ def one_column(project: Project, column: pd.Series) -> Pipeline:
         encoder = SimpleImputer(strategy="median", keep_empty_features=True)
     else:
         encoder = TargetEncoder(cv=folds(5, shuffle=True, random_state=project.seed))
-    estimator = tree(max_leaf_nodes=MOST_LEAVES, random_state=project.seed)
+    estimator = tree(max_leaf_nodes=MAX_LEAVES, random_state=project.seed)
     return make_pipeline(make_column_transformer((encoder, [column.name])), estimator)
 
 

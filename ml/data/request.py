@@ -22,7 +22,7 @@ LIMITS = (
     ("str_length", "min_value", "min_length"),
     ("str_length", "max_value", "max_length"),
 )
-MOST_PROBLEMS = 20
+MAX_PROBLEMS = 20
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
 
 
@@ -142,13 +142,13 @@ class BrokenRows(MlError):
     """Rows that the contract refuses: each place and what is wrong there, without repeating what was sent."""
 
     def __init__(self, error: ValidationError, line: int | None = None) -> None:
-        """Keep what pydantic found, of a line of a file if one is given; at most ``MOST_PROBLEMS``."""
+        """Keep what pydantic found, of a line of a file if one is given; at most ``MAX_PROBLEMS``."""
         super().__init__((f"line {line}: " if line else "") + describe(error))
         before = [f"line {line}"] if line else []
         found = error.errors(include_url=False, include_context=False, include_input=False)
         self.problems: list[dict[str, Any]] = [
             {"place": before + [str(part)[:100] for part in one["loc"]], "problem": one["msg"]}
-            for one in found[:MOST_PROBLEMS]
+            for one in found[:MAX_PROBLEMS]
         ]
 
 
@@ -165,8 +165,8 @@ class RowReader:
     complete: bool
 
 
-def row_reader(contract: pa.DataFrameSchema, most_rows: int | None = None) -> RowReader:
+def row_reader(contract: pa.DataFrameSchema, max_rows: int | None = None) -> RowReader:
     """Return the reader of a contract without the target, for at most so many rows at once."""
     row = request_model(contract)
-    many = Annotated[list[row], Field(min_length=1, max_length=most_rows)]  # type: ignore[valid-type]
+    many = Annotated[list[row], Field(min_length=1, max_length=max_rows)]  # type: ignore[valid-type]
     return RowReader(contract, TypeAdapter(row), TypeAdapter(many), expressed(contract))

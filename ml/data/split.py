@@ -7,7 +7,7 @@ import pandas as pd
 from ml.errors import MlError
 from ml.project import Project
 
-MOST_CLASSES_TOLD = 4
+MAX_CLASSES_TOLD = 4
 
 
 def split(labelled: pd.DataFrame, project: Project) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -44,7 +44,7 @@ def check_rows(labelled: pd.DataFrame, project: Project) -> None:
     if project.task == "regression":
         return
     if project.positive is not None and (len(classes) != 2 or project.positive not in classes.index):
-        known = ", ".join(str(one) for one in sorted(classes.index)[:MOST_CLASSES_TOLD])
+        known = ", ".join(str(one) for one in sorted(classes.index)[:MAX_CLASSES_TOLD])
         raise MlError(
             f"project.toml: positive = {project.positive!r} must be one of two classes of '{project.target}'"
             f", which has {len(classes)}: {known}"

@@ -17,9 +17,9 @@ from ml.settings import Canary
 Counts = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 # A candidate that fails at once is not let fail for the rest of its minutes.
-ENOUGH_TO_STOP = 10
+MIN_REQUESTS_TO_STOP = 10
 # Fewer labels than this say nothing of a mean error.
-ENOUGH_ERRORS = 30
+MIN_ERRORS = 30
 # Standard errors on one side of an interval that holds the truth in 99.5 % of all cases (normal).
 SURE = 2.576
 
@@ -208,9 +208,9 @@ def judge(champion: Observed, candidate: Observed, pairs: Pairs, limits: Canary,
 def _failures(champion: Observed, candidate: Observed, limits: Canary, final: bool) -> Iterator[str]:
     rate, usual = _rate(candidate.failed, candidate.requests), _rate(champion.failed, champion.requests)
     chance = _worse_by_chance(
-        candidate.failed, candidate.requests, champion.failed, max(champion.requests, ENOUGH_TO_STOP)
+        candidate.failed, candidate.requests, champion.failed, max(champion.requests, MIN_REQUESTS_TO_STOP)
     )
-    enough = final or candidate.requests >= ENOUGH_TO_STOP
+    enough = final or candidate.requests >= MIN_REQUESTS_TO_STOP
     if enough and rate - usual > limits.max_error_rate_increase and chance < 0.01:
         yield f"{candidate.failed} of {candidate.requests} requests failed (champion: {usual:.2%})"
 
@@ -246,7 +246,7 @@ def _labels(pairs: Pairs, limits: Canary) -> Iterator[str]:
         if stats.binomtest(int(won), int(lost + won), alternative="less").pvalue < 0.01:
             yield f"on the same rows {(lost - won) / count:.1%} less came true than of the champion's"
     count = pairs.sums.get("errors", 0)
-    if count >= ENOUGH_ERRORS:
+    if count >= MIN_ERRORS:
         worse = pairs.sums.get("error", 0.0) / count
         spread = _deviation(pairs.sums.get("error", 0.0), pairs.sums.get("error squared", 0.0), count)
         usual = pairs.sums.get("champion error", 0.0) / count

@@ -8,4 +8,4 @@ REPLAY_HEADER = "X-Replay"
 GOLDEN_TOLERANCE = 1e-9
 
 # Rows of one JSON request; a file may hold more.
-MOST_ROWS = 1000
+MAX_ROWS = 1000

@@ -15,15 +15,15 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from ml import locations
 from ml.data.request import BrokenRows
 from ml.errors import MlError
-from ml.serving import MOST_ROWS, REPLAY_HEADER
+from ml.serving import MAX_ROWS, REPLAY_HEADER
 from ml.serving.access import AccessLog, key_check, read_keys
 from ml.serving.bodies import (
     BODY_SECONDS,
     CSV,
     FILE_SECONDS,
     KINDS,
-    MOST_BODY_BYTES,
-    MOST_FILE_BYTES,
+    MAX_BODY_BYTES,
+    MAX_FILE_BYTES,
     NDJSON,
     Refused,
     json_response,
@@ -38,7 +38,7 @@ from ml.serving.worker_state import WorkerState
 RETRY_AFTER_SECONDS = 1
 REQUEST_KEY_HEADER = "X-Request-Key"
 ONE_LABEL = Feedback.model_json_schema()
-MANY_LABELS = {"type": "array", "items": ONE_LABEL, "minItems": 1, "maxItems": MOST_ROWS}
+MANY_LABELS = {"type": "array", "items": ONE_LABEL, "minItems": 1, "maxItems": MAX_ROWS}
 FILE_ANSWER: dict[int | str, dict[str, Any]] = {
     200: {"content": {CSV: {}, NDJSON: {}}, "description": "One line a row, in its order"}
 }
@@ -130,14 +130,14 @@ def _asked(request: Request) -> Asked:
 def _add_answers(app: FastAPI, parts: _Parts) -> None:
     @app.post(
         "/predict",
-        summary=f"Predict for one row or a list of at most {MOST_ROWS}",
+        summary=f"Predict for one row or a list of at most {MAX_ROWS}",
         response_model=Answer,
         responses=parts.problems(408, 413, 422, 500, 503),
         dependencies=parts.guard,
     )
     async def predict(request: Request) -> Response:
         routing, asked = parts.state.ready(), _asked(request)
-        body = await read_body(request, MOST_BODY_BYTES, BODY_SECONDS)
+        body = await read_body(request, MAX_BODY_BYTES, BODY_SECONDS)
         answer, loaded = await parts.predictor.predict(asked, routing, body)
         content = {"project": parts.project, "channel": parts.channel, "version": loaded.version}
         headers = {"X-Model-Version": str(loaded.version)}
@@ -160,7 +160,7 @@ def _add_answers(app: FastAPI, parts: _Parts) -> None:
             _asked(request),
             routing,
             KINDS[media_type],
-            lambda: read_body(request, MOST_FILE_BYTES, FILE_SECONDS),
+            lambda: read_body(request, MAX_FILE_BYTES, FILE_SECONDS),
         )
         headers = {"X-Model-Version": str(loaded.version)}
         return StreamingResponse(lines, media_type=media_type, headers=headers)
@@ -178,7 +178,7 @@ def _add_feedback(app: FastAPI, parts: _Parts) -> None:
     async def feedback(request: Request) -> Response:
         champion = parts.state.ready().champion
         assert champion
-        body = await read_body(request, MOST_BODY_BYTES, BODY_SECONDS)
+        body = await read_body(request, MAX_BODY_BYTES, BODY_SECONDS)
         return json_response({"accepted": parts.predictor.take_feedback(champion, body)}, 202)
 
 

@@ -28,16 +28,16 @@ class Batcher:
 
     def __init__(
         self,
-        most_rows: int = 2048,
-        most_waiting: int = 8192,
+        max_rows: int = 2048,
+        max_waiting: int = 8192,
         *,
         scored: Callable[[int], None] = lambda rows: None,
     ) -> None:
-        """Limit a batch to about ``most_rows`` rows, and what waits to ``most_waiting``; then it is ``Full``.
+        """Limit a batch to about ``max_rows`` rows, and what waits to ``max_waiting``; then it is ``Full``.
 
         ``scored`` is told the number of rows of each batch.
         """
-        self.most_rows, self.most_waiting, self.scored = most_rows, most_waiting, scored
+        self.max_rows, self.max_waiting, self.scored = max_rows, max_waiting, scored
         self.waiting_rows = 0
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
@@ -49,7 +49,7 @@ class Batcher:
 
         Raises ``Full`` at once if too many rows wait.
         """
-        if self.waiting_rows and self.waiting_rows + len(rows) > self.most_waiting:
+        if self.waiting_rows and self.waiting_rows + len(rows) > self.max_waiting:
             raise Full
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(score, rows, answer))
@@ -62,7 +62,7 @@ class Batcher:
         while True:
             await self._arrived.wait()
             batch: list[_Waiting] = []
-            while self._waiting and sum(len(one.rows) for one in batch) < self.most_rows:
+            while self._waiting and sum(len(one.rows) for one in batch) < self.max_rows:
                 batch.append(self._waiting.popleft())
             if not self._waiting:
                 self._arrived.clear()

@@ -9,8 +9,8 @@ from starlette.responses import Response
 
 from ml.data.formats import Kind
 
-MOST_BODY_BYTES = 4 * 1024 * 1024
-MOST_FILE_BYTES = 32 * 1024 * 1024
+MAX_BODY_BYTES = 4 * 1024 * 1024
+MAX_FILE_BYTES = 32 * 1024 * 1024
 BODY_SECONDS = 10.0
 FILE_SECONDS = 120.0
 CSV, NDJSON = "text/csv", "application/x-ndjson"

@@ -12,7 +12,7 @@ from pydantic import BaseModel, TypeAdapter
 from ml.data.request import RowReader, label_adapter, row_reader
 from ml.data.rows import rows_to_table
 from ml.registry.channel import Challenger
-from ml.serving import MOST_ROWS
+from ml.serving import MAX_ROWS
 from ml.training.bundle import Bundle, predict_columns
 
 
@@ -87,5 +87,5 @@ class Routing:
 
 def ready(version: int, bundle: Bundle) -> LoadedVersion:
     """Return a model with what reads its requests."""
-    reader = row_reader(bundle.request_contract, MOST_ROWS)
+    reader = row_reader(bundle.request_contract, MAX_ROWS)
     return LoadedVersion(version, bundle, reader, label_adapter(bundle.contract, bundle.project.target))

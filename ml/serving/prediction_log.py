@@ -18,8 +18,8 @@ from ml.errors import MlError
 from ml.store.lookup import Answered, said_of
 from ml.store.tables import compared, labels, open_log, predictions
 
-MOST_WAITING = 20_000
-MOST_AT_ONCE = 2_000
+MAX_WAITING = 20_000
+MAX_AT_ONCE = 2_000
 GATHER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 # A label may overtake its prediction, which another worker is still to write.
@@ -64,7 +64,7 @@ class PredictionLog:
         """Write to a database (SQLAlchemy URL); ``labelled`` gets what was said of a row, if it is known."""
         self._url, self._written, self._lost, self._labelled = url, written, lost, labelled
         self._waiting: queue.Queue[Entry] = queue.Queue()
-        self._unresolved: deque[Label] = deque(maxlen=MOST_WAITING)
+        self._unresolved: deque[Label] = deque(maxlen=MAX_WAITING)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write_forever, name="prediction log", daemon=True)
         self._engine: Engine | None = None
@@ -74,7 +74,7 @@ class PredictionLog:
     def put(self, entries: Iterable[Entry]) -> bool:
         """Take entries to write, all or none; tell whether there was room. Never waits."""
         taken = list(entries)
-        if self._waiting.qsize() + len(taken) > MOST_WAITING:
+        if self._waiting.qsize() + len(taken) > MAX_WAITING:
             self._lost(len(taken))
             return False
         for entry in taken:
@@ -89,7 +89,7 @@ class PredictionLog:
     def _write_forever(self) -> None:
         kept: list[Entry] = []
         while not (self._ending.is_set() and self._waiting.empty() and not kept):
-            kept += self._gather(MOST_AT_ONCE - len(kept))
+            kept += self._gather(MAX_AT_ONCE - len(kept))
             if not kept and not self._unresolved:
                 continue
             try:

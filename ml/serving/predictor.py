@@ -15,15 +15,15 @@ from ml.data.formats import Kind, read_json, read_rows, write_rows
 from ml.data.request import BrokenRows
 from ml.data.rows import records
 from ml.errors import MlError
-from ml.serving import MOST_ROWS
+from ml.serving import MAX_ROWS
 from ml.serving.batching import Batcher, Full
 from ml.serving.counts import Counts
 from ml.serving.loaded import LoadedVersion, Routing
 from ml.serving.prediction_log import Compared, Label, PredictionLog
 from ml.serving.prometheus import Metrics
 
-MOST_FILES = 2  # at once, in one worker
-MOST_SHADOWS = 64  # at once; more are not scored
+MAX_FILES = 2  # at once, in one worker
+MAX_SHADOWS = 64  # at once; more are not scored
 SCORE_SECONDS = 10.0
 
 
@@ -70,7 +70,7 @@ class Predictor:
         self.counts = Counts(metrics)
         self.batcher = Batcher(scored=metrics.batch_rows.observe)
         self.log: PredictionLog | None = None
-        self._files = asyncio.Semaphore(MOST_FILES)
+        self._files = asyncio.Semaphore(MAX_FILES)
         self._shadows: set[asyncio.Task[None]] = set()
         self.trouble: dict[str, str] = {}
 
@@ -185,7 +185,7 @@ class Predictor:
         answer: list[dict[str, Any]],
     ) -> None:
         """Let the other version score what was answered, in the background, and count what both say."""
-        if len(self._shadows) >= MOST_SHADOWS:
+        if len(self._shadows) >= MAX_SHADOWS:
             self.metrics.shed.labels("shadow").inc()
             return
         candidate = routing.candidate
@@ -240,7 +240,7 @@ class Predictor:
         async def lines() -> AsyncIterator[bytes]:
             try:
                 yield write_rows(first, kind, header=True)
-                for start in range(MOST_ROWS, len(table), MOST_ROWS):
+                for start in range(MAX_ROWS, len(table), MAX_ROWS):
                     part = await self._answer_part(asked, loaded, table, start)
                     yield write_rows(part, kind, header=False)
             finally:
@@ -251,7 +251,7 @@ class Predictor:
     async def _answer_part(
         self, asked: Asked, loaded: LoadedVersion, table: pd.DataFrame, start: int
     ) -> list[dict[str, Any]]:
-        part = table.iloc[start : start + MOST_ROWS]
+        part = table.iloc[start : start + MAX_ROWS]
         began = time.perf_counter()
         scoring = self.batcher.score(lambda _: loaded.answer_table(part), [None] * len(part))
         answer = await self._wait(loaded, scoring)
@@ -270,12 +270,12 @@ class Predictor:
             raise Unavailable("no prediction log is kept here (ML_PREDICTIONS)")
         try:
             given = FEEDBACK.validate_json(body if body.lstrip().startswith(b"[") else b"[" + body + b"]")
-            for number, one in enumerate(given[:MOST_ROWS]):
+            for number, one in enumerate(given[:MAX_ROWS]):
                 champion.label.validate_python({"label": one.label})
         except ValidationError as error:
             raise BrokenRows(error) from error
-        if not 0 < len(given) <= MOST_ROWS:
-            raise MlError(f"send 1 to {MOST_ROWS} labels at once, not {len(given)}")
+        if not 0 < len(given) <= MAX_ROWS:
+            raise MlError(f"send 1 to {MAX_ROWS} labels at once, not {len(given)}")
         at = time.time()
         if not self.log.put(Label(one.request_id, one.row, one.label, at) for one in given):
             raise _busy()

@@ -23,7 +23,7 @@ from ml.records import DataManifest
 from ml.stages import Context
 from ml.workspace import ROWS_FILE, Outcome, Workspace, code_digest
 
-MOST_TOLD = 3
+MAX_TOLD = 3
 
 
 def run(context: Context) -> Outcome[DataManifest]:
@@ -149,8 +149,8 @@ def _refuse(project: Project, broken: dict[str, list[Violation]], findings: list
         f"{table}: breaks the contract: {violation}" for table, all_ in told.items() for violation in all_
     ]
     reasons += [f"{finding.gate}: {finding.violation}" for finding in refused]
-    more = f"; and {len(reasons) - MOST_TOLD} more problems, each on a line above"
-    line = "; ".join(reasons[:MOST_TOLD]) + (more if len(reasons) > MOST_TOLD else "")
+    more = f"; and {len(reasons) - MAX_TOLD} more problems, each on a line above"
+    line = "; ".join(reasons[:MAX_TOLD]) + (more if len(reasons) > MAX_TOLD else "")
     if told:
         raise MlError(line)
     raise GateRefused(f"{line} (if this is right, change [data_gates] in {project.folder / 'project.toml'})")

@@ -25,7 +25,7 @@ from ml.training.grid import EstimatorChoice, make_estimator
 from ml.training.pipeline import build_pipeline, feature_table
 from ml.training.scores import positive_class, scorer
 
-MOST_RENAMED = 20  # different values: more of them do not fall into the same order by design
+MAX_RENAMED = 20  # different values: more of them do not fall into the same order by design
 
 
 def check_features(project: Project, features: pd.DataFrame) -> None:
@@ -54,7 +54,7 @@ def check_features(project: Project, features: pd.DataFrame) -> None:
                 f"data_gates.max_missing allows {most:.1%}: mend the function or source that makes it"
             )
         twin = seen.setdefault(codes.tobytes(), str(name))
-        if twin != name and (len(values) <= MOST_RENAMED or _on_a_line(features[twin], features[name])):
+        if twin != name and (len(values) <= MAX_RENAMED or _on_a_line(features[twin], features[name])):
             problems.append(
                 f"features '{twin}' and '{name}' are duplicates in the training data: take one out of "
                 "[features] in project.toml"

@@ -38,7 +38,7 @@ ELSEWHERE = {
     "CI": "elsewhere",
 }
 KEPT = ("ML_", "PYTHON", "LD_", "PATH", "VIRTUAL_ENV")  # without which neither Python nor the model is found
-FEWEST_ROWS = 30  # to compare two models on
+MIN_ROWS = 30  # to compare two models on
 NONE = pytest.param(None, id="none", marks=pytest.mark.skip(reason="project.toml declares none"))
 
 
@@ -222,7 +222,7 @@ def comparison(
     champion = load_version(registry, version)
     known = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE).query("part == 'train'")["id"]
     fresh = ~fingerprints(test_rows, project)["id"].isin(known).to_numpy()
-    if fresh.sum() < FEWEST_ROWS:
+    if fresh.sum() < MIN_ROWS:
         pytest.skip(f"version {version} was trained on all but {fresh.sum()} of the held-out rows")
     missing = sorted(set(champion.request_contract.columns) - set(test_rows))
     if missing:

@@ -9,7 +9,7 @@ import pytest
 from ml.project import Project
 from ml.quality.metrics import mcnemar, paired_interval
 from ml.training.scores import scorer
-from tests.quality.conftest import FEWEST_ROWS, Comparison
+from tests.quality.conftest import MIN_ROWS, Comparison
 
 # Of the intervals: in one harmless retraining of a hundred at most something here may be refused by chance.
 SURE = 0.99
@@ -74,7 +74,7 @@ def test_no_slice_is_worse_than_the_champion(
 ) -> None:
     """No slice loses for sure; the certainty is shared by all slices (Bonferroni)."""
     part = comparison.part(slice_masks[slice_name][comparison.rows])
-    if len(part.rows) < FEWEST_ROWS or len(np.unique(part.target)) < 2:
+    if len(part.rows) < MIN_ROWS or len(np.unique(part.target)) < 2:
         pytest.skip(f"too few of its rows are new to version {comparison.version}")
     metric = project.training.metric
     ours, theirs = _scores(part, metric, positive)

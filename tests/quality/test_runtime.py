@@ -24,10 +24,10 @@ from ml.serving.loaded import Routing, ready
 from ml.training.bundle import Bundle, largest_difference
 from ml.workspace import Workspace
 
-MOST_ROWS_A_REQUEST = 500
-MOST_ROWS_ALONE = 500
-MOST_SECONDS_ALONE = 20.0
-MOST_ROWS_A_BATCH = 50
+MAX_ROWS_A_REQUEST = 500
+MAX_ROWS_ALONE = 500
+MAX_SECONDS_ALONE = 20.0
+MAX_ROWS_A_BATCH = 50
 ELSEWHERE = "(another folder, home, time zone, locale, environment; a clock years ahead)"
 
 
@@ -116,13 +116,13 @@ def test_a_row_is_answered_the_same_in_any_batch(
     """No feature looks at other rows, their order or a row's number: all held-out rows are asked."""
     random = np.random.default_rng(project.seed)
     order = random.permutation(len(test_rows))
-    ends = np.cumsum(random.integers(2, MOST_ROWS_A_BATCH, len(order)))
+    ends = np.cumsum(random.integers(2, MAX_ROWS_A_BATCH, len(order)))
     ways = {
         "shuffled": [order],
         "in other batches": np.split(order, ends[ends < len(order)]),
-        "alone": [order[[row]] for row in range(min(len(order), MOST_ROWS_ALONE))],
+        "alone": [order[[row]] for row in range(min(len(order), MAX_ROWS_ALONE))],
     }
-    whole, differences, until = candidate.predict(test_rows), {}, time.monotonic() + MOST_SECONDS_ALONE
+    whole, differences, until = candidate.predict(test_rows), {}, time.monotonic() + MAX_SECONDS_ALONE
     for way, batches in ways.items():
         answers, asked = [], []
         for batch in batches:
@@ -148,8 +148,8 @@ def test_served_answers_equal_offline_answers(
     rows = records(test_rows)
     answers = [
         answer
-        for start in range(0, len(rows), MOST_ROWS_A_REQUEST)
-        for answer in service(rows[start : start + MOST_ROWS_A_REQUEST])
+        for start in range(0, len(rows), MAX_ROWS_A_REQUEST)
+        for answer in service(rows[start : start + MAX_ROWS_A_REQUEST])
     ]
     difference = largest_difference(candidate.predict(test_rows), pd.DataFrame(answers), project)
     gate("serving", "largest difference to the offline answers", difference, at_most=GOLDEN_TOLERANCE)

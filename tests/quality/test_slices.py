@@ -11,7 +11,7 @@ from ml.project import Project
 from ml.quality.metrics import RecordedPredictions, interval
 from ml.training.scores import scorer
 
-FEWEST_ROWS = 20  # of a value of a sensitive column
+MIN_ROWS = 20  # of a value of a sensitive column
 
 
 def test_slice(
@@ -92,7 +92,7 @@ def test_error_rates(
 def _groups(rows: pd.DataFrame, column: str) -> dict[Any, np.ndarray]:
     assert column in rows, f"gates.fairness: no column '{column}' in the data"
     groups = rows.reset_index(drop=True).groupby(column).indices
-    large = {value: numbers for value, numbers in groups.items() if len(numbers) >= FEWEST_ROWS}
+    large = {value: numbers for value, numbers in groups.items() if len(numbers) >= MIN_ROWS}
     if len(large) < 2:
-        pytest.skip(f"fewer than two values of {column} have {FEWEST_ROWS} rows")
+        pytest.skip(f"fewer than two values of {column} have {MIN_ROWS} rows")
     return large

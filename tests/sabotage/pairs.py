@@ -47,7 +47,7 @@ from ml.training.grid import EstimatorChoice
 from ml.training.scores import positive_class, scorer
 from ml.training.search import fit
 from tests.quality import test_champion, test_robustness, test_score, test_slices
-from tests.quality.conftest import FEWEST_ROWS, Comparison
+from tests.quality.conftest import MIN_ROWS, Comparison
 from tests.support import make_place
 
 PROJECTS = ("titanic", "temperature", "temperature-coast", "temperature-mountain")
@@ -304,7 +304,7 @@ def model_gates(champion: Made, candidate: Made) -> list[str]:
         "slice_masks": slice_rows(rows, project.gates.slices) if project.gates.slices else {},
         "figures": {},
     }
-    if len(fresh) >= FEWEST_ROWS and project.gates.champion_tolerance is not None:
+    if len(fresh) >= MIN_ROWS and project.gates.champion_tolerance is not None:
         theirs = RecordedPredictions.of(champion.bundle.pipeline, rows)
         whole = Comparison(
             1, project.gates.champion_tolerance, everything, recorded, theirs, target.to_numpy()

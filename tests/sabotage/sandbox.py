@@ -23,7 +23,7 @@ GRID = {
     "GradientBoostingClassifier": {"learning_rate": [0.05], "max_depth": [2]},
 }
 TABLES = {"titanic": "data/train.csv", "temperature": "data/days.csv"}
-LONGEST_SECONDS = 600
+MAX_SECONDS = 600
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Sandbox:
             env=clean | {"ML_HOME": str(self.root / "home")} | self.environment,
             capture_output=True,
             text=True,
-            timeout=LONGEST_SECONDS,
+            timeout=MAX_SECONDS,
             check=False,
         )
 

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from ml.errors import MlError
 from ml.registry.versions import Registry
 from ml.serving.app import create_app
-from ml.serving.bodies import MOST_BODY_BYTES
+from ml.serving.bodies import MAX_BODY_BYTES
 from tests.conftest import Site
 from tests.support import PASSENGER, register, resign
 
@@ -84,7 +84,7 @@ def test_what_is_no_json_is_refused(client: TestClient, body: bytes) -> None:
 def test_a_huge_request_is_refused_whether_it_says_so_or_not(client: TestClient) -> None:
     huge = b" " * (100 * 1024 * 1024)
     assert client.post("/predict", content=huge).status_code == 413
-    chunks = (b" " * 65536 for _ in range(MOST_BODY_BYTES // 65536 + 2))
+    chunks = (b" " * 65536 for _ in range(MAX_BODY_BYTES // 65536 + 2))
     assert client.post("/predict", content=chunks).status_code == 413
     assert client.post("/predict", json=PASSENGER).status_code == 200
 

@@ -71,8 +71,8 @@ def test_rows_of_two_versions_are_not_mixed() -> None:
     assert asyncio.run(run()) == [["old"], ["new"]]
 
 
-@pytest.mark.parametrize("most_rows", [1, 3])
-def test_a_batch_is_limited(most_rows: int) -> None:
+@pytest.mark.parametrize("max_rows", [1, 3])
+def test_a_batch_is_limited(max_rows: int) -> None:
     sizes: list[int] = []
 
     def note(rows: list[int]) -> list[int]:
@@ -80,18 +80,18 @@ def test_a_batch_is_limited(most_rows: int) -> None:
         return rows
 
     async def run() -> None:
-        batcher = Batcher(most_rows)
+        batcher = Batcher(max_rows)
         asked = [asyncio.create_task(batcher.score(note, [n])) for n in range(6)]
         await asyncio.sleep(0)
         await gather(asyncio.create_task(batcher.run()), *asked)
 
     asyncio.run(run())
-    assert sizes == [most_rows] * (6 // most_rows)
+    assert sizes == [max_rows] * (6 // max_rows)
 
 
 def test_a_full_queue_refuses_at_once_and_takes_again_when_it_is_worked_off() -> None:
     async def ask() -> list[Any]:
-        batcher = Batcher(most_waiting=3)
+        batcher = Batcher(max_waiting=3)
         waiting = [asyncio.create_task(batcher.score(lambda rows: rows, [1, 2])) for _ in range(2)]
         with pytest.raises(Full):
             await asyncio.wait_for(waiting[1], 1)

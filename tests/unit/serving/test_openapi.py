@@ -20,7 +20,7 @@ from fastapi import FastAPI
 from ml.registry.versions import Registry
 from ml.serving import service
 from ml.serving.app import create_app
-from ml.serving.bodies import CSV, MOST_BODY_BYTES, MOST_FILE_BYTES
+from ml.serving.bodies import CSV, MAX_BODY_BYTES, MAX_FILE_BYTES
 from ml.serving.loaded import LoadedVersion, Routing
 from tests.conftest import Site, tool
 from tests.support import PASSENGER, register
@@ -93,7 +93,7 @@ def test_every_answer_is_documented_and_every_documented_answer_is_seen(
 
     running.ask_everything()
     running.ask_everything(key="another")
-    limits = {"/predict": MOST_BODY_BYTES, "/feedback": MOST_BODY_BYTES, "/predict/file": MOST_FILE_BYTES}
+    limits = {"/predict": MAX_BODY_BYTES, "/feedback": MAX_BODY_BYTES, "/predict/file": MAX_FILE_BYTES}
     for path, most in limits.items():
         running.ask("POST", path, content=b" " * (most + 1), headers={"Content-Type": CSV})
         running.hang_up(path)

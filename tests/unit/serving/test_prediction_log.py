@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event
 
 from ml import locations
 from ml.errors import MlError
-from ml.serving.prediction_log import MOST_WAITING, Compared, Label, PredictionLog
+from ml.serving.prediction_log import MAX_WAITING, Compared, Label, PredictionLog
 from ml.store.lookup import Answered, look_up
 from ml.store.tables import open_log
 from tests.load.servers import Postgres
@@ -151,10 +151,10 @@ def test_a_full_disk_costs_nothing_and_gets_all_when_there_is_room(
 def test_what_cannot_be_kept_is_counted() -> None:
     lost: list[int] = []
     log = PredictionLog("sqlite:////proc/no/log.sqlite", lost=lost.append)
-    assert not log.put(entry(row=row) for row in range(MOST_WAITING + 1))
+    assert not log.put(entry(row=row) for row in range(MAX_WAITING + 1))
     assert log.put(entry(row=row) for row in range(5000))
     log.close()
-    assert sum(lost) == MOST_WAITING + 1 + 5000
+    assert sum(lost) == MAX_WAITING + 1 + 5000
 
 
 def test_a_url_that_names_no_database_is_an_error_without_the_password() -> None:
