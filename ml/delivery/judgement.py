@@ -128,8 +128,7 @@ class Pairs:
             return None
         if self.classes:
             return sum(count for (one, other), count in self.classes.items() if one != other) / self.rows
-        mean = self.sums["champion"] / self.rows
-        variance = self.sums["champion squared"] / self.rows - mean**2
+        variance = _deviation(self.sums["champion"], self.sums["champion squared"], self.rows) ** 2
         difference = self.sums["difference squared"] / self.rows
         return difference / variance if variance > 0 else float(difference > 0)
 

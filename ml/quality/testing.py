@@ -9,7 +9,7 @@ from pathlib import Path
 from ml import locations
 from ml.errors import MlError
 from ml.project import Project
-from ml.quality.junit import hide_personal, place_of
+from ml.quality.verdict import hide_personal, place_of
 from ml.workspace import Workspace
 
 TESTS = locations.ROOT / "tests" / "quality"

@@ -9,9 +9,9 @@ from ml.console import say
 from ml.errors import GateRefused, MlError
 from ml.files import digest
 from ml.project import EXPECTATIONS_FILE, Project
-from ml.quality.junit import read_gates
 from ml.quality.loosened import loosened_expectations, loosened_line, loosened_settings
 from ml.quality.testing import TESTS, run_tests
+from ml.quality.verdict import read_gates
 from ml.records import DataManifest, Judged, ModelManifest, Verdict
 from ml.registry.versions import Registry
 from ml.stages import Context
