@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ml.data.formats import Kind, read_file, read_rows
-from ml.data.request import row_reader
+from ml.data.request import BrokenRows, row_reader
 from ml.errors import MlError
 from ml.project import Project
 from ml.registry.versions import Registry
@@ -36,8 +36,12 @@ def predict_table(project: Project, build: Path, channel: str, source: str | Non
 
 def _rows(bundle: Bundle, source: str) -> pd.DataFrame:
     reader, target = row_reader(bundle.request_contract), {bundle.project.target}
-    if source != "-":
-        return read_file(Path(source), reader, target)
-    content = sys.stdin.buffer.read()
-    kind: Kind = "json" if content.lstrip().startswith((b"[", b"{")) else "csv"
-    return read_rows(content, kind, reader, "standard input", target)
+    name = "standard input" if source == "-" else source
+    try:
+        if source != "-":
+            return read_file(Path(source), reader, target)
+        content = sys.stdin.buffer.read()
+        kind: Kind = "json" if content.lstrip().startswith((b"[", b"{")) else "csv"
+        return read_rows(content, kind, reader, name, target)
+    except BrokenRows as error:
+        raise MlError(f"{name}: {error}") from error
