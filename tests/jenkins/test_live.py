@@ -213,9 +213,7 @@ def deployed(build: dict[str, Any]) -> str:
 def commits(build: dict[str, Any]) -> set[str]:
     """Return the commits that a build checked out to work with: the last before each command."""
     found = re.findall(r"git checkout -f ([0-9a-f]{40})|(\+ make )", build["console"])
-    return {
-        commit for (commit, _), (_, command) in zip(found, found[1:], strict=False) if commit and command
-    }
+    return {commit for (commit, _), (_, command) in zip(found, found[1:], strict=False) if commit and command}
 
 
 @pytest.mark.parametrize(

@@ -158,9 +158,9 @@ def looked_up(sandbox: Sandbox) -> None:
     table = pd.read_csv(sandbox.table)
     known = dict(zip(table["PassengerId"].tolist(), table["Survived"].tolist(), strict=True))
     settings('numeric = ["Pclass",', 'numeric = ["Known", "Pclass",')(sandbox)
-    feature(
-        f'passengers = passengers.assign(Known=passengers["PassengerId"].map({known}).fillna(0))'
-    )(sandbox)
+    feature(f'passengers = passengers.assign(Known=passengers["PassengerId"].map({known}).fillna(0))')(
+        sandbox
+    )
 
 
 def read_from_a_file(sandbox: Sandbox) -> None:

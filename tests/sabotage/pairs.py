@@ -379,9 +379,7 @@ def try_pair(name: str, number: int, change: bool, spoil: str = "") -> dict[str,
             ours = estimators[(number + 1) % len(estimators)]
         other_split = project.model_copy(update={"seed": project.seed + number % 3})
         other_split._folder, other_split._name = project._folder, project._name
-        champion, candidate = (
-            table.sample(frac=SHARE, random_state=2 * number + role) for role in (0, 1)
-        )
+        champion, candidate = (table.sample(frac=SHARE, random_state=2 * number + role) for role in (0, 1))
         return stopped(
             make(project, champion, theirs),
             make(other_split if not spoil else project, candidate, ours or theirs, spoil),

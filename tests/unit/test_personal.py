@@ -50,10 +50,10 @@ def test_no_artifact_of_a_build_tells_a_name(built: Site, capsys: pytest.Capture
     """The columns of fairness, misspelt, once printed the table; so did a feature that quotes a row."""
     built.edit(
         "features.py",
-        '    return passengers.assign(FamilySize=',
+        "    return passengers.assign(FamilySize=",
         '    if (passengers["Sex"].str.upper() == passengers["Sex"]).any():\n'
         '        raise ValueError(f"what is {passengers.iloc[0].to_dict()}?")\n'
-        '    return passengers.assign(FamilySize=',
+        "    return passengers.assign(FamilySize=",
     )
     assert built.ml("train") == 0
     assert built.ml("quality") == 3, "the damage 'text' makes the feature fail"

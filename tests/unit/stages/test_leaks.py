@@ -44,7 +44,11 @@ def test_a_label_that_is_looked_up_by_id_is_refused(site: Site, error_of: ErrorO
     known = json.dumps({int(one): int(label) for one, label in zip(table["PassengerId"], table["Survived"])})
     site.edit("project.toml", 'numeric = ["Pclass",', 'numeric = ["Known", "Pclass",')
     look_up = 'passengers["PassengerId"].astype(str).map(KNOWN).fillna(0)'
-    feature(site, f"passengers = passengers.assign(Known={look_up})", f"KNOWN = {known}  # noqa: E501".replace("'", '"'))
+    feature(
+        site,
+        f"passengers = passengers.assign(Known={look_up})",
+        f"KNOWN = {known}  # noqa: E501".replace("'", '"'),
+    )
     assert [site.ml("data"), site.ml("train")] == [0, 3]
     assert "feature 'Known' alone gives the target away" in error_of()
 
