@@ -40,7 +40,7 @@ pipelineJob('ml') {
         choiceParam('CHANNEL', channels,
                     'Where a model that passes every gate is brought; its champion is the one to beat.')
         stringParam('TARGET', 'local',
-                    'Where it is served: local, compose or ssh://user@host (README: Deploy, try, go back).')
+                    'Where it is served: local, compose or ssh://user@host (ml/serving/README.md: Where).')
         stringParam('WHY', '', 'A reason to remember, kept in the history of the channel.')
     }
     properties {
@@ -82,7 +82,7 @@ pipelineJob('rollback') {
         choiceParam('CHANNEL', channels, 'The channel to take back.')
         stringParam('ROLLBACK_TO', 'previous', 'The number of a version, or "previous" for the one before.')
         stringParam('TARGET', 'local',
-                    'Where it is served: local, compose or ssh://user@host (README: Deploy, try, go back).')
+                    'Where it is served: local, compose or ssh://user@host (ml/serving/README.md: Where).')
         stringParam('WHY', '', 'A reason to remember, kept in the history of the channel.')
     }
     properties {

@@ -47,6 +47,7 @@ def test_an_unknown_version_is_refused(registry: Registry) -> None:
         registry.folder(7)
 
 
+@pytest.mark.slow
 def test_builds_registering_at_once_get_different_numbers(registry: Registry, tmp_path: Path) -> None:
     register(registry, tmp_path / "first")
     with multiprocessing.get_context("spawn").Pool(4) as pool:

@@ -67,6 +67,7 @@ def test_what_is_written_is_in_the_manifest(site: Site) -> None:
     assert manifest["reference_statistics"]["Age"]["mean"] == pytest.approx(train["Age"].mean())
 
 
+@pytest.mark.slow
 def test_the_same_data_gives_the_same_bytes(site: Site) -> None:
     site.ml("data")
     first = json.loads((site.build / "data" / "manifest.json").read_text())["outputs"]

@@ -30,6 +30,7 @@ def test_an_unsigned_pointer_is_told_and_a_person_writes_it_anew(built: Site, er
     assert (channel.version, [move["why"] for move in channel.history]) == (1, ["an old pointer"])
 
 
+@pytest.mark.slow
 def test_data_train_and_quality_need_no_release_key(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
 ) -> None:

@@ -27,6 +27,7 @@ def test_this_repository_is_clean(site: Site) -> None:
     assert [failures(site, check) for check in CHECKS] == [[], [], [], []]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("check", "old", "new", "problem"),
     [

@@ -1,0 +1,160 @@
+"""Every command of a README is run here or by a test that is named here, or it is said what it needs."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ml import locations
+from tests.conftest import VARIABLES, make_site
+from tests.jenkins.conftest import tracked_files
+
+RUN = [  # here, in this order
+    "make run",
+    "make data",
+    ".venv/bin/python -m ml data --format csv",
+    ".venv/bin/python -m ml predict --first 1",
+    ".venv/bin/python -m ml show",
+    ".venv/bin/python -m ml show 1",
+    ".venv/bin/python -m ml show --request 0123456789abcdef0123456789abcdef",
+    ".venv/bin/python -m ml --help",
+    "make help",
+    ".venv/bin/python -m ml undeploy",
+    "openssl genpkey -algorithm ed25519 -out signing.pem",
+    "openssl pkey -in signing.pem -pubout -out verify.pem",
+]
+# What other tests run, as it stands or with smaller numbers
+ELSEWHERE = {
+    "make rollback": "jenkins/test_pipeline.py::test_builds_follow_each_other_and_a_rollback_takes_one_back",
+    ".venv/bin/python -m ml deploy --shadow --for 60s --min-requests 200": (
+        "end_to_end/test_deployment.py::test_a_canary_is_promoted_or_withdrawn_and_the_reason_is_kept"
+    ),
+    ".venv/bin/python -m ml deploy --canary 10 --for 10m --min-requests 1000": (
+        "end_to_end/test_deployment.py::test_a_canary_is_promoted_or_withdrawn_and_the_reason_is_kept"
+    ),
+    "make sabotage": "sabotage/test_sabotage.py::test_a_fault_is_stopped_by_the_stage_whose_job_it_is",
+    "make jenkins-local": "jenkins/test_local.py::test_controller_and_agents_start_and_stop",
+    "make jenkins-up": "jenkins/test_compose.py::test_up_starts_everything_and_says_how_to_use_it",
+}
+NEEDS = {
+    "make test": "hours, if it ran itself",
+    "make check": "hours, if it ran itself",
+    ".venv/bin/python -m tests.sabotage flipped pickle": "minutes",
+    ".venv/bin/python -m tests.sabotage.pairs titanic": "an hour",
+    ".venv/bin/python -m tests.load --seconds 5": "wrk and a machine that does nothing else",
+}
+READMES = [locations.ROOT / name for name in tracked_files() if name.endswith(".md")]
+
+
+def commands(file: Path) -> list[str]:
+    """Return the commands of the shell blocks of a file, without their comments."""
+    blocks = re.findall(r"(?ms)^```sh\n(.*?)^```$", file.read_text(encoding="utf-8"))
+    lines = (re.sub(r"\s+#.*", "", line).strip() for block in blocks for line in block.splitlines())
+    return [line for line in lines if line]
+
+
+def test_each_command_is_run_or_it_is_said_what_it_needs() -> None:
+    written = {command for file in READMES for command in commands(file)}
+    assert written == {*RUN, *ELSEWHERE, *NEEDS}
+    for test in ELSEWHERE.values():
+        file, name = test.split("::")
+        assert f"\ndef {name}(" in (locations.ROOT / "tests" / file).read_text(encoding="utf-8"), test
+
+
+def test_each_block_of_a_readme_says_what_it_holds() -> None:
+    for file in READMES:
+        fences = re.findall(r"(?m)^```(.*)$", file.read_text(encoding="utf-8"))
+        assert len(fences) % 2 == 0 and set(fences[1::2]) <= {""}, file
+        assert set(fences[::2]) <= {"", "sh", "toml", "python", "groovy"}, file
+
+
+@pytest.mark.parametrize("file", READMES, ids=lambda file: str(file.relative_to(locations.ROOT)))
+def test_each_target_and_each_file_that_a_readme_names_is_there(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    makefile = (locations.ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", "")
+    rules = re.findall(r"(?m)^(?:STAGES := |CHECKS := |([a-z][a-z -]*):(?!=))(.*)$", makefile)
+    targets = {name for rule, listed in rules for name in (rule or listed).split()}
+    assert set(re.findall(r"`make\s+([a-z][a-z-]*)", text)) <= targets
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (file.parent / link).exists(), link
+
+
+def test_the_readme_is_short() -> None:
+    assert len((locations.ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("command", [command for command in NEEDS if "-m tests." in command])
+def test_what_takes_long_knows_the_arguments(command: str) -> None:
+    _, _, module, *arguments = command.split()
+    asked = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(asked, cwd=locations.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(argument in done.stdout for argument in arguments if argument.startswith("--"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Path]:
+    """Return a fresh checkout, its environment installed, with a grid of two candidates and no download."""
+    folder = tmp_path / "checkout"
+    for name in tracked_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(locations.ROOT / name, folder / name)
+    shutil.rmtree(folder / "ml" / "projects" / "titanic")
+    shutil.copytree(make_site(tmp_path / "site").project, folder / "ml" / "projects" / "titanic")
+    (folder / ".venv").mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        (folder / ".venv" / entry.name).symlink_to(entry)
+    for name in ("installed", "test-tools"):
+        (folder / ".venv" / name).unlink(missing_ok=True)
+        (folder / ".venv" / name).touch()
+    yield folder
+    subprocess.run(["make", "stop"], cwd=folder, env=user(), check=True, capture_output=True)
+
+
+def user(**chosen: str) -> dict[str, str]:
+    """Return the environment of somebody who has set nothing but what is given."""
+    return {name: value for name, value in os.environ.items() if name not in VARIABLES} | chosen
+
+
+def request_id(said: str) -> str:
+    """Ask what ``make run`` proposes to ask, and return the id of the answer."""
+    [line] = re.findall(r"try +(curl .*)", said)
+    answer = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
+    return str(json.loads(answer)["request_id"])
+
+
+@pytest.mark.slow
+def test_the_commands_do_what_is_written_beside_them(checkout: Path, free_port: int) -> None:
+    environment = user(PORT=str(free_port), LOKY_MAX_CPU_COUNT="1")
+    said: dict[str, str] = {}
+    for command in RUN:
+        typed = command
+        if "--request" in command:
+            typed = re.sub(r"[0-9a-f]{32}", request_id(said["make run"]), command)
+        done = subprocess.run(
+            ["bash", "-c", typed], cwd=checkout, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        said[command] = done.stdout + done.stderr
+    build = checkout / "build" / "titanic"
+    assert f"http://127.0.0.1:{free_port}/docs" in said["make run"]
+    assert "1 in channel production" in said["make run"]
+    assert (build / "quality" / "report.html").exists()
+    assert "nothing to do" in said["make data"]
+    assert (build / "data" / "train.csv").exists()
+    assert re.search(r"(?m)^892,[01],", said[".venv/bin/python -m ml predict --first 1"])
+    assert "production" in said[".venv/bin/python -m ml show"]
+    for told in ("data source", "git commit", "parameters", "build", "blessed"):
+        assert told in said[".venv/bin/python -m ml show 1"]
+    [asked] = [command for command in RUN if "--request" in command]
+    assert "version" in said[asked] and "892" in said[asked]
+    assert all(stage in said[".venv/bin/python -m ml --help"] for stage in ("lint", "deploy", "rollback"))
+    assert all(target in said["make help"] for target in ("run", "test", "check", "jenkins-local"))
+    assert "version 1" in said[".venv/bin/python -m ml undeploy"]
+    assert (checkout / "verify.pem").read_text().startswith("-----BEGIN PUBLIC KEY-----")
