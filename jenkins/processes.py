@@ -2,12 +2,14 @@
 
 ``python -m jenkins.processes FOLDER`` is the process that watches. It reads what to run from ``wanted.json``
 of the folder, notes what runs in ``running.json``, and takes over what a watcher before it has started. The
-services that deploys have started are noted in ``services.json``; one that was killed comes back too.
+services that deploys have started are noted in ``services.json``; one that was killed comes back too, one
+that was stopped while they are watched is forgotten.
 """
 
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -121,10 +123,27 @@ def _note_services(folder: Path) -> None:
                 _write(folder / "services.json", noted)
 
 
+def _forget_stopped(folder: Path, seen: dict[int, float]) -> None:
+    """Forget services that ended in order; ``seen`` holds when each was last there, by its number.
+
+    Not at once: when the machine goes down they end too, a moment before this process does.
+    """
+    noted = _read(folder / "services.json")
+    for name, process in list(noted.items()):
+        state = folder / "ml" / "services" / f"{name.removeprefix('service-')}.json"
+        if process.runs:
+            if state.exists():
+                seen[process.pid] = time.monotonic()
+        elif not state.exists() and time.monotonic() - seen.get(process.pid, math.inf) > PAUSE_SECONDS:
+            del noted[name]
+            _write(folder / "services.json", noted)
+
+
 def watch(folder: Path) -> None:
     """Keep the wanted processes running until this one is told to end."""
     signal.signal(signal.SIGTERM, _leave)
     started: dict[str, float] = {}
+    seen: dict[int, float] = {}
     while True:
         noted = _read(folder / "running.json")
         for name, process in wanted(folder).items():
@@ -135,6 +154,7 @@ def watch(folder: Path) -> None:
                     noted[name] = launch(folder, process)
                     _write(folder / "running.json", noted)
         _note_services(folder)
+        _forget_stopped(folder, seen)
         revive_services(folder)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:

@@ -1,8 +1,9 @@
 """A live Jenkins that was started with this project's casc.yaml: `make jenkins-test JENKINS_URL=...`.
 
 The tests make a repository of their own and copies of the jobs `ml` and `rollback` that build it, with a
-small project of a name that nobody else has, and remove the jobs at the end. Each test pushes the state that
-it needs: the repository as it was at first, with its own changes. The environment says:
+small project of a name that nobody else has; at the end they remove the jobs and stop the services of that
+project. Each test pushes the state that it needs: the repository as it was at first, with its own changes.
+The environment says:
 
 JENKINS_URL, JENKINS_USER, JENKINS_TOKEN  the controller, an administrator and its API token (or password)
 JENKINS_REPOSITORY                        an empty git repository that Jenkins reaches; else one of `file://`
@@ -51,6 +52,15 @@ println groovy.json.JsonOutput.toJson(who.collectEntries { name, authentication 
     [name, permissions.findAll { acl.hasPermission2(authentication, it.value) }*.key.sort()] })
 """
 
+# On the host of the services: what the deploys of the tests have started.
+STOP = """
+node('prod') {
+    checkout scm
+    sh 'for channel in production staging; do CHANNEL=$channel make stop || exit; done'
+    cleanWs()
+}
+"""
+
 
 def wait_for(what: str, probe: Callable[[], Any], seconds: float = BUILD_SECONDS) -> Any:
     """Return what ``probe`` returns once it is true."""
@@ -81,6 +91,11 @@ class Live:
     def rollback_job(self) -> str:
         """The copy of the job ``rollback``."""
         return f"rollback-{self.project}"
+
+    @property
+    def stop_job(self) -> str:
+        """The job that stops the services."""
+        return f"stop-{self.project}"
 
     def get(self, path: str) -> str:
         """Return the text of a page."""
@@ -135,6 +150,15 @@ class Live:
         wait_for("the next build", lambda: self.json(path)["lastBuild"]["number"] > number)
         return number + 1
 
+    def copy_job(self, job: str, original: str, **replaced: str) -> None:
+        """Make a job like another one, but with the repository of the tests and their project."""
+        text = self.get(f"job/{original}/config.xml")
+        for tag, value in ({"url": self.repository} | replaced).items():
+            text, count = re.subn(rf"<{tag}>[^<]*</{tag}>", f"<{tag}>{value}</{tag}>", text)
+            assert count == 1, f"job {original} has {count} elements <{tag}>"
+        text = text.replace("H/15 * * * *", "").replace(">titanic<", f">{self.project}<")
+        self.client.create_job(job, text)
+
     def build(self, job: str = "", **parameters: str) -> dict[str, Any]:
         """Run a build to its end."""
         job = job or self.job
@@ -176,24 +200,25 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         assert text.count(old) == 1
         text = text.replace(old, new)
     jenkinsfile.write_text(text, encoding="utf-8")
+    (live.checkout / "stop.Jenkinsfile").write_text(STOP, encoding="utf-8")
     live.git("init", "--quiet", "--initial-branch", "main")
     live.git("add", "--all", "--force")
     live.git("commit", "--quiet", "--message", "as it is")
     live.git("tag", "first")
     live.git("push", "--quiet", "--force", push_to, "HEAD:main")
     try:
-        for job, original in ((live.job, "ml"), (live.rollback_job, "rollback")):
-            configuration = live.get(f"job/{original}/config.xml")
-            changed, count = re.subn(r"<url>[^<]*</url>", f"<url>{repository}</url>", configuration)
-            assert count == 1, f"job {original} names {count} repositories"
-            client.create_job(
-                job, changed.replace("H/15 * * * *", "").replace(">titanic<", f">{live.project}<")
-            )
+        live.copy_job(live.job, "ml")
+        live.copy_job(live.rollback_job, "rollback")
+        live.copy_job(live.stop_job, "rollback", scriptPath="stop.Jenkinsfile")
         yield live
     finally:
         there = {one["name"] for one in live.json("api/json?tree=jobs[name]")["jobs"]}
         for job in there & {live.job, live.rollback_job}:
             live.post(f"job/{job}/doDelete")
+        if live.stop_job in there:
+            stopped = live.build(live.stop_job)
+            live.post(f"job/{live.stop_job}/doDelete")
+            assert stopped["result"] == "SUCCESS", stopped["console"]
 
 
 @pytest.fixture(scope="module")

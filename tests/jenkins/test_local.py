@@ -149,6 +149,11 @@ def test_the_service_lives_on_unless_told_otherwise_and_comes_back(machine: Path
     found = service.find("titanic", "production")
     assert found and found.url == first.url
 
+    until(lambda: (local.FOLDER / "ml" / "services" / "titanic-production.json").exists())
+    time.sleep(2 * processes.LOOK_SECONDS)
+    service.stop("titanic", "production")
+    until(lambda: not json.loads(noted.read_text()))
+
 
 def test_the_local_configuration_is_casc_yaml_with_other_launchers(machine: Path) -> None:
     local._local_casc(machine / "casc.yaml")
