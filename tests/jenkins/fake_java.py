@@ -8,7 +8,6 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-
 BOOT_FAILURE = """Nov 24, 2026 7:04:25 PM jenkins.InitReactorRunner$1 onTaskFailed
 SEVERE: Failed ConfigurationAsCode.init
 io.jenkins.plugins.casc.ConfigurationAsCodeBootFailure: what says nothing

@@ -336,4 +336,5 @@ def test_a_candidate_that_refuses_what_clients_send_is_counted_and_tells_why(
     response = client.post("/predict", json=PASSENGER)
     assert (response.status_code, response.json()["version"]) == (200, 1)
     wait_for_count(client, counted, before + 1)
-    assert "Cabin: Extra inputs are not permitted" in client.app.state.predictor.trouble["2"]  # type: ignore[attr-defined]
+    trouble = client.app.state.predictor.trouble  # type: ignore[attr-defined]
+    assert "Cabin: Extra inputs are not permitted" in trouble["2"]
