@@ -285,7 +285,7 @@ def test_a_canary_is_promoted_or_withdrawn_and_the_reason_is_kept(
     assert deployment["outcome"] == "deployed" and deployment["trial"]["pairs"]["rows"] >= 20
     assert deployment["trial"]["candidate"]["requests"] >= 20
     assert "nothing against it" in deployment["why"][0]
-    moves = [move["action"] for move in Registry("small").channel("production").history]
+    moves = [move.action for move in Registry("small").channel("production").history]
     assert moves == ["deploy", "canary", "hold", "canary", "withdraw", "shadow", "deploy"]
 
 
@@ -345,8 +345,8 @@ def test_undeploy_takes_out_of_service_and_rollback_brings_back(
     assert served.ml("undeploy", "--why", "wrong prices") == 0
     assert running.get("/health")["ready"] is False
     move = Registry("small").channel("production").history[-1]
-    assert (move["action"], move["from"], move["why"]) == ("undeploy", 1, "wrong prices")
-    assert move["by"]
+    assert (move.action, move.left, move.why) == ("undeploy", 1, "wrong prices")
+    assert move.by
     assert served.ml("deploy") == 3
     assert "version 1 was taken back" in error_of()
     assert served.ml("rollback") == 0

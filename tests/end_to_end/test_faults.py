@@ -146,4 +146,4 @@ def test_a_rollback_ends_a_trial_and_its_deploy_says_so(
     _, said = trial.communicate(timeout=60)
     assert trial.returncode == 3 and "error: version 2 was taken back while it was tried" in said
     assert answering_version() == 1
-    assert Registry("small").channel("production").history[-1]["why"] == "customers complain"
+    assert Registry("small").channel("production").history[-1].why == "customers complain"

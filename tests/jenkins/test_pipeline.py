@@ -191,7 +191,7 @@ def test_builds_follow_each_other_and_a_rollback_takes_one_back(small: Jenkins) 
     wish = {"ROLLBACK_TO": "2", "WHY": "the first was better'; touch pwned"}
     job = small.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | wish)
     assert job.report["result"] == "SUCCESS", job.console
-    assert Registry("small").channel("production").history[-1]["why"] == wish["WHY"]
+    assert Registry("small").channel("production").history[-1].why == wish["WHY"]
     assert job.report["description"] == "production: back from version 1 to version 2\n"
 
     failed = small.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | {"ROLLBACK_TO": "9"})

@@ -27,7 +27,7 @@ def test_an_unsigned_pointer_is_told_and_a_person_writes_it_anew(built: Site, er
         assert "not signed by the release key" in error_of()
     assert built.ml("rollback", "--to", "1", "--why", "an old pointer") == 0
     channel = registry.channel("production")
-    assert (channel.version, [move["why"] for move in channel.history]) == (1, ["an old pointer"])
+    assert (channel.version, [move.why for move in channel.history]) == (1, ["an old pointer"])
 
 
 @pytest.mark.slow
