@@ -52,11 +52,20 @@ def resign(model: Path) -> None:
 ErrorOf = Callable[[], str]
 
 
+_another: dict[str, Path] = {}  # of each project.toml, where its other model lies
+
+
 def build_another_model(site: Site) -> None:
+    """Leave another blessed model in a site; all sites start from one build, so it is made once."""
     site.grid({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}})
     site.edit("project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 ")
-    assert site.ml("train") == 0
-    assert site.ml("quality") == 0
+    settings = (site.project / "project.toml").read_text()
+    if settings not in _another:
+        assert site.ml("train") == 0
+        assert site.ml("quality") == 0
+        _another[settings] = shutil.copytree(site.build, site.root / "another")
+    for stage in ("model", "quality"):
+        shutil.copytree(_another[settings] / stage, site.build / stage, dirs_exist_ok=True)
 
 
 def answering_version() -> int:

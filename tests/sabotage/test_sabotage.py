@@ -1,6 +1,7 @@
 """A sample of ``make sabotage``: some faults of each family and a harmless change."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,9 +30,11 @@ SAMPLE = [
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
-    """Return the sandbox that each test copies."""
-    return make_base(tmp_path_factory.mktemp("sabotage") / "base", ["titanic"])
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Return the sandbox that each test copies; its commands use one core, as in ``Site.settle``."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+        yield make_base(tmp_path_factory.mktemp("sabotage") / "base", ["titanic"])
 
 
 @pytest.mark.parametrize("fault", [one for one in FAULTS if one.name in SAMPLE], ids=lambda one: one.name)
