@@ -55,7 +55,7 @@ def serve(project: str, channel: str, host: str, port: int, workers: int = 1) ->
                 keep_workers(project, channel, listener, workers, state.with_suffix(".status"))
             except KeyboardInterrupt:  # the way to stop a service in the foreground
                 say("serve: stopped")
-            finally:
+                # By this file, who keeps services alive tells one that ended in order and stays ended.
                 state.unlink(missing_ok=True)
 
 
