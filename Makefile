@@ -41,6 +41,7 @@ check: $(TOOLS)  ## style, formatting, types and the fast tests: a minute, while
 check-style: $(TOOLS)
 	@$(PYTHON) -m flake8 ml jenkins tests
 	@$(PYTHON) -m pydocstyle ml jenkins
+	@$(PYTHON) -m ruff check --quiet ml jenkins
 
 check-format: $(TOOLS)
 	@$(PYTHON) -m ruff format --quiet --diff

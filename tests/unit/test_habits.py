@@ -1,7 +1,9 @@
 """What one types while working: hooks and targets agree; what only tests need is installed nowhere else."""
 
+import ast
 import re
 
+import pytest
 import yaml
 
 from ml import locations
@@ -34,3 +36,21 @@ def test_what_only_tests_need_is_not_locked_for_the_service() -> None:
 
 def test_every_package_that_is_asked_for_is_locked() -> None:
     assert names("requirements.in") <= names("requirements.txt")
+
+
+@pytest.mark.parametrize("folder", ["ml", "jenkins"])
+def test_no_module_is_longer_than_three_hundred_lines_and_no_function_than_sixty(folder: str) -> None:
+    too_long = []
+    for file in sorted((locations.ROOT / folder).rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if len(text.splitlines()) > 300:
+            too_long.append(file.name)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                if (node.end_lineno or 0) - node.lineno >= 60:
+                    too_long.append(f"{file.name}: {node.name}")
+    assert too_long == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(read("README.md").splitlines()) <= 150
