@@ -156,7 +156,7 @@ def test_predict_names_what_it_cannot_score(
         "rows.csv": "column 'Pclass' is missing",
         "rows.parquet": "rows.parquet cannot be read as a table",
         "none.csv": "none.csv is missing",
-        "none.json": "none.json: No such file",
+        "none.json": "none.json is missing",
     }.items():
         assert served.ml("predict", "--input", str(tmp_path / name)) == 1
         assert problem in error_of()
