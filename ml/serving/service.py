@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from ml import locations
 from ml.console import say
@@ -24,6 +25,7 @@ from ml.serving.client import Service, wait_until
 from ml.serving.workers import keep_workers, running_code
 
 START_SECONDS = 60.0
+LOOK_SECONDS = 1.0
 STOP_SECONDS = 20.0
 
 
@@ -40,12 +42,9 @@ def serve(project: str, channel: str, host: str, port: int, workers: int = 1) ->
     state = _state_file(project, channel)
     state.parent.mkdir(parents=True, exist_ok=True)
     with open(state.with_suffix(".lock"), "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise MlError(
-                f"channel '{channel}' of {project} is already served: stop it with `serve --stop`"
-            ) from error
+        # Who only looks whether somebody serves holds the lock, too, for an instant.
+        if not wait_until(lambda: _take(lock) or None, LOOK_SECONDS):
+            raise MlError(f"channel '{channel}' of {project} is already served: stop it with `serve --stop`")
         with _bind(host, port) as listener:
             url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             write_json(state, {"pid": os.getpid(), "url": url})
@@ -207,6 +206,14 @@ def _bind(host: str, port: int) -> socket.socket:
             f"port {port} on {host} cannot be used ({os.strerror(error.errno or 0)}): "
             "end the program that holds it, or choose another with --port (make: PORT=...)"
         ) from error
+
+
+def _take(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _locked(lock: Path) -> bool:

@@ -1,7 +1,9 @@
 """The service as a process: found while it runs, and only then."""
 
+import fcntl
 import json
 import os
+import threading
 
 import pytest
 
@@ -43,3 +45,19 @@ def test_services_that_run_elsewhere_are_named_by_the_environment(monkeypatch: p
 def test_an_address_that_others_reach_is_not_served_without_keys(site: Site, host: str) -> None:
     with pytest.raises(MlError, match="ML_API_KEYS"):
         service.serve("small", "production", host, 1)
+
+
+def test_a_service_starts_while_somebody_looks_whether_it_runs(
+    site: Site, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = site.root / "home" / "services" / "small-production.lock"
+    lock.parent.mkdir(parents=True)
+    kept: list[str] = []
+    monkeypatch.setattr(service, "keep_workers", lambda project, *_: kept.append(project))
+    with open(lock, "w", encoding="utf-8") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        ends = threading.Timer(0.2, fcntl.flock, (looking, fcntl.LOCK_UN))
+        ends.start()
+        service.serve("small", "production", "127.0.0.1", free_port)
+        ends.join()
+    assert kept == ["small"]
