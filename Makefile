@@ -52,7 +52,7 @@ check-types: $(TOOLS)
 check-tests: $(TOOLS)
 	@$(PYTEST) --quiet -m "not slow" tests/unit
 
-sabotage: $(TOOLS)  ## break data, code, model and environment on purpose: who notices? (half an hour)
+sabotage: $(TOOLS)  ## break data, code, model and environment on purpose: who notices? (an hour)
 	@$(PYTHON) -m tests.sabotage
 
 load: $(INSTALLED)  ## swaps, rollbacks, a killed worker under load: is a request lost? (five minutes; needs wrk, nginx)
