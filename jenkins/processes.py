@@ -98,7 +98,7 @@ def stop(folder: Path) -> bool:
 def revive_services(folder: Path, *, stopped: bool = False) -> None:
     """Start services again that were killed, or with ``stopped`` all that ran once and do not now."""
     for name, process in _read(folder / "services.json").items():
-        state = folder / "ml" / "services" / f"{name.removeprefix('service-')}.json"
+        state = _state(folder, name)
         if not process.runs and (stopped or state.exists()) and Path(process.folder).is_dir():
             state.unlink(missing_ok=True)
             noted = _read(folder / "services.json")
@@ -123,6 +123,11 @@ def _note_services(folder: Path) -> None:
                 _write(folder / "services.json", noted)
 
 
+def _state(folder: Path, name: str) -> Path:
+    """Return the file that a noted service holds while it runs, and leaves if it is killed."""
+    return folder / "ml" / "services" / f"{name.removeprefix('service-')}.json"
+
+
 def _forget_stopped(folder: Path, seen: dict[int, float]) -> None:
     """Forget services that ended in order; ``seen`` holds when each was last there, by its number.
 
@@ -130,7 +135,7 @@ def _forget_stopped(folder: Path, seen: dict[int, float]) -> None:
     """
     noted = _read(folder / "services.json")
     for name, process in list(noted.items()):
-        state = folder / "ml" / "services" / f"{name.removeprefix('service-')}.json"
+        state = _state(folder, name)
         if process.runs:
             if state.exists():
                 seen[process.pid] = time.monotonic()

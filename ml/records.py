@@ -74,6 +74,11 @@ class Record(Part):
     finished: str
     seconds: float
 
+    @model_validator(mode="before")
+    @classmethod
+    def _update(cls, content: Any) -> Any:
+        return _with_kinds(content)
+
 
 class LintReport(Record):
     """What a check of the code found, one line each."""
@@ -95,11 +100,6 @@ class DataManifest(Record):
     rows_in: dict[str, int]
     rows_out: dict[str, int]
     reference_statistics: dict[str, dict[str, Any]]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _update(cls, content: Any) -> Any:
-        return _with_kinds(content)
 
 
 class ModelManifest(Record):
@@ -134,11 +134,6 @@ class Verdict(Judged, Record):
 
     made_by: ClassVar[str] = "quality"
     path: ClassVar[str] = "quality/verdict.json"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _update(cls, content: Any) -> Any:
-        return _with_kinds(content)
 
 
 class Deployment(Record):
@@ -187,7 +182,7 @@ def parse(kind: type[AnyPart], content: dict[str, Any], what: str) -> AnyPart:
 
 def _with_kinds(content: Any) -> Any:
     """Return a record of format 1 with the kind of each gate, which only its name told then."""
-    if not isinstance(content, dict) or content.get("format", 1) >= FORMAT:
+    if not isinstance(content, dict) or "gates" not in content or content.get("format", 1) >= FORMAT:
         return content
-    gates = [{"kind": gate["gate"].partition(":")[0]} | gate for gate in content.get("gates", [])]
+    gates = [{"kind": gate["gate"].partition(":")[0]} | gate for gate in content["gates"]]
     return content | {"gates": gates}

@@ -7,8 +7,7 @@ from rich.table import Column, Table
 from ml import locations
 from ml.console import results
 from ml.errors import MlError
-from ml.files import read_json
-from ml.records import DataManifest, ModelManifest, Verdict, parse
+from ml.records import ModelManifest, Verdict
 from ml.registry.provenance import build_text, commit_text
 from ml.registry.versions import Registry
 
@@ -76,8 +75,7 @@ def show_version(project: str, version: int) -> None:
     content = registry.read(version)
     folder = registry.folder(version)
     model, verdict = registry.record(ModelManifest, version), registry.record(Verdict, version)
-    file = folder / "model" / "data-manifest.json"
-    data, trained = parse(DataManifest, read_json(file), str(file)), model.provenance
+    data, trained = registry.data_manifest(version), model.provenance
     lines = {
         "version": version,
         "registered": content.registered,

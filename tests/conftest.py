@@ -74,6 +74,12 @@ class Site:
         """Run a command for the project in this process and return its exit code."""
         return main([command, "--project", "small", "--build", str(self.root / "build"), *arguments])
 
+    def copy(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> "Site":
+        """Return a copy for a test to change, and point the environment there."""
+        copied = Site(shutil.copytree(self.root, root))
+        copied.settle(monkeypatch)
+        return copied
+
     def settle(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Point the environment here, and nowhere else."""
         for variable in VARIABLES:
@@ -127,10 +133,7 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture
 def built(_finished: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Return a site where a model was built and blessed, but not deployed; each test gets a copy."""
-    shutil.copytree(_finished.root, tmp_path / "site")
-    site = Site(tmp_path / "site")
-    site.settle(monkeypatch)
-    return site
+    return _finished.copy(tmp_path / "site", monkeypatch)
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from ml.data.findings import Finding, too_many
 from ml.data.formats import read_table
 from ml.data.plausibility import judge_table
 from ml.errors import MlError
-from ml.files import digest, read_json
+from ml.files import digest
 from ml.project import Project
-from ml.records import DataManifest, parse
+from ml.records import DataManifest
 from ml.registry.versions import Registry
 from ml.settings import CatboostSource
 from ml.workspace import ROWS_FILE
@@ -59,8 +59,7 @@ def champion_data(project: Project, channel: str) -> Reference | None:
         return None
     registry.read(version)
     folder = registry.folder(version) / "model"
-    file = folder / "data-manifest.json"
-    manifest = parse(DataManifest, read_json(file), str(file))
+    manifest = registry.data_manifest(version)
     return Reference(version, manifest, pd.read_parquet(folder / ROWS_FILE))
 
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from ml import locations
 from ml.errors import MlError, describe
 from ml.files import digests, flush, now, read_json, write_json
-from ml.records import FORMAT, AnyRecord, VersionRecord, parse
+from ml.records import FORMAT, AnyRecord, DataManifest, VersionRecord, parse
 from ml.registry import signing
 from ml.registry.channel import Action, Challenger, Channel, Move, Pointer, person
 from ml.registry.provenance import provenance
@@ -65,7 +65,14 @@ class Registry:
 
     def record(self, kind: type[AnyRecord], version: int) -> AnyRecord:
         """Return the record that a stage left in a version, as it stands there; ``read`` verifies it."""
-        file = self.folder(version) / kind.path
+        return self._parsed(kind, version, kind.path)
+
+    def data_manifest(self, version: int) -> DataManifest:
+        """Return the record of the data that a version was made of: it travels in the model's folder."""
+        return self._parsed(DataManifest, version, "model/data-manifest.json")
+
+    def _parsed(self, kind: type[AnyRecord], version: int, path: str) -> AnyRecord:
+        file = self.folder(version) / path
         return parse(kind, read_json(file), str(file))
 
     def find(self, identity: dict[str, str]) -> int | None:

@@ -22,15 +22,16 @@ class Local:
 
     def prepare(self) -> list[Service]:
         """Return the services that run elsewhere, or else the one here: started, with this build's code."""
+        code = running_code()
         if elsewhere := self._elsewhere():
             for one in elsewhere:
-                if one.get("/health").get("code") != running_code():
+                if one.get("/health").get("code") != code:
                     say(f"deploy: {one.url} runs other code than this build: renew it when it suits")
             return elsewhere
         project, channel = self.project, self.channel
         running = services.find(project.name, channel)
         port = self.port or project.channels[channel]
-        if running and running.get("/health").get("code") != running_code():
+        if running and running.get("/health").get("code") != code:
             if services.same_environment(running):
                 say("deploy: the service runs other code than this build: new workers take over")
                 services.renew(running, project.name, channel)

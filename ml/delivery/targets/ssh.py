@@ -1,6 +1,5 @@
 """Another machine, over SSH."""
 
-import hashlib
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from ml.console import say
 from ml.delivery.targets.command import call
 from ml.delivery.targets.interface import Target
 from ml.errors import MlError, UsageError
+from ml.files import digest
 from ml.project import DECLARATIONS, Project
 from ml.serving import service as services
 from ml.serving.client import POLL_SECONDS, Service
@@ -58,7 +58,7 @@ class Remote:
 
     def prepare(self) -> list[Service]:
         """Copy versions, code and public key there, see that the service runs, and return it."""
-        registry = locations.registry() / self.project.name
+        registry, code = locations.registry() / self.project.name, running_code()
         self._copy(f"{registry / 'versions'}/", f"registry/{self.project.name}/versions/", "--exclude=.*")
         # What is gone here must go there: a module or function left over is found by whoever imports it.
         self._copy(f"{locations.ROOT / 'ml'}/", "code/ml/", "--delete", "--exclude=projects/*/data")
@@ -70,7 +70,7 @@ class Remote:
         )
         self.moved()
         say(f"deploy: {self.host.name} has the versions of the registry; its service is made ready")
-        lock = hashlib.sha256(locations.LOCK_FILE.read_bytes()).hexdigest()
+        lock = digest(locations.LOCK_FILE)
         words = [
             self.host.folder,
             self.project.name,
@@ -78,7 +78,7 @@ class Remote:
             str(self.port),
             str(self.project.workers),
             lock,
-            running_code(),
+            code,
         ]
         remote = shlex.join(["sh", "-s", "--", *words])
         call(
@@ -88,7 +88,7 @@ class Remote:
         while True:
             try:
                 workers = self.tunnel.get("/health")["workers"]
-                if all(worker["code"] == running_code() for worker in workers):
+                if all(worker["code"] == code for worker in workers):
                     return [self.tunnel]
             except MlError:
                 if time.monotonic() > deadline:

@@ -1,7 +1,6 @@
 """Features that know the answer, or more than their row: each is refused, and the reason told."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -93,10 +92,7 @@ def _few(tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture
 def few(_few: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Return a site with data, whose model is judged on few rows by the gates that cannot be left out."""
-    shutil.copytree(_few.root, tmp_path / "site")
-    site = Site(tmp_path / "site")
-    site.settle(monkeypatch)
-    return site
+    return _few.copy(tmp_path / "site", monkeypatch)
 
 
 @pytest.mark.parametrize(
