@@ -19,7 +19,7 @@ PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/test-tools
 # COVERAGE=1 notes which lines of ml/ run, in processes that tests start too; .ci/run reports them.
-PYTEST := $(PYTHON) $(if $(COVERAGE),-m coverage run) -m pytest --numprocesses auto --dist worksteal
+PYTEST := $(PYTHON) $(if $(COVERAGE),-m coverage run) -m pytest --numprocesses auto --dist loadgroup
 CHECKS := check-style check-format check-types check-tests
 
 .PHONY: run test check $(CHECKS) sabotage load stop install lock help projects nightly-projects $(STAGES) lint-syntax \

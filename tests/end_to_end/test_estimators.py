@@ -298,6 +298,7 @@ def test_every_estimator_passes_through_every_gate(
     monkeypatch.setattr("ml.quality.metrics.RESAMPLES", 5)
     monkeypatch.setattr(test_runtime, "MAX_ROWS_ALONE", 5)
     monkeypatch.setattr(test_robustness, "STRENGTHS", (0.1,))
+    monkeypatch.setattr(test_robustness, "JUDGED_DRAWS", 1)
     monkeypatch.setattr(test_runtime, "_median_seconds", lambda work: 0.0 * len(str(work())))
     folder, build = make_project(site, target), site.root / "build"
     name = folder.name

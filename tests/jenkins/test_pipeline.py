@@ -16,6 +16,20 @@ SMALL = {"PROJECT": "small"}
 STAGES = ["lint", "data", "train", "quality", "deploy"]
 
 
+def put_first(jenkins: Jenkins, make: Path) -> None:
+    """Give the agents another ``make``."""
+    (jenkins.root / "bin").mkdir()
+    (jenkins.root / "bin" / "make").symlink_to(make)
+    jenkins.path = f"{jenkins.root / 'bin'}:{jenkins.path}"
+
+
+@pytest.fixture
+def unlinted(small: Jenkins) -> Jenkins:
+    """Let the checks of the code find nothing, at once: for tests of what comes after."""
+    put_first(small, HERE / "make_without_lint.sh")
+    return small
+
+
 @pytest.fixture
 def small(jenkins: Jenkins, free_port: int) -> Iterator[Jenkins]:
     """Give the channel of the project ``small`` a free port, and stop what deploy starts."""
@@ -27,9 +41,7 @@ def small(jenkins: Jenkins, free_port: int) -> Iterator[Jenkins]:
 @pytest.fixture
 def quick(jenkins: Jenkins) -> Jenkins:
     """Give the agents a ``make`` that leaves files and does nothing: for tests of the pipeline alone."""
-    (jenkins.root / "bin").mkdir()
-    (jenkins.root / "bin" / "make").symlink_to(HERE / "fake_make.py")
-    jenkins.path = f"{jenkins.root / 'bin'}:{jenkins.path}"
+    put_first(jenkins, HERE / "fake_make.py")
     return jenkins
 
 
@@ -45,7 +57,10 @@ def refused_at(stage: str, build: Build) -> str:
     return str(build.report["description"])
 
 
-def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int) -> None:
+    grid = jenkins.checkout / "ml" / "projects" / "titanic" / "grid.json"
+    grid.write_text((jenkins.site.project / "grid.json").read_text(encoding="utf-8"), encoding="utf-8")
+    jenkins.commit("a small grid")
     try:
         build = jenkins.build(environment={"PORT": str(free_port)})
         report = build.report
@@ -127,17 +142,19 @@ def test_a_lint_error_stops_at_lint(small: Jenkins) -> None:
     assert flake8["failed"] == 3
 
 
-def test_broken_data_stops_at_data(small: Jenkins) -> None:
-    file = small.site.project / "data" / "train.csv"
+def test_broken_data_stops_at_data(unlinted: Jenkins) -> None:
+    file = unlinted.site.project / "data" / "train.csv"
     file.write_text(file.read_text(encoding="utf-8").replace(",male,", ",mail,"), encoding="utf-8")
-    build = small.build(parameters=SMALL)
+    build = unlinted.build(parameters=SMALL)
     assert "error: " in (told := refused_at("data", build)) and "Sex" in told
     assert build.archived == []
 
 
-def test_a_bad_model_stops_at_quality_and_a_restart_from_there_finds_what_was_stashed(small: Jenkins) -> None:
-    small.site.edit("project.toml", "accuracy = 0.78", "accuracy = 0.99")
-    build = small.build(parameters=SMALL)
+def test_a_bad_model_stops_at_quality_and_a_restart_from_there_finds_what_was_stashed(
+    unlinted: Jenkins,
+) -> None:
+    unlinted.site.edit("project.toml", "accuracy = 0.78", "accuracy = 0.99")
+    build = unlinted.build(parameters=SMALL)
     told = refused_at("quality", build)
     assert "error: the model is not blessed: floor: accuracy" in told
     assert "(report: build/small/quality/report.html)" in told
@@ -146,8 +163,8 @@ def test_a_bad_model_stops_at_quality_and_a_restart_from_there_finds_what_was_st
     quality = next(one for one in build.report["tests"] if "quality" in one["file"])
     assert quality["failed"] == 1
 
-    small.site.edit("project.toml", "accuracy = 0.99", "accuracy = 0.78")
-    mended = small.build(parameters=SMALL, work=str(build.folder), restart_from="quality")
+    unlinted.site.edit("project.toml", "accuracy = 0.99", "accuracy = 0.78")
+    mended = unlinted.build(parameters=SMALL, work=str(build.folder), restart_from="quality")
     assert mended.report["result"] == "SUCCESS", mended.console
     assert mended.outcomes["train"] == "SKIPPED by the restart"
     assert mended.outcomes["deploy"] == "SUCCESS"
@@ -169,32 +186,32 @@ def test_an_agent_that_goes_away_is_replaced_by_another(quick: Jenkins) -> None:
     assert {step["agent"] for step in build.report["sh"]} == {"two", "production"}
 
 
-def test_builds_follow_each_other_and_a_rollback_takes_one_back(small: Jenkins) -> None:
-    first = small.build(parameters=SMALL)
+def test_builds_follow_each_other_and_a_rollback_takes_one_back(unlinted: Jenkins) -> None:
+    first = unlinted.build(parameters=SMALL)
     assert first.report["result"] == "SUCCESS", first.console
 
-    again = small.build(parameters=SMALL)
+    again = unlinted.build(parameters=SMALL)
     assert again.report["result"] == "SUCCESS", again.console
     assert "train: version 1 was made from the same inputs: its model is taken" in again.console
     assert again.report["description"].endswith("deploy: small version 1 in production, already deployed\n")
 
-    small.site.grid({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}})
-    small.site.edit("project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 ")
-    assert small.build(parameters=SMALL).report["result"] == "SUCCESS"
+    unlinted.site.grid({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}})
+    unlinted.site.edit("project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 ")
+    assert unlinted.build(parameters=SMALL).report["result"] == "SUCCESS"
     assert Registry("small").channel("production").version == 2
 
-    back = small.build("jenkins/rollback.Jenkinsfile", parameters=SMALL)
+    back = unlinted.build("jenkins/rollback.Jenkinsfile", parameters=SMALL)
     assert back.report["result"] == "SUCCESS", back.console
     assert back.report["description"] == "production: back from version 2 to version 1\n"
     assert Registry("small").channel("production").version == 1
 
     wish = {"ROLLBACK_TO": "2", "WHY": "the first was better'; touch pwned"}
-    job = small.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | wish)
+    job = unlinted.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | wish)
     assert job.report["result"] == "SUCCESS", job.console
     assert Registry("small").channel("production").history[-1].why == wish["WHY"]
     assert job.report["description"] == "production: back from version 1 to version 2\n"
 
-    failed = small.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | {"ROLLBACK_TO": "9"})
+    failed = unlinted.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | {"ROLLBACK_TO": "9"})
     assert failed.report["result"] == "FAILURE"
     assert "error: no version 9 of small" in failed.report["description"]
 

@@ -1,9 +1,9 @@
 """Break everything on purpose and print who noticed: ``make sabotage``.
 
-Every fault and every harmless change is done to a copy of the repository in which the real commands run. Give
-words to run only what has them in its name.
+Every fault and every harmless change is done to a copy of the repository in which the real commands run.
 """
 
+import argparse
 import shutil
 import sys
 import tempfile
@@ -60,8 +60,11 @@ def try_harmless(base: Sandbox, change: Harmless, folder: Path) -> Outcome:
     return Outcome(change.name, HARMLESS_FAMILY, stopped, not stopped, said.splitlines()[-1] if said else "")
 
 
-def main(words: list[str]) -> int:
+def main() -> int:
     """Run everything and print the matrix; return 0 if nothing was missed and nothing harmless stopped."""
+    parser = argparse.ArgumentParser("python -m tests.sabotage", description=__doc__)
+    parser.add_argument("words", nargs="*", metavar="WORD", help="try only what has one of these in its name")
+    words = parser.parse_args().words
 
     def wanted(changes: Iterable[Any]) -> list[Any]:
         return [one for one in changes if not words or any(word in one.name for word in words)]
@@ -125,4 +128,4 @@ def report(outcomes: list[Outcome]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

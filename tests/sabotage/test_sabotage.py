@@ -11,19 +11,15 @@ from tests.sabotage.faults import FAULTS, Fault
 from tests.sabotage.harmless import HARMLESS, RESAMPLED, Harmless
 from tests.sabotage.sandbox import STAGES, Sandbox, make_base
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sabotage")]  # one base for all
 
 SAMPLE = [
     "columns SibSp and Parch swapped",
-    "target in a text",
-    "5 % flipped",
     "shuffled in new rows",
     "sex always 0, as in the course",
     "stopped early: a linear model",
-    "model that runs a command",
     "verdict blessed by hand",
     "version number used twice",
-    "a library of the lock missing",
     "library of a candidate missing",
     "first build: two columns whose XOR is the target",
 ]
