@@ -11,7 +11,9 @@ export PROJECT CHANNEL FORCE PORT ROLLBACK_TO TARGET WHY
 # (environments, keys, registry, services) lives in ML_HOME; an environment is found again by the lock file's hash.
 ifdef BUILD_TAG
 export ML_HOME ?= $(HOME)/.ml
-VENV := $(ML_HOME)/venvs/$(firstword $(shell sha256sum requirements.txt))
+# What only the tests of the code need stays out of the environment that trains.
+LOCKS := requirements.txt $(if $(filter fast-tests check-tests,$(MAKECMDGOALS)),tests/requirements.txt)
+VENV := $(ML_HOME)/venvs/$(firstword $(shell cat $(LOCKS) | sha256sum))
 else
 VENV := .venv
 endif
@@ -22,7 +24,8 @@ TOOLS := $(VENV)/test-tools
 PYTEST := $(PYTHON) $(if $(COVERAGE),-m coverage run) -m pytest --numprocesses auto --dist loadgroup
 CHECKS := check-style check-format check-types check-tests
 
-.PHONY: run test check $(CHECKS) sabotage load stop install lock help projects nightly-projects $(STAGES) lint-syntax \
+.PHONY: run test check fast-tests $(CHECKS) sabotage load stop install lock help projects nightly-projects \
+    touched-projects approval $(STAGES) lint-syntax \
     lint-flake8 lint-pydocstyle lint-dependencies rollback jenkins-up jenkins-down jenkins-logs jenkins-local \
     jenkins-local-stop jenkins-test
 
@@ -70,6 +73,17 @@ projects: $(INSTALLED)  ## list the projects
 nightly-projects: $(INSTALLED)  ## list those that the job `nightly` trains
 	@$(PYTHON) -m ml projects --nightly
 
+touched-projects: $(INSTALLED)  ## list those that commits after SINCE touch; all, if there is no such commit
+	@$(PYTHON) -m ml projects --since "$$SINCE"
+
+approval: $(INSTALLED)  ## say whether a person must approve what is deployed into CHANNEL
+	@$(PYTHON) -m ml approval
+
+fast-tests: $(TOOLS)  ## the fast tests, with reports for Jenkins in build/tests: junit.xml, coverage.xml
+	@$(PYTHON) -m coverage erase
+	@status=0; $(MAKE) --no-print-directory check-tests COVERAGE=1 PYTEST_ADDOPTS=--junitxml=build/tests/junit.xml || status=$$?; \
+	$(PYTHON) -m coverage combine --quiet; $(PYTHON) -m coverage xml --quiet -o build/tests/coverage.xml; exit $$status
+
 $(STAGES): $(INSTALLED)
 	@$(PYTHON) -m ml $@
 
@@ -97,7 +111,7 @@ jenkins-test: $(TOOLS)  ## test a live Jenkins: JENKINS_URL=... JENKINS_USER=...
 	@$(PYTHON) -m pytest tests/jenkins/test_live.py
 
 # What only tests need; what training and serving use stays as requirements.txt has it.
-$(TOOLS): $(INSTALLED) tests/requirements.txt
+$(TOOLS): $(INSTALLED) $(if $(BUILD_TAG),,tests/requirements.txt)
 	@echo "installing tests/requirements.txt into $(VENV) (once)"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt \
 	    --requirement tests/requirements.txt

@@ -63,12 +63,12 @@ class Controller:
             raise MlError(f"Jenkins tells no secret for agent {name}")
         return secret
 
-    def settle(self, job: str) -> None:
-        """Read the configuration again, so that every job shows, and build a job that was never built."""
+    def settle(self) -> None:
+        """Read the configuration again, so that every job shows; the repository as it is counts as a push."""
         self.post("/configuration-as-code/reload")
-        state = self.json(f"/job/{job}/api/json?tree=lastBuild[number],inQueue")
+        state = self.json("/job/push/api/json?tree=lastBuild[number],inQueue")
         if not state.get("lastBuild") and not state.get("inQueue"):
-            self.post(f"/job/{job}/buildWithParameters")
+            self.post("/job/push/build")
 
     def _ask(self, request: urllib.request.Request) -> bytes:
         try:

@@ -23,7 +23,7 @@ def up() -> None:
     password = "exec -T controller cat /keys/controller/ADMIN_PASSWORD"
     controller = Controller(URL, "admin", _read(*password.split()).strip())
     controller.wait(START_SECONDS)
-    controller.settle("ml")
+    controller.settle()
     push_key, known_hosts = FOLDER / "push-key", FOLDER / "known_hosts"
     write_secret(push_key, _read("exec", "-T", "git-push", "cat", "/keys/git/push-key"))
     host_key = _read("exec", "-T", "controller", "cat", "/keys/controller/GIT_HOST_KEY")

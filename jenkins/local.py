@@ -118,7 +118,7 @@ def _settle(port: int, process: Process, alive: Callable[[], None]) -> None:
     controller = Controller(_url(port), "admin", password)
     controller.wait(START_SECONDS, alive)
     try:
-        controller.settle("ml")
+        controller.settle()
     except MlError as error:
         log = FOLDER / "controller.log"
         cause = boot_log.cause(log) or error

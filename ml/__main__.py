@@ -1,5 +1,6 @@
 """Entry point of ``python -m ml``; code that cannot even be imported is told in one line, with its place."""
 
+import html
 import os
 import sys
 import traceback
@@ -25,14 +26,7 @@ def _tell(error: Exception) -> int:
     print(f"error: {finding}", file=sys.stderr)
     if outcome := os.environ.get("ML_OUTCOME"):
         with open(outcome, "a", encoding="utf-8") as stream:
-            stream.write(f"error: {finding}\n")
-    project = os.environ.get("PROJECT") or "titanic"
-    folder = ROOT / "build" / project / "lint" / "syntax"
-    if sys.argv[1:2] == ["lint"] and "/" not in project:
-        from ml.junit import write_junit
-
-        folder.mkdir(parents=True, exist_ok=True)
-        write_junit(folder / "junit.xml", "syntax", [finding])
+            stream.write(f"error: {html.escape(finding)}<br>\n")
     return 1
 
 

@@ -1,7 +1,9 @@
 """The commands: what they are called, what they take, and how an error is told. No logic, no heavy import."""
 
 import argparse
+import html
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -54,10 +56,11 @@ def _fail(message: str, code: int) -> int:
 
 
 def _note(line: str) -> None:
-    """Add a line to the file that ``ML_OUTCOME`` names: Jenkins shows it on the page of the build."""
+    """Add a line of HTML to the file that ``ML_OUTCOME`` names: Jenkins shows it on the page of the build."""
     if line and (file := locations.outcome_file()):
+        linked = re.sub(r"https?://[^\s,;()]+", r'<a href="\g<0>">\g<0></a>', html.escape(line))
         with open(file, "a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+            stream.write(linked + "<br>\n")
 
 
 class _Terminated(KeyboardInterrupt):
@@ -146,7 +149,7 @@ def _serve(options: argparse.Namespace) -> None:
     project = find_project(options.project)
     project.check_channel(options.channel)
     if not options.stop:
-        port = options.port or project.channels[options.channel]
+        port = options.port or project.channels[options.channel].port
         service.serve(project.name, options.channel, options.host, port, options.workers)
     elif service.stop(project.name, options.channel):
         print(f"stopped the service of {project.name}, channel {options.channel}")
@@ -177,10 +180,20 @@ def _show(options: argparse.Namespace) -> None:
 
 def _projects(options: argparse.Namespace) -> None:
     from ml.project import find_project, project_names
+    from ml.touched import touched_projects
 
-    for project in map(find_project, project_names()):
+    found = map(find_project, project_names()) if options.since is None else touched_projects(options.since)
+    for project in found:
         if project.nightly or not options.nightly:
-            print(f"{project.name:<20} {project.title}")
+            print(f"{project.name:<20} {','.join(project.channels):<20} {project.title}")
+
+
+def _approval(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+
+    project = find_project(options.project)
+    project.check_channel(options.channel)
+    print("yes" if project.channels[options.channel].approval else "no")
 
 
 COMMANDS: dict[str, Command] = {
@@ -192,4 +205,5 @@ COMMANDS: dict[str, Command] = {
     "predict": _predict,
     "show": _show,
     "projects": _projects,
+    "approval": _approval,
 }

@@ -56,6 +56,12 @@ def project_folders() -> list[Path]:
     return [ROOT / "ml" / "projects", *(Path(part).absolute() for part in extra.split(os.pathsep) if part)]
 
 
+def default_project() -> str:
+    """Return the project that is meant where none is named: the worked example, or the first there is."""
+    names = sorted(file.parent.name for folder in project_folders() for file in folder.glob("*/project.toml"))
+    return "titanic" if "titanic" in names or not names else names[0]
+
+
 def is_named(*variables: str) -> bool:
     """Tell whether one of these variables is set."""
     return any(os.environ.get(name) for name in variables)

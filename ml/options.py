@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ml.locations import ROOT
+from ml.locations import ROOT, default_project
 from ml.stages import STAGES
 
 DESCRIPTION = "From tabular data to a model in production: the stages of the Jenkinsfile, runnable anywhere."
@@ -26,9 +26,9 @@ def make_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentPar
         sub.set_defaults(command=commands_by_name.get(name, commands_by_name["stage"]), name=name)
         sub.add_argument(
             "--project",
-            default=os.environ.get("PROJECT") or "titanic",
+            default=os.environ.get("PROJECT") or default_project(),
             metavar="NAME",
-            help="a folder in ml/projects (default: $PROJECT, else titanic)",
+            help="a folder in ml/projects (default: $PROJECT, else titanic, else the first)",
         )
         sub.add_argument(
             "--build",
@@ -114,8 +114,11 @@ def _add_rest(add: Add) -> None:
     sub.add_argument("version", type=_count, nargs="?", help="a version's number")
     sub.add_argument("--request", metavar="ID", help="one answered request instead, by its X-Request-ID")
     _add_channel(sub)
-    sub = add("projects", "list the projects")
+    sub = add("projects", "list the projects, their channels and titles")
     sub.add_argument("--nightly", action="store_true", help="only those that the job `nightly` trains")
+    sub.add_argument("--since", metavar="COMMIT", help="only those that commits after this one touch")
+    sub = add("approval", "say `yes` if a person must approve what is deployed into a channel")
+    _add_channel(sub)
 
 
 def _add_force(parser: argparse.ArgumentParser) -> None:

@@ -12,11 +12,11 @@ from ml.errors import MlError, describe
 from ml.settings import (
     Canary,
     CatboostSource,
+    ChannelSettings,
     CsvSource,
     DataGates,
     Features,
     Gates,
-    Port,
     Settings,
     Split,
     Training,
@@ -44,7 +44,7 @@ class Project(Settings):
     data_gates: DataGates = DataGates()
     gates: Gates
     canary: Canary = Canary()
-    channels: dict[str, Port] = Field(min_length=1)
+    channels: dict[str, ChannelSettings] = Field(min_length=1)
     hosts: dict[str, list[Annotated[str, Field(pattern="^https?://")]]] = {}
     workers: int = Field(default=1, ge=1, le=64)
 

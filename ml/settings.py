@@ -1,7 +1,7 @@
 """The groups of settings of ``project.toml``: typed, frozen and validated."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,21 @@ class Settings(BaseModel):
     """A group of settings: unknown keys and wrong types are refused, values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class ChannelSettings(Settings):
+    """Where a channel is served, and whether Jenkins asks a person before a version goes there.
+
+    A plain number in ``project.toml`` is the port.
+    """
+
+    port: Port
+    approval: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_port(cls, content: Any) -> Any:
+        return {"port": content} if isinstance(content, int) else content
 
 
 class CsvSource(Settings):

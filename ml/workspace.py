@@ -164,6 +164,14 @@ def code_digest(*files: Path) -> str:
 
     What a stage does not use can change without its work being done again.
     """
+    listing = "\n".join(
+        f"{file.relative_to(locations.ROOT)} {digest(file)}" for file in sorted(code_files(*files))
+    )
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def code_files(*files: Path) -> set[Path]:
+    """Return files, the lock file, and all modules of ``ml`` that an import leads to."""
     found: set[Path] = {locations.LOCK_FILE}
     waiting = [*files]
     while waiting:
@@ -171,8 +179,7 @@ def code_digest(*files: Path) -> str:
         if file not in found:
             found.add(file)
             waiting += _imported(file) if file.suffix == ".py" else []
-    listing = "\n".join(f"{file.relative_to(locations.ROOT)} {digest(file)}" for file in sorted(found))
-    return hashlib.sha256(listing.encode()).hexdigest()
+    return found
 
 
 def _imported(file: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""The lint stage: syntax, style, docstrings and dependencies, each a check with its own JUnit report."""
+"""The lint stage: syntax, style, docstrings and dependencies, each a check with a file of its findings."""
 
 import importlib.metadata
 import re
@@ -16,15 +16,17 @@ from ml import locations
 from ml.console import say
 from ml.errors import MlError
 from ml.files import digest
-from ml.junit import write_junit
 from ml.project import Project
 from ml.records import LintReport
 from ml.stages import Context
 from ml.workspace import Outcome
 
 
+FINDINGS_FILE = "findings.txt"  # a line each, as flake8 writes them: the plugin warnings-ng reads that
+
+
 def run(context: Context) -> Outcome[LintReport]:
-    """Run the checks side by side (all of them by default), each into ``lint/<check>/junit.xml``.
+    """Run the checks side by side (all of them by default), each into ``lint/<check>/findings.txt``.
 
     What is no Python is told before the other checks stumble over it. Raises ``MlError`` that names the first
     finding and the number of all.
@@ -57,7 +59,7 @@ def _run(check: str, context: Context) -> Outcome[LintReport]:
 
     def work(folder: Path) -> dict[str, Any]:
         findings = CHECKS[check](project)
-        write_junit(folder / "junit.xml", check, findings)
+        (folder / FINDINGS_FILE).write_text("".join(f"{one}\n" for one in findings), encoding="utf-8")
         return {"findings": findings}
 
     return context.workspace.run(LintReport, inputs, work, part=check, force=context.force)
@@ -83,7 +85,8 @@ def _pydocstyle(project: Project) -> list[str]:
     lines = _tool("pydocstyle", f"--config={locations.ROOT / 'pyproject.toml'}", *folders)
     places, problems = lines[::2], lines[1::2]
     return [
-        f"{place.split(' ')[0]} {problem.strip()}" for place, problem in zip(places, problems, strict=True)
+        f"{place.split(' ')[0]}:1: {problem.strip().replace(': ', ' ', 1)}"
+        for place, problem in zip(places, problems, strict=True)
     ]
 
 

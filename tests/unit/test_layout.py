@@ -15,10 +15,11 @@ from ml.stages import STAGES
 PACKAGE = locations.ROOT / "ml"
 # From the ground up; a module of a room may use its own room and all below it.
 FLOORS = (
-    ("errors", "console", "locations", "files", "junit"),
+    ("errors", "console", "locations", "files"),
     ("settings", "user_code", "project", "records"),
     ("registry",),
     ("workspace",),
+    ("touched",),
     ("data",),
     ("training",),
     ("expectations", "quality"),

@@ -6,6 +6,7 @@ import pytest
 
 from ml.errors import MlError
 from ml.project import find_project, project_names
+from ml.settings import ChannelSettings
 from ml.user_code import load_module
 from tests.conftest import Site
 
@@ -13,8 +14,14 @@ from tests.conftest import Site
 def test_titanic_is_built_in() -> None:
     project = find_project("titanic")
     assert project.target == "Survived"
-    assert project.channels["production"] == 8000
+    assert project.channels["production"] == ChannelSettings(port=8000)
     assert "titanic" in project_names()
+
+
+def test_a_channel_may_ask_for_an_approval(site: Site) -> None:
+    site.edit("project.toml", "production = 8000", "production = { port = 8000, approval = true }")
+    project = find_project("small")
+    assert project.channels["production"].approval and not project.channels["staging"].approval
 
 
 def test_projects_may_live_elsewhere(site: Site) -> None:
@@ -39,7 +46,7 @@ def test_an_unknown_project_is_refused_with_the_known_ones(name: str) -> None:
         ('kind = "csv"', 'kind = "fax"', "source: Input tag 'fax'"),
         ('"Sex", "Embarked"', '"Sex", "Survived"', "the target 'Survived' must not be a feature"),
         ('"Sex", "Embarked"', '"Sex", "Sex"', "column named twice: Sex"),
-        ("production = 8000", "production = 80000", "channels.production: Input should be less than"),
+        ("production = 8000", "production = 80000", "channels.production.port: Input should be less than"),
         ('task = "classification"', 'task = "regression"\npositive = 1', "positive names a class"),
         ("[split]", "[split", "not valid TOML"),
     ],

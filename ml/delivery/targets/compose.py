@@ -52,7 +52,7 @@ class Compose:
             "ML_API_KEYS": str(locations.api_keys() or os.devnull),
             "PROJECT": self.project.name,
             "CHANNEL": self.channel,
-            "FRONT_PORT": str(self.project.channels[self.channel]),
+            "FRONT_PORT": str(self.project.channels[self.channel].port),
         }
         whole = f"{self.project.name}-{self.channel}"
         return call(["docker", "compose", "-f", str(COMPOSE_FILE), "-p", whole, *command], environment)

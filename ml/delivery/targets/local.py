@@ -30,7 +30,7 @@ class Local:
             return elsewhere
         project, channel = self.project, self.channel
         running = services.find(project.name, channel)
-        port = self.port or project.channels[channel]
+        port = self.port or project.channels[channel].port
         if running and running.get("/health").get("code") != code:
             if services.same_environment(running):
                 say("deploy: the service runs other code than this build: new workers take over")

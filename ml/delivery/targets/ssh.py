@@ -120,7 +120,7 @@ def open_ssh(
     text: str, project: Project, channel: str, port: int | None, hosts: tuple[str, ...]
 ) -> Iterator[Target]:
     """Yield a host that ``ssh://user@host[:port][/folder]`` names, with a tunnel to its service."""
-    host, port = parse_host(text), port or project.channels[channel]
+    host, port = parse_host(text), port or project.channels[channel].port
     ours = services.free_port()
     forward = f"127.0.0.1:{ours}:127.0.0.1:{port}"
     options = ["-N", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=5", "-L", forward]
