@@ -30,6 +30,11 @@ def commit_text(source: Provenance) -> str:
     return source.git_commit + ("" if source.git_clean else " with uncommitted changes")
 
 
+def newest_commit() -> str:
+    """Return the abbreviated hash and the subject of the commit that is checked out, for people."""
+    return _git("log", "-1", "--format=%h (%s)") or "no git checkout"
+
+
 def build_text(source: Provenance) -> str:
     """Return the Jenkins build of a provenance, for people."""
     return source.build_url or source.build_number or "none, run by hand"

@@ -20,6 +20,8 @@ from ml.errors import GateRefused, MlError
 from ml.files import digest, now
 from ml.project import Project
 from ml.records import DataManifest
+from ml.registry.provenance import newest_commit
+from ml.registry.versions import Registry
 from ml.stages import Context
 from ml.workspace import ROWS_FILE, Outcome, Workspace, code_digest
 
@@ -158,3 +160,15 @@ def _refuse(project: Project, broken: dict[str, list[Violation]], findings: list
 
 def _table_digest(table: pd.DataFrame) -> str:
     return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
+
+
+def tell(context: Context, record: DataManifest) -> str:
+    """Return what is built: the commit, what was asked for, the number of rows and how many the champion had."""
+    asked = ["forced"] if context.force else []
+    asked += [f"for {context.channel}"] if context.channel != "production" else []
+    rows = sum(record.rows_out[part] for part in ("train", "test"))
+    told = f"{record.rows_out['train']} train and {record.rows_out['test']} test rows"
+    if (version := record.compared_with_version) is not None:
+        before = Registry(context.project.name).data_manifest(version).rows_out
+        told += f" ({rows - before['train'] - before['test']:+d} since version {version})"
+    return ", ".join([f"data: {newest_commit()}", *asked, told])

@@ -123,4 +123,4 @@ def tell(context: Context, record: Deployment) -> str:
     """Return which version is where, and what of its trial deserves a look."""
     told = f"deploy: {context.project.name} version {record.version} in {record.channel}, {record.outcome}"
     doubts = [why for why in record.why if "inconclusive" in why] + record.warnings
-    return "; ".join([told, *doubts])
+    return "; ".join([f"{told}, answers at {' '.join(record.urls)}", *doubts])

@@ -147,7 +147,8 @@ def _take_from(registry: Registry, version: int, folder: Path) -> dict[str, Any]
 
 
 def tell(context: Context, record: ModelManifest) -> str:
-    """Return what was trained, and its score in cross-validation."""
+    """Return what was trained, with the parameters that were searched, and its score in cross-validation."""
     metric = context.project.training.metric
     score = record.cross_validation[metric].mean
-    return f"train: {record.estimator}, {metric} {score:.4f} in cross-validation"
+    chosen = ", ".join(f"{name}={value}" for name, value in record.parameters.items())
+    return f"train: {record.estimator}({chosen}), {metric} {score:.4f} in cross-validation"

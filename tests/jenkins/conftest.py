@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jenkins import local
 from ml import locations
 from tests.conftest import Site, make_site
 
@@ -93,6 +94,7 @@ class Jenkins:
     root: Path
     path: str  # where its agents find programs
     builds: int = 0
+    variables: list[dict[str, str]] = field(default_factory=list)  # of each build that was run
 
     @property
     def checkout(self) -> Path:
@@ -121,12 +123,18 @@ class Jenkins:
         command = ["git", "rev-parse", "HEAD"]
         return subprocess.run(command, cwd=self.checkout, capture_output=True, text=True).stdout.strip()
 
-    def build(self, jenkinsfile: str = "Jenkinsfile", **settings: Any) -> Build:
+    def build(self, jenkinsfile: str = "Jenkinsfile", project: str = "small", **settings: Any) -> Build:
         """Run a Jenkinsfile of the working tree as a build of ``main``, unless ``settings`` differ."""
         self.builds += 1
         work = Path(settings.get("work", self.root / f"build-{self.builds}"))
         work.mkdir(exist_ok=True)
-        environment = {"BUILD_NUMBER": str(self.builds), "BUILD_TAG": f"jenkins-ml-{self.builds}"}
+        environment = {
+            "BUILD_NUMBER": str(self.builds),
+            "BUILD_TAG": f"jenkins-ml-{self.builds}",
+            "BUILD_URL": f"http://jenkins/job/models/job/{project}/{self.builds}/",
+            "JENKINS_URL": "http://jenkins/",
+            "JOB_NAME": f"models/{project}" if jenkinsfile == "Jenkinsfile" else Path(jenkinsfile).stem,
+        }
         agent = {
             "PATH": self.path,
             "LOKY_MAX_CPU_COUNT": "1",  # as in ``Site.settle``
@@ -140,7 +148,9 @@ class Jenkins:
             "jenkinsfile": str(self.checkout / jenkinsfile),
             "repository": str(self.checkout),
             "branch": "main",
-            "job": str(self.root / f"{Path(jenkinsfile).name}.json"),
+            "job": str(self.root / f"{Path(jenkinsfile).name}-{project}.json"),
+            "approved": (local.FILES / "project.groovy").read_text(encoding="utf-8"),
+            "earlier": self.variables[::-1],
             "work": str(work),
             "agents": {name: {"labels": found, "environment": agent} for name, found in labels.items()},
             "credentials": {
@@ -154,7 +164,9 @@ class Jenkins:
         (work / "settings.json").write_text(json.dumps(content), encoding="utf-8")
         done = groovy(HERE / "harness.groovy", work / "settings.json")
         assert not done.problem, done.problem
-        return Build(work)
+        build = Build(work)
+        self.variables.append(build.report["assigned"])
+        return build
 
 
 def wait_for_json(file: Path) -> dict[str, dict[str, str]]:

@@ -9,7 +9,9 @@
  * Settings: jenkinsfile, repository, branch, job (a file: what the Git plugin keeps from build to build), work (a folder),
  * agents (name -> labels, environment), credentials (id -> kind file or text, value), parameters, environment, lost
  * (names of agents that die at their first `sh`), meanwhile (stage or `lost` -> a command that is run then), fail_for
- * (the PROJECT for which the step `build` fails), restart_from (a stage). The result is written to <work>/result.json,
+ * (the job for which the step `build` fails), restart_from (a stage), earlier (the variables of earlier builds, newest
+ * first), last_successful (the commit of the last build that succeeded), approved (the script that jobDsl may run),
+ * unanswered (nobody answers an `input`). The result is written to <work>/result.json,
  * what a build prints to <work>/console.txt. Of the options `retry` and `skipDefaultCheckout` are carried out, the others
  * are only checked: nothing here runs for hours, at once, or twice.
  */
@@ -311,7 +313,10 @@ class Environment {
     Engine engine
 
     Object propertyMissing(String name) {
-        return engine.assigned[name] ?: Context.CURRENT.get()?.environment?.get(name) ?: engine.environment[name]
+        if (engine.assigned.containsKey(name)) {
+            return engine.assigned[name]
+        }
+        return Context.CURRENT.get()?.environment?.get(name) ?: engine.environment[name]
     }
 
     void propertyMissing(String name, Object value) { engine.assigned[name] = value as String }
@@ -323,6 +328,7 @@ class CurrentBuild {
     String displayName
     String description
     String result
+    Map previousBuild
 
 }
 
@@ -385,11 +391,17 @@ class Engine {
         archiveArtifacts: ['artifacts', 'fingerprint', 'allowEmptyArchive'],
         junit: ['testResults', 'allowEmptyResults'],
         publishHTML: ['target'], readFile: ['file', 'encoding'], fileExists: ['file'], cleanWs: [],
-        build: ['job', 'parameters', 'propagate'], string: ['name', 'value'], script: ['body'],
+        build: ['job', 'parameters', 'propagate', 'wait'], script: ['body'], writeFile: ['file', 'text'],
         checkout: ['scm', 'changelog', 'poll'], scmGit: ['branches', 'extensions', 'userRemoteConfigs'],
+        node: ['label', 'body'], retry: ['count', 'conditions', 'body'], agent: [], nonresumable: [],
+        timeout: ['time', 'unit', 'body'], input: ['message', 'ok', 'submitter'], parallel: ['branches'],
+        withCredentials: ['bindings', 'body'], file: ['credentialsId', 'variable'], string: ['credentialsId', 'variable'],
+        catchError: ['message', 'buildResult', 'stageResult', 'body'], jobDsl: ['scriptText', 'removedJobAction', 'additionalParameters'], flake8: ['pattern', 'id', 'name'],
+        recordIssues: ['tools', 'enabledForFailure', 'skipBlames'], recordCoverage: ['tools', 'sourceCodeRetention'],
     ]
-    static final List<String> ANYWHERE = ['echo', 'error', 'script', 'build', 'string', 'scmGit']
-    static final List<String> RESULTS = ['SUCCESS', 'UNSTABLE', 'FAILURE']
+    static final List<String> ANYWHERE = ['echo', 'error', 'script', 'build', 'string', 'file', 'scmGit', 'node', 'retry',
+                                          'agent', 'nonresumable', 'timeout', 'input', 'parallel', 'flake8', 'catchError']
+    static final List<String> RESULTS = ['SUCCESS', 'UNSTABLE', 'FAILURE', 'ABORTED']
 
     Map settings
     Script script
@@ -403,7 +415,7 @@ class Engine {
     boolean checkoutByDefault = true
     Environment env = new Environment(engine: this)
     Map report = [result: 'SUCCESS', stages: [], sh: [], archived: [], tests: [], html: [], builds: [], options: [],
-                  parameters: [], triggers: []].asSynchronized()
+                  parameters: [], triggers: [], asked: [], jobs: [], issues: [], coverage: []].asSynchronized()
     Set<String> secrets = Collections.synchronizedSet([] as Set)
     Set<String> dead = Collections.synchronizedSet([] as Set)
     File work
@@ -423,6 +435,9 @@ class Engine {
             assigned.putAll(copied.assigned)
             buildData.changes.addAll(copied.changes)
             buildData.polled.addAll(copied.polled)
+        }
+        (settings.earlier ?: []).reverse().each { variables ->
+            currentBuild.previousBuild = [buildVariables: variables, previousBuild: currentBuild.previousBuild]
         }
         log = new PrintWriter(new FileWriter(new File(work, 'console.txt'), true), true)
     }
@@ -462,8 +477,12 @@ class Engine {
 
     /** Name the arguments of a call, and refuse those that it does not have. */
     Map arguments(String name, List given, List<String> known) {
-        Map named = given && given[0] instanceof Map ? given[0] : [:]
-        List rest = named ? given.drop(1) : given
+        Map named = given && given[0] instanceof Map && name != 'parallel' ? given[0] : [:]
+        List rest = named && given[0].is(named) ? given.drop(1) : given
+        if (rest && rest.last() instanceof Closure && 'body' in known) {
+            named = named + [body: rest.last()]
+            rest = rest.init()
+        }
         if (rest) {
             if (rest.size() > 1 || !known) {
                 throw new InvalidPipeline("${name}: too many arguments")
@@ -505,12 +524,7 @@ class Engine {
             Map declared = parameter.arguments
             params.values[declared.name] = declared.containsKey('choices') ? declared.choices[0] : declared.defaultValue
         }
-        (settings.parameters ?: [:]).each { name, value ->
-            if (!params.values.containsKey(name)) {
-                throw new InvalidPipeline("the build was given ${name}, which is no parameter")
-            }
-            params.values[name] = value
-        }
+        params.values.putAll(settings.parameters ?: [:])
         params.values.each { name, value -> environment[name] = value as String }
         Context context = new Context(environment: new LinkedHashMap(environment))
         try {
@@ -538,7 +552,7 @@ class Engine {
             if (failed || !reached) {
                 report.stages.add([name: stage.name, outcome: failed ? 'SKIPPED after a failure' : 'SKIPPED by the restart'])
             } else {
-                failed = runStage(stage) == 'FAILURE'
+                failed = runStage(stage) in ['FAILURE', 'ABORTED']
                 meanwhile(stage.name)
             }
         }
@@ -589,6 +603,9 @@ class Engine {
                     say("ERROR: ${failed.message}")
                     worsen('FAILURE')
                     return 'FAILURE'
+                } catch (InterruptedException aborted) {
+                    worsen('ABORTED')
+                    return 'ABORTED'
                 }
             }
         }
@@ -644,7 +661,7 @@ class Engine {
         Throwable problem = null
         try {
             context.around(body)
-        } catch (StepFailed | AgentLost failed) {
+        } catch (StepFailed | AgentLost | InterruptedException failed) {
             problem = failed
         }
         try {
@@ -660,7 +677,10 @@ class Engine {
     Context allocate(Closure agent, String place) {
         CallScope scope = new CallScope(this, "agent of ${place}", [label: ['label']])
         scope.evaluate(agent)
-        String label = scope.calls[0].arguments.label
+        return allocate(scope.calls[0].arguments.label as String)
+    }
+
+    Context allocate(String label) {
         Map.Entry found = settings.agents.find { name, one -> label in one.labels && !(name in dead) }
         if (!found) {
             throw new StepFailed("no agent has the label ${label}")
@@ -755,6 +775,93 @@ class Engine {
     Object step_error(Map given, Context context) { throw new StepFailed(given.message as String) }
     Object step_script(Map given, Context context) { return new StepScope(this, 'script').evaluate(given.body) }
     Object step_string(Map given, Context context) { return given }
+    Object step_file(Map given, Context context) { return given }
+    Object step_agent(Map given, Context context) { return 'agent' }
+    Object step_nonresumable(Map given, Context context) { return 'nonresumable' }
+    Object step_flake8(Map given, Context context) { return given }
+    Object step_timeout(Map given, Context context) { return given.body.call() }
+    Object step_recordIssues(Map given, Context context) { report.issues.addAll(given.tools) }
+    Object step_recordCoverage(Map given, Context context) { report.coverage.addAll(given.tools) }
+
+    Object step_node(Map given, Context context) {
+        Context allocated = allocate(given.label as String)
+        report.stages.find { it.name == context.stage }.agents.add(allocated.agent)
+        return allocated.around(given.body)
+    }
+
+    Object step_retry(Map given, Context context) {
+        assert 'agent' in given.conditions
+        int attempts = given.count
+        while (true) {
+            try {
+                return given.body.call()
+            } catch (AgentLost lost) {
+                if (--attempts < 1) {
+                    throw lost
+                }
+                meanwhile('lost')
+            }
+        }
+    }
+
+    Object step_withCredentials(Map given, Context context) {
+        List<File> files = []
+        Context inner = context.inner([:])
+        given.bindings.each { binding ->
+            inner.environment[binding.variable as String] = bind(binding.credentialsId as String, context, files)
+            inner.credentials.add(binding.variable as String)
+        }
+        try {
+            return inner.around(given.body)
+        } finally {
+            files*.delete()
+        }
+    }
+
+    Object step_input(Map given, Context context) {
+        report.asked.add([message: given.message as String, submitter: given.submitter as String, agent: context.agent])
+        if (settings.unanswered) {
+            throw new InterruptedException('Timeout has been exceeded')
+        }
+    }
+
+    Object step_parallel(Map given, Context context) {
+        int failed = given.branches.count { name, body ->
+            try {
+                body.call()
+                return false
+            } catch (StepFailed problem) {
+                say("${name}: ${problem.message}")
+                return true
+            }
+        }
+        if (failed) {
+            throw new StepFailed("${failed} of the parallel branches failed")
+        }
+    }
+
+    Object step_catchError(Map given, Context context) {
+        try {
+            return given.body.call()
+        } catch (StepFailed failed) {
+            say("${given.message}: ${failed.message}")
+            worsen(given.buildResult as String)
+        }
+    }
+
+    Object step_jobDsl(Map given, Context context) {
+        if (given.scriptText.trim() != settings.approved.trim()) {
+            throw new StepFailed('script not yet approved for use')
+        }
+        report.jobs.add([parameters: given.additionalParameters, removed: given.removedJobAction])
+    }
+
+    Object step_writeFile(Map given, Context context) {
+        File file = new File(context.workspace, given.file as String)
+        file.parentFile.mkdirs()
+        file.text = given.text
+    }
+
     Object step_fileExists(Map given, Context context) { return new File(context.workspace, given.file as String).exists() }
     Object step_readFile(Map given, Context context) { return new File(context.workspace, given.file as String).text }
 
@@ -776,7 +883,7 @@ class Engine {
         buildData.note(what.branch, found, given.changelog != false, given.poll != false) { from, to ->
             execute(context, ['git', 'log', '--reverse', '--format=%s', "${from}..${to}"], true)[1].readLines()
         }
-        return [GIT_COMMIT: found]
+        return [GIT_COMMIT: found, GIT_PREVIOUS_SUCCESSFUL_COMMIT: settings.last_successful]
     }
 
     String commit(Context context) { return execute(context, ['git', 'rev-parse', 'HEAD'], true)[1].trim() }
@@ -839,13 +946,13 @@ class Engine {
     }
 
     Object step_build(Map given, Context context) {
-        Map values = given.parameters.collectEntries { [it.name, it.value] }
-        String result = settings.fail_for == values.PROJECT ? 'FAILURE' : 'SUCCESS'
-        report.builds.add([job: given.job, parameters: values])
+        String job = given.job
+        String result = settings.fail_for == job ? 'FAILURE' : 'SUCCESS'
+        report.builds.add(job)
         if (result != 'SUCCESS' && given.propagate != false) {
-            throw new StepFailed("${given.job} completed with status ${result}")
+            throw new StepFailed("${job} completed with status ${result}")
         }
-        return [result: result, absoluteUrl: "http://jenkins/job/${given.job}/1/"]
+        return given.wait == false ? null : [result: result, number: 1, absoluteUrl: "http://jenkins/job/${job}/1/"]
     }
 
     List<String> match(File folder, String pattern) {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Stands in for `make` where a test is about what comes after lint.
 case $1 in
-    lint-*) ;;
+    lint-* | fast-tests) ;;
     *) exec /usr/bin/make "$@" ;;
 esac

@@ -1,6 +1,7 @@
 """The real Jenkinsfile, run without Jenkins: what goes through, what stops where, and what is left behind."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from tests.jenkins.conftest import HERE, Build, Jenkins, needs_groovy
 from tests.support import PASSENGER
 
 pytestmark = [pytest.mark.slow, needs_groovy]
-SMALL = {"PROJECT": "small"}
 STAGES = ["lint", "data", "train", "quality", "deploy"]
+ASKED = {"PROJECT": "small", "CHANNEL": "production"}
 
 
 def put_first(jenkins: Jenkins, make: Path) -> None:
@@ -62,7 +63,7 @@ def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int) -> None:
     grid.write_text((jenkins.site.project / "grid.json").read_text(encoding="utf-8"), encoding="utf-8")
     jenkins.commit("a small grid")
     try:
-        build = jenkins.build(environment={"PORT": str(free_port)})
+        build = jenkins.build(project="titanic", environment={"PORT": str(free_port)})
         report = build.report
         assert report["result"] == "SUCCESS", build.console
         assert {name: build.outcomes[name] for name in STAGES} == dict.fromkeys(STAGES, "SUCCESS")
@@ -83,13 +84,15 @@ def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int) -> None:
     }
     assert kept <= set(build.archived)
     assert all(one["fingerprint"] for one in report["archived"])
-    assert [page["name"] for page in report["html"]] == ["Model report"]
-    assert len(report["tests"]) == 5 and not any(one["failed"] for one in report["tests"])
+    assert [page["name"] for page in report["html"]] == ["Model report", "History"]
+    [tests] = report["tests"]
+    assert tests["cases"] > 30 and not tests["failed"]
     assert report["displayName"] == "#1 titanic"
     assert re.fullmatch(
-        r"train: \w+, accuracy 0\.\d+ in cross-validation\n"
-        r"quality: blessed, \d+ gates passed, accuracy 0\.\d+, f1 0\.\d+, .*\n"
-        r"deploy: titanic version 1 in production, deployed\n",
+        r"data: .*<br>\n"
+        r"train: \w+\(.*\), accuracy 0\.\d+ in cross-validation<br>\n"
+        r"quality: blessed, .*<br>\n"
+        r"deploy: titanic version 1 in production, deployed, answers at <a href=.*<br>\n",
         report["description"],
     )
     assert [path for path in (build.folder / "agents").glob("*/workspace/build-[0-9]/*")] == []
@@ -108,11 +111,14 @@ def test_the_titanic_goes_through(jenkins: Jenkins, free_port: int) -> None:
 
 @pytest.mark.parametrize(
     "environment",
-    [{"BRANCH_NAME": "feature"}, {"BRANCH_NAME": "PR-7", "CHANGE_ID": "7", "CHANGE_TARGET": "main"}],
+    [
+        {"JOB_NAME": "small/feature", "BRANCH_NAME": "feature"},
+        {"JOB_NAME": "small/PR-7", "BRANCH_NAME": "PR-7", "CHANGE_ID": "7", "CHANGE_TARGET": "main"},
+    ],
     ids=["branch", "pull request"],
 )
 def test_only_the_main_branch_deploys(quick: Jenkins, environment: dict[str, str]) -> None:
-    build = quick.build(parameters=SMALL, environment=environment)
+    build = quick.build(environment=environment)
     assert build.report["result"] == "SUCCESS", build.console
     assert build.outcomes["quality"] == "SUCCESS"
     assert build.outcomes["deploy"] == "SKIPPED by when"
@@ -124,9 +130,9 @@ def test_only_the_main_branch_deploys(quick: Jenkins, environment: dict[str, str
 
 def test_a_forgotten_stash_stops_the_stage_that_needs_it(quick: Jenkins) -> None:
     quick.edit(
-        "Jenkinsfile", "stash name: 'data', includes: \"build/${params.PROJECT}/data/**\"", "echo 'forgot'"
+        "Jenkinsfile", "stash name: 'data', includes: \"build/${env.PROJECT}/data/**\"", "echo 'forgot'"
     )
-    build = quick.build(parameters=SMALL)
+    build = quick.build()
     refused_at("train", build)
     assert "No such saved stash 'data'" in build.console
 
@@ -135,17 +141,15 @@ def test_a_lint_error_stops_at_lint(small: Jenkins) -> None:
     file = small.checkout / "ml" / "errors.py"
     file.write_text(file.read_text(encoding="utf-8") + "import os\n", encoding="utf-8")
     small.commit("an import that nobody needs")
-    build = small.build(parameters=SMALL)
+    build = small.build()
     told = refused_at("lint", build)
     assert "error: lint found 3 thing(s) to mend, first ml/errors.py" in told
-    flake8 = next(one for one in build.report["tests"] if "flake8" in one["file"])
-    assert flake8["failed"] == 3
 
 
 def test_broken_data_stops_at_data(unlinted: Jenkins) -> None:
     file = unlinted.site.project / "data" / "train.csv"
     file.write_text(file.read_text(encoding="utf-8").replace(",male,", ",mail,"), encoding="utf-8")
-    build = unlinted.build(parameters=SMALL)
+    build = unlinted.build()
     assert "error: " in (told := refused_at("data", build)) and "Sex" in told
     assert build.archived == []
 
@@ -154,64 +158,64 @@ def test_a_bad_model_stops_at_quality_and_a_restart_from_there_finds_what_was_st
     unlinted: Jenkins,
 ) -> None:
     unlinted.site.edit("project.toml", "accuracy = 0.78", "accuracy = 0.99")
-    build = unlinted.build(parameters=SMALL)
+    build = unlinted.build()
     told = refused_at("quality", build)
     assert "error: the model is not blessed: floor: accuracy" in told
     assert "(report: build/small/quality/report.html)" in told
     assert "build/small/quality/report.html" in build.archived
-    assert [page["name"] for page in build.report["html"]] == ["Model report"]
+    assert [page["name"] for page in build.report["html"]] == ["Model report", "History"]
     quality = next(one for one in build.report["tests"] if "quality" in one["file"])
     assert quality["failed"] == 1
 
     unlinted.site.edit("project.toml", "accuracy = 0.99", "accuracy = 0.78")
-    mended = unlinted.build(parameters=SMALL, work=str(build.folder), restart_from="quality")
+    mended = unlinted.build(work=str(build.folder), restart_from="quality")
     assert mended.report["result"] == "SUCCESS", mended.console
     assert mended.outcomes["train"] == "SKIPPED by the restart"
     assert mended.outcomes["deploy"] == "SUCCESS"
 
 
 def test_missing_credentials_stop_at_deploy(quick: Jenkins) -> None:
-    build = quick.build(parameters=SMALL, credentials={})
+    build = quick.build(credentials={})
     refused_at("deploy", build)
     assert "Could not find credentials entry with ID 'signing-key'" in build.console
 
 
 def test_an_agent_that_goes_away_is_replaced_by_another(quick: Jenkins) -> None:
-    build = quick.build(parameters=SMALL, lost=["one"])
+    build = quick.build(lost=["one"])
     assert build.report["result"] == "SUCCESS", build.console
     agents = {stage["name"]: stage["agents"] for stage in build.report["stages"] if stage.get("agents")}
     assert agents["lint"] == ["one", "two"]
     assert "Error when executing" not in build.console, "the cleanup does not run where nothing runs"
-    assert build.console.count("nothing is kept of this attempt") == 2
+    assert build.console.count("nothing is kept of this attempt") == 1
     assert {step["agent"] for step in build.report["sh"]} == {"two", "production"}
 
 
 def test_builds_follow_each_other_and_a_rollback_takes_one_back(unlinted: Jenkins) -> None:
-    first = unlinted.build(parameters=SMALL)
+    first = unlinted.build()
     assert first.report["result"] == "SUCCESS", first.console
 
-    again = unlinted.build(parameters=SMALL)
+    again = unlinted.build()
     assert again.report["result"] == "SUCCESS", again.console
     assert "train: version 1 was made from the same inputs: its model is taken" in again.console
-    assert again.report["description"].endswith("deploy: small version 1 in production, already deployed\n")
+    assert again.report["description"].count("deploy: small version 1 in production, already deployed") == 1
 
     unlinted.site.grid({"LogisticRegression": {"C": [0.5], "max_iter": [1000]}})
     unlinted.site.edit("project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 ")
-    assert unlinted.build(parameters=SMALL).report["result"] == "SUCCESS"
+    assert unlinted.build().report["result"] == "SUCCESS"
     assert Registry("small").channel("production").version == 2
 
-    back = unlinted.build("jenkins/rollback.Jenkinsfile", parameters=SMALL)
+    back = unlinted.build("jenkins/rollback.Jenkinsfile", parameters=ASKED)
     assert back.report["result"] == "SUCCESS", back.console
-    assert back.report["description"] == "production: back from version 2 to version 1\n"
+    assert back.report["description"] == "production: back from version 2 to version 1<br>\n"
     assert Registry("small").channel("production").version == 1
 
     wish = {"ROLLBACK_TO": "2", "WHY": "the first was better'; touch pwned"}
-    job = unlinted.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | wish)
+    job = unlinted.build("jenkins/rollback.Jenkinsfile", parameters=ASKED | wish)
     assert job.report["result"] == "SUCCESS", job.console
     assert Registry("small").channel("production").history[-1].why == wish["WHY"]
-    assert job.report["description"] == "production: back from version 1 to version 2\n"
+    assert job.report["description"] == "production: back from version 1 to version 2<br>\n"
 
-    failed = unlinted.build("jenkins/rollback.Jenkinsfile", parameters=SMALL | {"ROLLBACK_TO": "9"})
+    failed = unlinted.build("jenkins/rollback.Jenkinsfile", parameters=ASKED | {"ROLLBACK_TO": "9"})
     assert failed.report["result"] == "FAILURE"
     assert "error: no version 9 of small" in failed.report["description"]
 
@@ -225,20 +229,20 @@ def push(jenkins: Jenkins, message: str) -> list[str]:
 def test_a_build_has_one_commit_whatever_is_pushed_meanwhile(quick: Jenkins) -> None:
     commit = quick.head()
     pushes = {when: push(quick, f"after {when}") for when in ("lost", "lint", "train")}
-    first = quick.build(parameters=SMALL, lost=["one"], meanwhile=pushes)
+    first = quick.build(lost=["one"], meanwhile=pushes)
     assert first.report["result"] == "SUCCESS", first.console
     assert {step["commit"] for step in first.report["sh"]} == {commit}
 
-    again = quick.build(parameters=SMALL, work=str(first.folder), restart_from="quality")
+    again = quick.build(work=str(first.folder), restart_from="quality")
     assert again.report["result"] == "SUCCESS", again.console
     assert {step["commit"] for step in again.report["sh"]} == {commit}
     assert (again.report["changes"], again.report["polled"]) == ([], ["main"]), "as in the build it restarts"
 
     newest = quick.head()
-    second = quick.build(parameters=SMALL)
+    second = quick.build()
     assert {step["commit"] for step in second.report["sh"]} == {newest}
     assert second.report["changes"] == ["after lost", "after lint", "after train"]
-    assert quick.build(parameters=SMALL).report["changes"] == [], "they were told"
+    assert quick.build().report["changes"] == [], "they were told"
 
 
 @pytest.mark.parametrize("change", [{}, {"CHANGE_ID": "7", "CHANGE_TARGET": "main"}])
@@ -246,50 +250,115 @@ def test_a_stage_of_a_branch_that_moved_is_not_restarted_on_another_commit(
     quick: Jenkins, change: dict[str, str]
 ) -> None:
     """A multibranch job restarts on the newest commit; a pull request, which releases nothing, may."""
-    branch = {"BRANCH_NAME": "main"} | change
-    first = quick.build(parameters=SMALL, environment=branch)
+    branch = {"JOB_NAME": "small/main", "BRANCH_NAME": "main"} | change
+    first = quick.build(environment=branch)
     commit = quick.head()
     quick.git("commit", "--quiet", "--allow-empty", "--message", "moved")
-    again = quick.build(parameters=SMALL, environment=branch, work=str(first.folder), restart_from="quality")
+    again = quick.build(environment=branch, work=str(first.folder), restart_from="quality")
     if change:
         assert again.report["result"] == "SUCCESS", again.console
     else:
         assert again.report["result"] == "FAILURE"
-        assert f"the branch moved from {commit} to {quick.head()}" in again.console
+        assert f"the branch moved on from {commit}" in again.console
 
 
 def test_the_nightly_job_builds_every_project(small: Jenkins) -> None:
     build = small.build("jenkins/nightly.Jenkinsfile")
     assert build.report["result"] == "SUCCESS", build.console
-    assert [one["parameters"]["PROJECT"] for one in build.report["builds"]] == [
-        "small",
-        "temperature",
-        "titanic",
-    ]
-    assert {one["job"] for one in build.report["builds"]} == {"ml"}
-
-    one_fails = small.build(
-        "jenkins/nightly.Jenkinsfile", parameters={"PIPELINE": "m/main"}, fail_for="small"
+    jobs = [f"models/{name}" for name in ("small", "temperature", "titanic")]
+    assert build.report["builds"] == jobs
+    assert (
+        '<a href="http://jenkins/job/models/small/1/">small #1</a>: SUCCESS<br>'
+        in build.report["description"]
     )
+
+    one_fails = small.build("jenkins/nightly.Jenkinsfile", fail_for="models/small")
     assert one_fails.report["result"] == "FAILURE"
-    assert "not built: small" in one_fails.console
-    assert [one["job"] for one in one_fails.report["builds"]] == ["m/main"] * 3, "the others are built"
+    assert "small: FAILURE" in one_fails.console
+    assert one_fails.report["builds"] == jobs, "the others are built"
+
+
+def pushed(jenkins: Jenkins, since: str) -> Build:
+    """Run what a push starts; the code is not checked here."""
+    build = jenkins.build("jenkins/push.Jenkinsfile", last_successful=since)
+    assert build.report["result"] == "SUCCESS", build.console
+    return build
+
+
+def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) -> None:
+    first = pushed(unlinted, "")
+    [made] = first.report["jobs"]
+    assert made["removed"] == "DISABLE"
+    names = [line.split()[0] for line in made["parameters"]["PROJECTS"].splitlines()]
+    assert names == ["small", "temperature", "titanic"]
+    assert first.report["builds"] == ["models/small", "models/temperature", "models/titanic"], "all are new"
+
+    before = unlinted.head()
+    (unlinted.checkout / "README.md").write_text("# Another\n", encoding="utf-8")
+    unlinted.commit("words")
+    assert pushed(unlinted, before).report["builds"] == []
+    assert pushed(unlinted, before).report["description"] == "touches no project"
+
+    folder = unlinted.checkout / "ml" / "projects"
+    shutil.copytree(folder / "temperature", folder / "seaside")
+    unlinted.commit("a new project")
+    new = pushed(unlinted, before)
+    assert new.report["builds"] == ["models/seaside"]
+    assert "seaside" in new.report["jobs"][0]["parameters"]["PROJECTS"]
+    assert '<a href="http://jenkins/job/models/job/seaside/">seaside</a>' in new.report["description"]
+
+    before = unlinted.head()
+    grid = folder / "titanic" / "grid.json"
+    grid.write_text(grid.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    unlinted.commit("one project")
+    assert pushed(unlinted, before).report["builds"] == ["models/titanic"]
+
+    before = unlinted.head()
+    unlinted.edit("ml/data/split.py", '"""\n\n', '"""\n\n# a thought\n')
+    assert len(pushed(unlinted, before).report["builds"]) == 4, "all use the code"
+
+
+def test_a_script_of_jobs_that_was_not_approved_is_not_run(unlinted: Jenkins) -> None:
+    file = unlinted.checkout / "jenkins" / "project.groovy"
+    file.write_text(file.read_text(encoding="utf-8") + "// more\n", encoding="utf-8")
+    unlinted.commit("more jobs")
+    build = unlinted.build("jenkins/push.Jenkinsfile")
+    assert build.report["jobs"] == []
+    assert "script not yet approved for use" in build.console
+    assert build.report["builds"], "projects that have a job are built all the same"
+    assert build.report["result"] == "UNSTABLE"
+
+
+def test_an_approval_is_asked_for_without_an_agent(quick: Jenkins) -> None:
+    assert quick.build().report["asked"] == [], "unless the channel asks for it, nobody is bothered"
+    (quick.root / "approval").write_text("yes")
+    asked = quick.build(environment={"APPROVALS": str(quick.root / "approval")})
+    assert asked.report["result"] == "SUCCESS", asked.console
+    [question] = asked.report["asked"]
+    assert question["submitter"] == "admin" and question.get("agent") is None
+    assert "Model_20report" in question["message"] and "admin" in question["message"]
+    assert "approved<br>" in asked.report["description"]
+
+    late = quick.build(environment={"APPROVALS": str(quick.root / "approval")}, unanswered=True)
+    assert late.report["result"] == "ABORTED"
+    assert "deploy: not approved<br>" in late.report["description"]
+    assert "deploy" not in {step["stage"] for step in late.report["sh"]}
+
+
+def test_each_build_finds_the_figures_of_those_before(quick: Jenkins) -> None:
+    for number in (1, 2, 3):
+        build = quick.build()
+        assert build.report["assigned"]["FIGURES"] == f"figures {number}"
 
 
 @pytest.mark.parametrize(("branch", "schedule"), [(None, ""), ("main", "H 2 * * *"), ("feature", "")])
 def test_a_multibranch_job_builds_only_main_at_night(
     jenkins: Jenkins, branch: str | None, schedule: str
 ) -> None:
-    build = jenkins.build(environment={"BRANCH_NAME": branch} if branch else {}, restart_from="none of them")
-    triggers = {one["name"]: one["arguments"]["spec"] for one in build.report["triggers"]}
-    assert triggers == {"cron": schedule, "pollSCM": "H/15 * * * *"}
+    place = {"BRANCH_NAME": branch, "JOB_NAME": f"small/{branch}"} if branch else {}
+    build = jenkins.build(environment=place, restart_from="none of them")
+    assert {one["name"]: one["arguments"]["spec"] for one in build.report["triggers"]} == {"cron": schedule}
     assert build.outcomes and set(build.outcomes.values()) == {"SKIPPED by the restart"}
-
-
-def test_every_parameter_is_explained(jenkins: Jenkins) -> None:
-    for file in ("Jenkinsfile", "jenkins/nightly.Jenkinsfile", "jenkins/rollback.Jenkinsfile"):
-        declared = jenkins.build(file, restart_from="none of them").report["parameters"]
-        assert declared and all(len(one["arguments"]["description"]) > 20 for one in declared)
 
 
 VALID = "pipeline { agent none\n stages { stage('one') { agent { label 'lint' }\n steps { sh 'true' } } } }"

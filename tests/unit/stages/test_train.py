@@ -148,14 +148,15 @@ def test_a_version_of_other_inputs_or_another_key_is_not_taken(
 def test_the_outcome_is_noted_where_the_environment_says(
     built: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = built.root / "outcome.txt"
+    file = built.root / "outcome.html"
     monkeypatch.setenv("ML_OUTCOME", str(file))
     assert built.ml("data", "--force") == 0
     assert built.ml("train", "--force") == 0
     assert built.ml("quality", "--force") == 0
     built.edit("project.toml", "accuracy = 0.78", "accuracy = 0.99")
     assert built.ml("quality") == 3
-    train, blessed, refused = file.read_text().splitlines()
-    assert re.fullmatch(r"train: \w+, accuracy 0\.\d{4} in cross-validation", train)
+    data, train, blessed, refused = file.read_text().removesuffix("<br>\n").split("<br>\n")
+    assert re.fullmatch(r"data: .+, forced, 623 train and 268 test rows", data)
+    assert re.fullmatch(r"train: \w+\(.*\), accuracy 0\.\d{4} in cross-validation", train)
     assert re.fullmatch(r"quality: blessed, \d+ gates passed, accuracy 0\.\d{4}, f1 0\.\d{4}, .*", blessed)
     assert refused.startswith("error: the model is not blessed: floor: accuracy")
