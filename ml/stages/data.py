@@ -163,7 +163,7 @@ def _table_digest(table: pd.DataFrame) -> str:
 
 
 def tell(context: Context, record: DataManifest) -> str:
-    """Return what is built: the commit, what was asked for, the number of rows and how many the champion had."""
+    """Return what is built: the commit, what was asked for, and how many rows more than the champion had."""
     asked = ["forced"] if context.force else []
     asked += [f"for {context.channel}"] if context.channel != "production" else []
     rows = sum(record.rows_out[part] for part in ("train", "test"))

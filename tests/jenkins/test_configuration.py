@@ -44,6 +44,7 @@ NODE = {
         }
     },
 }
+VIEW = dict.fromkeys(("name", "description", "recurse", "includeRegex", "columns"))
 # The keys that the plugins know, read in their sources: the setters and data-bound constructors of core's
 # Jenkins, Slave, HudsonPrivateSecurityRealm, EnvironmentVariablesNodeProperty, JenkinsLocationConfiguration
 # (2.579), of SSHLauncher (ssh-slaves), AuthorizationProperty (matrix-auth), BasicSSHUserPrivateKey,
@@ -52,7 +53,7 @@ KNOWN = {
     "jenkins": {
         "systemMessage": ANY_SCALAR,
         "numExecutors": ANY_SCALAR,
-        "markupFormatter": ANY_SCALAR,
+        "markupFormatter": {"rawHtml": {"disableSyntaxHighlighting": ANY_SCALAR}},
         "crumbIssuer": ANY_SCALAR,
         "slaveAgentPort": ANY_SCALAR,
         "noUsageStatistics": ANY_SCALAR,
@@ -67,6 +68,8 @@ KNOWN = {
         },
         "globalNodeProperties": {"envVars": {"env": {"key": ANY_SCALAR, "value": ANY_SCALAR}}},
         "nodes": {"permanent": NODE},
+        "views": {"all": {"name": ANY_SCALAR}, "list": VIEW},
+        "primaryView": {"list": VIEW},
     },
     "credentials": {
         "system": {
@@ -87,7 +90,10 @@ KNOWN = {
     },
     "security": {"gitHostKeyVerificationConfiguration": {"sshHostKeyVerificationStrategy": ANY_SCALAR}},
     "unclassified": {"location": {"url": ANY_SCALAR, "adminAddress": ANY_SCALAR}},
-    "jobs": {"file": ANY_SCALAR, "providedEnv": dict.fromkeys(("REPOSITORY_URL", "WEBHOOK_TOKEN"))},
+    "jobs": {
+        "file": ANY_SCALAR,
+        "providedEnv": dict.fromkeys(("JENKINS_FILES", "REPOSITORY_URL", "WEBHOOK_TOKEN")),
+    },
 }
 
 
@@ -135,7 +141,8 @@ def test_the_agents_have_the_labels_that_the_pipelines_ask_for() -> None:
         label for node in casc()["jenkins"]["nodes"] for label in node["permanent"]["labelString"].split()
     }
     files = [local.FILES.parent / "Jenkinsfile", *local.FILES.glob("*.Jenkinsfile")]
-    wanted = {label for file in files for label in re.findall(r"agent \{ label '(\w+)' \}", file.read_text())}
+    asked = re.compile(r"(?:agent \{ label |node\()'(\w+)'")
+    wanted = {label for file in files for label in asked.findall(file.read_text())}
     assert wanted == labels == {"lint", "data", "train", "prod"}
     trainers = [node for node in casc()["jenkins"]["nodes"] if "train" in node["permanent"]["labelString"]]
     assert len(trainers) > 1, "a stage whose agent went away needs another"
@@ -202,7 +209,8 @@ def test_casc_yaml_is_resolved_to_the_keys_and_passwords_that_were_made(
 
 def test_the_credentials_are_those_that_the_pipelines_bind() -> None:
     files = [local.FILES.parent / "Jenkinsfile", *local.FILES.glob("*.Jenkinsfile")]
-    bound = {name for file in files for name in re.findall(r"credentials\('([\w-]+)'\)", file.read_text())}
+    asked = re.compile(r"(?:credentials\(|credentialsId: )'([\w-]+)'")
+    bound = {name for file in files for name in asked.findall(file.read_text())}
     domains = casc()["credentials"]["system"]["domainCredentials"]
     scopes = {
         one["id"]: one["scope"]
@@ -246,8 +254,8 @@ def test_secrets_are_made_once_and_are_private(tmp_path: Path) -> None:
     subprocess.run([*check, *verify], check=True, capture_output=True)
 
 
-def recorded(script: str, *variables: str) -> list[Any]:
-    done = groovy(HERE / "record_jobs.groovy", local.FILES / script, *variables)
+def recorded(script: Path, *variables: str) -> list[Any]:
+    done = groovy(HERE / "record_jobs.groovy", script, *variables)
     assert not done.problem, done.problem
     calls: list[Any] = json.loads(done.printed)
     return calls
@@ -262,6 +270,8 @@ def inside(calls: list[Any], *names: str) -> list[Any]:
 
 # Options that are carried out in each build, and are no properties of the job.
 OF_A_BUILD = {"timestamps", "timeout", "skipDefaultCheckout"}
+PROJECTS = "titanic  production,staging  Did they survive? <b>\nchurn    production  Who leaves us?\n"
+MADE_BY_A_PUSH = ("REPOSITORY_URL=git://git/ml.git", f"PROJECTS={PROJECTS}", "TARGETS=ssh://ml@front")
 
 
 def given(value: Any) -> Any:
@@ -278,11 +288,28 @@ def named(calls: list[Any]) -> dict[str, Any]:
     return given({name: plain[0] if plain else named(inner) for name, plain, inner in calls})
 
 
+def jobs_of(calls: list[Any]) -> dict[str, list[Any]]:
+    return {call[1][0]: call[2] for call in calls if call[0] == "pipelineJob"}
+
+
+@pytest.fixture
+def administrators_jobs(tmp_path: Path) -> list[Any]:
+    """Return what jobs.groovy calls; the class that approves scripts is none of Job DSL."""
+    text = (local.FILES / "jobs.groovy").read_text(encoding="utf-8")
+    text, imports = re.subn(r"(?m)^import org.jenkinsci.*\n", "", text)
+    text, approvals = re.subn(r"(?m)^ScriptApproval\.get\(\)\.preapprove\(.*\)\n", "", text)
+    assert (imports, approvals) == (2, 1)
+    (tmp_path / "jobs.groovy").write_text(text, encoding="utf-8")
+    return recorded(tmp_path / "jobs.groovy", "REPOSITORY_URL=git://git/ml.git")
+
+
 @needs_groovy
-def test_the_jobs_declare_what_their_jenkinsfiles_declare(jenkins: Jenkins) -> None:
-    calls = recorded("jobs.groovy", "REPOSITORY_URL=git://git/ml.git")
-    jobs = {call[1][0]: call[2] for call in calls if call[0] == "pipelineJob"}
-    assert list(jobs) == ["ml", "nightly", "rollback"]
+def test_the_jobs_declare_what_their_jenkinsfiles_declare(
+    jenkins: Jenkins, administrators_jobs: list[Any]
+) -> None:
+    made = jobs_of(recorded(local.FILES / "project.groovy", *MADE_BY_A_PUSH))
+    jobs = jobs_of(administrators_jobs) | made
+    assert list(jobs) == ["push", "models/titanic", "models/churn", "nightly", "rollback"]
     for job in jobs.values():
         [[_, [file], _]] = [call for call in inside(job, "definition", "cpsScm") if call[0] == "scriptPath"]
         assert ["url", ["git://git/ml.git"], []] in inside(
@@ -290,17 +317,6 @@ def test_the_jobs_declare_what_their_jenkinsfiles_declare(jenkins: Jenkins) -> N
         )
         assert ["branch", ["main"], []] in inside(job, "definition", "cpsScm", "scm", "git")
         report = jenkins.build(file, restart_from="none of them").report
-        declared = {
-            one["arguments"]["name"]: (
-                one["name"],
-                one["arguments"].get("choices", one["arguments"].get("defaultValue")),
-                one["arguments"]["description"],
-            )
-            for one in report["parameters"]
-        }
-        kinds = {"stringParam": "string", "booleanParam": "booleanParam", "choiceParam": "choice"}
-        parameters = inside(job, "parameters")
-        assert {call[1][0]: (kinds[call[0]], call[1][1], call[1][2]) for call in parameters} == declared
         cron = inside(job, "properties", "pipelineTriggers", "triggers", "cron")
         poll = inside(job, "properties", "pipelineTriggers", "triggers", "pollSCM")
         schedules = {("cron", *call[1]) for call in cron} | {("pollSCM", *call[1]) for call in poll}
@@ -312,8 +328,31 @@ def test_the_jobs_declare_what_their_jenkinsfiles_declare(jenkins: Jenkins) -> N
         properties = named(inside(job, "properties"))
         assert bool(properties.pop("pipelineTriggers", {})) == bool(schedules)
         assert properties == options, file
-    [view] = [call for call in calls if call[0] == "listView"]
-    assert inside(view[2], "jobs") == [["names", list(jobs), []]]
+        assert report["parameters"] == [], "declared once, where the projects are known"
+
+
+@needs_groovy
+def test_what_can_be_chosen_is_a_choice() -> None:
+    jobs = jobs_of(recorded(local.FILES / "project.groovy", *MADE_BY_A_PUSH))
+    parameters = {
+        name: {one[1][0]: one[1][1] for one in inside(job, "parameters")} for name, job in jobs.items()
+    }
+    targets = ["local", "compose", "ssh://ml@front"]
+    assert parameters["models/titanic"] == {
+        "FORCE": False,
+        "CHANNEL": ["production", "staging"],
+        "TARGET": targets,
+        "WHY": "",
+    }
+    assert parameters["models/churn"]["CHANNEL"] == ["production"]
+    assert parameters["rollback"]["PROJECT"] == ["titanic", "churn"]
+    assert parameters["rollback"]["CHANNEL"] == ["production", "staging"]
+    explained = [one[1][2] for job in jobs.values() for one in inside(job, "parameters")]
+    assert all(len(text) > 15 for text in explained)
+    [[_, [description], _]] = [call for call in jobs["models/titanic"] if call[0] == "description"]
+    assert (
+        "&lt;b>" in description and "lastCompletedBuild/artifact/build/titanic/history/trend" in description
+    )
 
 
 # Jenkins gives the scripts of Job DSL a class loader that sees Jenkins itself and not the Git plugin.
