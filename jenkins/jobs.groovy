@@ -4,6 +4,7 @@ import org.jenkinsci.plugins.scriptsecurity.scripts.ScriptApproval
 import org.jenkinsci.plugins.scriptsecurity.scripts.languages.GroovyLanguage
 
 // Job DSL runs a script without the blanks at its ends, and what is approved is what is run.
+// groovylint-disable-next-line JavaIoPackageAccess
 ScriptApproval.get().preapprove(new File(JENKINS_FILES, 'project.groovy').text.trim(), GroovyLanguage.get())
 
 folder('models') {
@@ -11,9 +12,19 @@ folder('models') {
 }
 
 pipelineJob('push') {
-    description('Checks the code that was pushed, makes a job for each project, and builds those that the push touches.')
+    description('Checks the code that was pushed, makes a job for each project, builds those that the push touches.')
     properties {
         disableConcurrentBuilds { abortPrevious(false) }
+        buildDiscarder {
+            strategy {
+                logRotator {
+                    daysToKeepStr('')
+                    numToKeepStr('50')
+                    artifactDaysToKeepStr('')
+                    artifactNumToKeepStr('')
+                }
+            }
+        }
         pipelineTriggers {
             triggers {
                 pollSCM { scmpoll_spec('H/15 * * * *') }

@@ -34,9 +34,9 @@ String why = 'A reason to remember, kept in the history of the channel.'
 String where = 'Where it is served (ml/serving/README.md: Where).'
 
 projects.each { List<String> project ->
-    pipelineJob("models/${project[0]}") {
+    pipelineJob("models/${project.first()}") {
         description("${project[2].replace('&', '&amp;').replace('<', '&lt;')}<br>" +
-                    "<img src=\"lastCompletedBuild/artifact/build/${project[0]}/history/trend.png\" alt=\"\">")
+                    "<img src=\"lastCompletedBuild/artifact/build/${project.first()}/history/trend.png\" alt=\"\">")
         parameters {
             booleanParam('FORCE', false,
                          'Train though nothing changed, and deploy a version that was taken back before.')
@@ -71,7 +71,7 @@ pipelineJob('nightly') {
 pipelineJob('rollback') {
     description('Takes a channel back to an earlier version at once, without waiting for a build that is running.')
     parameters {
-        choiceParam('PROJECT', projects*.first(), 'The project.')
+        choiceParam('PROJECT', projects*.first(), 'The project whose channel is taken back.')
         choiceParam('CHANNEL', projects*.get(1)*.tokenize(',').flatten().unique(), 'The channel to take back.')
         stringParam('ROLLBACK_TO', 'previous', 'The number of a version, or "previous" for the one before.')
         choiceParam('TARGET', targets, where)

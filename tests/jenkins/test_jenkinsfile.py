@@ -32,7 +32,7 @@ def shell_lines() -> dict[str, list[str]]:
     depth, outermost, outermost_depth = 0, "", 0
     text = re.sub(r"//.*", "", JENKINSFILE.read_text(encoding="utf-8"))
     [release] = RELEASE.findall(text)
-    for token in TOKEN.finditer(text.replace("{ release() }", f"{{ {release} }}")):
+    for token in TOKEN.finditer(RELEASE.sub("", text).replace("{ release() }", f"{{ {release} }}")):
         if token["brace"]:
             depth += 1 if token["brace"] == "{" else -1
             if outermost and depth == outermost_depth:
@@ -85,8 +85,8 @@ def test_the_signing_key_is_bound_only_where_nothing_of_a_project_runs() -> None
         "jenkins/rollback.Jenkinsfile": 1,
     }
     [release] = RELEASE.findall(texts["Jenkinsfile"])
-    assert "'signing-key'" in release and re.findall(r"sh '(.*)'", release) == ["make deploy"]
-    assert re.findall(r"sh '(.*)'", texts["jenkins/rollback.Jenkinsfile"]) == ["make rollback"]
+    assert "'signing-key'" in release and re.findall(r"\bsh '(.*)'", release) == ["make deploy"]
+    assert re.findall(r"\bsh '(.*)'", texts["jenkins/rollback.Jenkinsfile"]) == ["make rollback"]
 
 
 def test_what_is_stashed_holds_the_public_halves_of_the_keys_of_a_build_alone() -> None:
