@@ -22,6 +22,7 @@ INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/test-tools
 # COVERAGE=1 notes which lines of ml/ run, in processes that tests start too; .ci/run reports them.
 PYTEST := $(PYTHON) $(if $(COVERAGE),-m coverage run) -m pytest --numprocesses auto --dist loadgroup
+TESTS := tests/unit
 CHECKS := check-style check-format check-types check-tests
 
 .PHONY: run test check fast-tests $(CHECKS) sabotage load stop install lock help projects nightly-projects \
@@ -53,7 +54,7 @@ check-types: $(TOOLS)
 	@$(PYTHON) -m mypy --no-error-summary
 
 check-tests: $(TOOLS)
-	@$(PYTEST) --quiet -m "not slow" tests/unit
+	@$(PYTEST) --quiet -m "not slow" $(TESTS)
 
 sabotage: $(TOOLS)  ## break data, code, model and environment on purpose: who notices? (an hour)
 	@$(PYTHON) -m tests.sabotage

@@ -4,8 +4,9 @@ import argparse
 import shutil
 import subprocess
 import sys
+import time
 
-from jenkins.client import Controller
+from jenkins.client import NEXT, Controller
 from jenkins.make_secrets import write_secret
 from ml import locations
 from ml.errors import MlError
@@ -19,6 +20,7 @@ START_SECONDS = 300.0
 
 def up() -> None:
     """Build the images, start everything, wait, and print what a newcomer needs; raises ``MlError``."""
+    began = time.monotonic()
     _compose("up", "--build", "--detach", "--wait")
     password = "exec -T controller cat /keys/controller/ADMIN_PASSWORD"
     controller = Controller(URL, "admin", _read(*password.split()).strip())
@@ -29,14 +31,14 @@ def up() -> None:
     host_key = _read("exec", "-T", "controller", "cat", "/keys/controller/GIT_HOST_KEY")
     write_secret(known_hosts, f"[127.0.0.1]:2222 {host_key}")
     print(
-        f"Jenkins    {URL}\n"
+        f"Jenkins    {URL} (ready after {time.monotonic() - began:.0f} s)\n"
         f"user       admin (also developer, viewer)\n"
         f"password   {' '.join(COMPOSE)} {password}\n"
         f"push       GIT_SSH_COMMAND='ssh -i {push_key} -o IdentitiesOnly=yes "
         f"-o UserKnownHostsFile={known_hosts}' git push {PUSH_URL} HEAD:main\n"
         "service    http://127.0.0.1:8000 (after the first deploy; its key: "
         f"{' '.join(COMPOSE)} exec -T controller cat /keys/controller/SERVICE_API_KEY)\n"
-        "stop       make jenkins-down"
+        f"stop       make jenkins-down\n{NEXT}"
     )
 
 

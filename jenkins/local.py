@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 
 from jenkins import boot_log, downloads, processes
-from jenkins.client import Controller
+from jenkins.client import NEXT, Controller
 from jenkins.make_secrets import make_secrets, write_secret
 from jenkins.processes import Process
 from ml import locations
@@ -40,6 +40,7 @@ PROPERTIES = {
 
 def start(port: int) -> None:
     """Start what does not run yet and wait until it answers; what is in the way raises ``MlError``."""
+    began = time.monotonic()
     there = processes.wanted(FOLDER).get("controller")
     up = processes.running(FOLDER)
     if there and ("controller" in up or processes.WATCHER in up):
@@ -57,10 +58,11 @@ def start(port: int) -> None:
             raise
     processes.revive_services(FOLDER, stopped=True)
     print(
-        f"Jenkins    {_url(port)}\n"
+        f"Jenkins    {_url(port)} (ready after {time.monotonic() - began:.0f} s)\n"
         f"user       admin (also developer, viewer); passwords: {FOLDER / 'keys' / 'controller'}/*_PASSWORD\n"
         f"push       git push {(FOLDER / 'ml.git').as_uri()} HEAD:main\n"
-        "stop       make jenkins-local-stop (the services of the models go on; SERVICE=stop ends them too)"
+        "stop       make jenkins-local-stop (the services of the models go on; SERVICE=stop ends them too)\n"
+        + NEXT
     )
 
 

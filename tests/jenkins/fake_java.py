@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
             log.write(f"{self.command} {self.path} {crumb} {bool(self.headers.get('Authorization'))}\n")
         answers = {
             "/crumbIssuer/api/json": {"crumbRequestField": "Jenkins-Crumb", "crumb": "abc"},
-            "/job/ml/api/json": {"lastBuild": None, "inQueue": False},
+            "/job/push/api/json": {"lastBuild": None, "inQueue": False},
         }
         if self.path.endswith("reload") and Path("refuse").exists():
             print("WARNING: ConfigurationAsCode.init failed\n\tat a.b(C.java:1)", file=sys.stderr)

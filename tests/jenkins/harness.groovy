@@ -394,7 +394,7 @@ class Engine {
         build: ['job', 'parameters', 'propagate', 'wait'], script: ['body'], writeFile: ['file', 'text'],
         checkout: ['scm', 'changelog', 'poll'], scmGit: ['branches', 'extensions', 'userRemoteConfigs'],
         node: ['label', 'body'], retry: ['count', 'conditions', 'body'], agent: [], nonresumable: [],
-        timeout: ['time', 'unit', 'body'], input: ['message', 'ok', 'submitter'], parallel: ['branches'],
+        timeout: ['time', 'unit', 'body'], input: ['message', 'id', 'ok', 'submitter'], parallel: ['branches'],
         withCredentials: ['bindings', 'body'], file: ['credentialsId', 'variable'], string: ['credentialsId', 'variable'],
         catchError: ['message', 'buildResult', 'stageResult', 'body'], jobDsl: ['scriptText', 'removedJobAction', 'additionalParameters'], flake8: ['pattern', 'id', 'name'],
         recordIssues: ['tools', 'enabledForFailure', 'skipBlames'], recordCoverage: ['tools', 'sourceCodeRetention'],

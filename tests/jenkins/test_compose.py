@@ -64,7 +64,7 @@ def test_up_starts_everything_and_says_how_to_use_it(
     assert (compose.FOLDER / "known_hosts").read_text() == "[127.0.0.1]:2222 ssh-ed25519 AAAA\n"
     requests = (docker.parent.parent / "requests.log").read_text()
     assert "POST /configuration-as-code/reload abc True" in requests
-    assert "POST /job/ml/buildWithParameters abc True" in requests
+    assert "POST /job/push/build abc True" in requests
 
 
 def test_a_failure_is_one_line_and_no_docker_is_another(

@@ -1,8 +1,9 @@
 """A live Jenkins that was started with this project's casc.yaml: `make jenkins-test JENKINS_URL=...`.
 
-The tests make a repository of their own and copies of the jobs `ml` and `rollback` that build it, with a
-small project of a name that nobody else has; at the end they remove the jobs and stop the services of that
-project. Each test pushes the state that it needs: the repository as it was at first, with its own changes.
+The tests make a repository of their own, with one small project of a name that nobody else has, and a
+folder The tests make a repository of their own, with one small project of a name that nobody else has, and
+a folder of of that project and remove the folder. Each test pushes the state that it needs: the repository
+as it was at first, with its own changes.
 The environment says:
 
 JENKINS_URL, JENKINS_USER, JENKINS_TOKEN  the controller, an administrator and its API token (or password)
@@ -39,6 +40,7 @@ pytestmark = [
     pytest.mark.skipif(not os.environ.get("JENKINS_URL"), reason="JENKINS_URL names no live Jenkins"),
 ]
 BUILD_SECONDS = 900.0
+TOML = "ml/projects/{project}/project.toml"
 TOKENS = "descriptorByName/hudson.plugins.git.ApiTokenPropertyConfiguration"
 ROLES = """
 def permissions = [administer: jenkins.model.Jenkins.ADMINISTER, see: jenkins.model.Jenkins.READ,
@@ -51,6 +53,12 @@ def who = [anonymous: jenkins.model.Jenkins.ANONYMOUS2]
 println groovy.json.JsonOutput.toJson(who.collectEntries { name, authentication ->
     [name, permissions.findAll { acl.hasPermission2(authentication, it.value) }*.key.sort()] })
 """
+
+APPROVE = """
+def approval = org.jenkinsci.plugins.scriptsecurity.scripts.ScriptApproval.get()
+approval.preapprove(%s, org.jenkinsci.plugins.scriptsecurity.scripts.languages.GroovyLanguage.get())
+"""
+FOLDER = "<com.cloudbees.hudson.plugins.folder.Folder/>"
 
 # On the host of the services: what the deploys of the tests have started.
 STOP = """
@@ -84,18 +92,12 @@ class Live:
 
     @property
     def job(self) -> str:
-        """The copy of the job ``ml``."""
-        return f"ml-{self.project}"
+        """The job of the project, in the folder that is called like it."""
+        return f"{self.project}/job/{self.project}"
 
-    @property
-    def rollback_job(self) -> str:
-        """The copy of the job ``rollback``."""
-        return f"rollback-{self.project}"
-
-    @property
-    def stop_job(self) -> str:
-        """The job that stops the services."""
-        return f"stop-{self.project}"
+    def other(self, job: str) -> str:
+        """Return the place of another job in that folder."""
+        return f"{self.project}/job/{job}"
 
     def get(self, path: str) -> str:
         """Return the text of a page."""
@@ -131,7 +133,8 @@ class Live:
 
     def start(self, job: str, **parameters: str) -> int:
         """Start a build and return its number."""
-        response = self.post(f"job/{job}/buildWithParameters", **({"PROJECT": self.project} | parameters))
+        how = "buildWithParameters" if parameters else "build"
+        response = self.post(f"job/{job}/{how}", **parameters)
         item = urllib.parse.urlparse(response.headers["Location"]).path.rstrip("/").rsplit("/", 1)[1]
         queued = wait_for("the start", lambda: self.json(f"queue/item/{item}/api/json").get("executable"))
         return int(queued["number"])
@@ -147,17 +150,22 @@ class Live:
     def next(self, number: int) -> int:
         """Return the number of the build that follows another one, once it is there."""
         path = f"job/{self.job}/api/json?tree=lastBuild[number]"
-        wait_for("the next build", lambda: self.json(path)["lastBuild"]["number"] > number)
+        wait_for("the next build", lambda: (self.json(path)["lastBuild"] or {"number": 0})["number"] > number)
         return number + 1
 
     def copy_job(self, job: str, original: str, **replaced: str) -> None:
-        """Make a job like another one, but with the repository of the tests and their project."""
+        """Make a job in the folder like another one, but with the repository of the tests."""
         text = self.get(f"job/{original}/config.xml")
         for tag, value in ({"url": self.repository} | replaced).items():
             text, count = re.subn(rf"<{tag}>[^<]*</{tag}>", f"<{tag}>{value}</{tag}>", text)
             assert count == 1, f"job {original} has {count} elements <{tag}>"
-        text = text.replace("H/15 * * * *", "").replace(">titanic<", f">{self.project}<")
-        self.client.create_job(job, text)
+        # No poll may start a build between the tests.
+        self.create(f"job/{self.project}/createItem?name={job}", text.replace("H/15 * * * *", ""))
+
+    def create(self, path: str, configuration: str) -> None:
+        """Make what an XML document describes."""
+        headers = {"Content-Type": "text/xml; charset=utf-8"}
+        self.client.handle_req("POST", path, headers=headers, content=configuration.encode())
 
     def build(self, job: str = "", **parameters: str) -> dict[str, Any]:
         """Run a build to its end."""
@@ -193,38 +201,59 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     assert count == 2
     (site.project / "project.toml").write_text(changed, encoding="utf-8")
     shutil.copytree(site.project, live.checkout / "ml" / "projects" / live.project)
-    jenkinsfile = live.checkout / "Jenkinsfile"
-    text = jenkinsfile.read_text(encoding="utf-8")
-    # A push must build the test's project, and no poll may start a build between the tests.
-    for old, new in (("'titanic'", f"'{live.project}'"), ("pollSCM('H/15 * * * *')", "pollSCM('')")):
-        assert text.count(old) == 1
-        text = text.replace(old, new)
-    jenkinsfile.write_text(text, encoding="utf-8")
+    for name in ("titanic", "temperature"):  # minutes of training that the tests need not wait for
+        shutil.rmtree(live.checkout / "ml" / "projects" / name)
+    edits = {
+        "jenkins/push.Jenkinsfile": [
+            ("models/${project}", f"{live.project}/${{project}}"),
+            ("pollSCM('H/15 * * * *')", "pollSCM('')"),
+            ("make fast-tests", "make fast-tests TESTS=tests/unit/test_console.py"),
+        ],
+        "jenkins/nightly.Jenkinsfile": [("models/${project}", f"{live.project}/${{project}}")],
+        "jenkins/project.groovy": [
+            ("models/${project.first()}", f"{live.project}/${{project.first()}}"),
+            ("pipelineJob('nightly')", f"pipelineJob('{live.project}/nightly')"),
+            ("pipelineJob('rollback')", f"pipelineJob('{live.project}/rollback')"),
+            ("H 2 * * *", ""),
+        ],
+    }
+    for file, changes in edits.items():
+        text = (live.checkout / file).read_text(encoding="utf-8")
+        for old, new in changes:
+            assert text.count(old) == 1, f"{file} holds {text.count(old)} times {old}"
+            text = text.replace(old, new)
+        (live.checkout / file).write_text(text, encoding="utf-8")
     (live.checkout / "stop.Jenkinsfile").write_text(STOP, encoding="utf-8")
     live.git("init", "--quiet", "--initial-branch", "main")
     live.git("add", "--all", "--force")
     live.git("commit", "--quiet", "--message", "as it is")
     live.git("tag", "first")
     live.git("push", "--quiet", "--force", push_to, "HEAD:main")
+    script = (live.checkout / "jenkins" / "project.groovy").read_text(encoding="utf-8").strip()
+    live.create(f"createItem?name={live.project}", FOLDER)
     try:
-        live.copy_job(live.job, "ml")
-        live.copy_job(live.rollback_job, "rollback")
-        live.copy_job(live.stop_job, "rollback", scriptPath="stop.Jenkinsfile")
+        live.post("scriptText", script=APPROVE % groovy_text(script))
+        live.copy_job("push", "push")
+        live.copy_job("stop", "push", scriptPath="stop.Jenkinsfile")
         yield live
     finally:
-        there = {one["name"] for one in live.json("api/json?tree=jobs[name]")["jobs"]}
-        for job in there & {live.job, live.rollback_job}:
-            live.post(f"job/{job}/doDelete")
-        if live.stop_job in there:
-            stopped = live.build(live.stop_job)
-            live.post(f"job/{live.stop_job}/doDelete")
-            assert stopped["result"] == "SUCCESS", stopped["console"]
+        stopped = live.build(live.other("stop"))
+        live.post(f"job/{live.project}/doDelete")
+        assert stopped["result"] == "SUCCESS", stopped["console"]
+
+
+def groovy_text(text: str) -> str:
+    """Return a text as a literal of Groovy."""
+    return json.dumps(text).replace("$", "\\$")
 
 
 @pytest.fixture(scope="module")
 def first(live: Live) -> dict[str, Any]:
-    """Return the first build of the test job."""
-    return live.build()
+    """Return the first build of the project, which its first push started."""
+    pushed = live.build(live.other("push"))
+    assert pushed["result"] == "SUCCESS", pushed["console"]
+    assert f"/job/{live.job}/" in pushed["description"]
+    return live.result(live.job, live.next(0))
 
 
 def deployed(build: dict[str, Any]) -> str:
@@ -242,7 +271,7 @@ def commits(build: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "file", ["Jenkinsfile", "jenkins/nightly.Jenkinsfile", "jenkins/rollback.Jenkinsfile"]
+    "file", ["Jenkinsfile", *(f"jenkins/{name}.Jenkinsfile" for name in ("push", "nightly", "rollback"))]
 )
 def test_the_declarative_linter_accepts_it(live: Live, file: str) -> None:
     text = (locations.ROOT / file).read_text(encoding="utf-8")
@@ -251,9 +280,9 @@ def test_the_declarative_linter_accepts_it(live: Live, file: str) -> None:
 
 
 def test_the_configuration_is_applied(live: Live) -> None:
-    root = live.json("api/json?tree=numExecutors,useCrumbs,useSecurity,views[name]")
+    root = live.json("api/json?tree=numExecutors,useCrumbs,useSecurity,primaryView[name]")
     assert root["numExecutors"] == 0 and root["useCrumbs"] and root["useSecurity"]
-    assert "Models" in [view["name"] for view in root["views"]]
+    assert root["primaryView"]["name"] == "Models"
     computers = live.json("computer/api/json?tree=computer[displayName,offline,assignedLabels[name]]")[
         "computer"
     ]
@@ -277,24 +306,32 @@ def test_each_role_may_do_its_work_and_no_more(live: Live) -> None:
 def test_strangers_see_only_the_login(live: Live) -> None:
     url = os.environ["JENKINS_URL"].rstrip("/")
     assert urllib.request.urlopen(f"{url}/login", timeout=60).status == 200
-    for path in ("/api/json", "/job/ml/", "/computer/api/json"):
+    for path in ("/api/json", "/job/push/", "/computer/api/json"):
         with pytest.raises(urllib.error.HTTPError, match="40[134]"):
             urllib.request.urlopen(url + path, timeout=60)
 
 
-def test_the_jobs_have_their_parameters_and_triggers(live: Live) -> None:
+def test_the_jobs_have_their_parameters_and_triggers(live: Live, first: dict[str, Any]) -> None:
     expected = {
-        "ml": ({"PROJECT", "FORCE", "CHANNEL", "TARGET", "WHY"}, "hudson.triggers.SCMTrigger"),
-        "nightly": ({"PIPELINE"}, "hudson.triggers.TimerTrigger"),
-        "rollback": ({"PROJECT", "CHANNEL", "ROLLBACK_TO", "TARGET", "WHY"}, ""),
+        live.project: {"FORCE", "CHANNEL", "TARGET", "WHY"},
+        "nightly": set(),
+        "rollback": {"PROJECT", "CHANNEL", "ROLLBACK_TO", "TARGET", "WHY"},
     }
-    for job, (names, trigger) in expected.items():
-        tree = "property[parameterDefinitions[name,description]]"
-        properties = live.json(f"job/{job}/api/json?tree={tree}")["property"]
-        parameters = [one for found in properties for one in found.get("parameterDefinitions", [])]
-        assert {one["name"] for one in parameters} == names
-        assert all(len(one["description"]) > 20 for one in parameters)
-        assert trigger in live.get(f"job/{job}/config.xml")
+    for job, names in expected.items():
+        tree = "property[parameterDefinitions[name,description,choices]]"
+        properties = live.json(f"job/{live.other(job)}/api/json?tree={tree}")["property"]
+        parameters = {
+            one["name"]: one for found in properties for one in found.get("parameterDefinitions", [])
+        }
+        assert set(parameters) == names
+        assert all(len(one["description"]) > 15 for one in parameters.values())
+        if "CHANNEL" in names:
+            assert parameters["CHANNEL"]["choices"] == ["production", "staging"]
+            assert parameters["TARGET"]["choices"][:2] == ["local", "compose"]
+        if "PROJECT" in names:
+            assert parameters["PROJECT"]["choices"] == [live.project]
+    assert "hudson.triggers.SCMTrigger" in live.get("job/push/config.xml")
+    assert "hudson.triggers.TimerTrigger" in live.get("job/nightly/config.xml")
 
 
 def test_a_build_goes_through_and_everything_is_kept(live: Live, first: dict[str, Any]) -> None:
@@ -319,6 +356,7 @@ def test_a_build_goes_through_and_everything_is_kept(live: Live, first: dict[str
     assert live.get(f"job/{live.job}/{first['number']}/Model_20report/")
     assert live.project in first["displayName"]
     assert f"deploy: {live.project} version 1 in production, deployed" in first["description"]
+    assert "data: " in first["description"] and "(as it is)" in first["description"]
 
 
 def test_a_second_build_takes_the_model_of_the_first(live: Live) -> None:
@@ -353,32 +391,77 @@ def test_a_build_has_one_commit_and_so_has_its_restart(live: Live) -> None:
     assert changes == [["the first"], ["the first"], ["pushed meanwhile"]], "a restart copies its build's"
 
 
-def test_a_push_starts_a_build(live: Live) -> None:
-    live.push()
-    assert live.build()["result"] == "SUCCESS"
+def test_a_push_builds_what_it_touches(live: Live, first: dict[str, Any]) -> None:
     token, uuid = os.environ.get("JENKINS_WEBHOOK_TOKEN"), None
     if not token:
         made = live.post(f"{TOKENS}/generate", apiTokenName="live test").json()["data"]
         token, uuid = made["value"], made["uuid"]
+    job = live.other("push")
+
+    def builds(of: str) -> int:
+        return int(live.json(f"job/{of}/api/json?tree=nextBuildNumber")["nextBuildNumber"])
+
+    def push(*edits: tuple[str, str, str]) -> dict[str, Any]:
+        before = builds(job)
+        live.push(*edits)
+        urllib.request.urlopen(url + urllib.parse.urlencode(query | {"token": token}), timeout=60)
+        wait_for("a build after the push", lambda: builds(job) > before, 120)
+        causes = live.json(f"job/{job}/{before}/api/json?tree=actions[causes[shortDescription]]")
+        assert "SCM" in json.dumps(causes)
+        return live.result(job, before)
+
     try:
         url = f"{os.environ['JENKINS_URL'].rstrip('/')}/git/notifyCommit?"
         query = {"url": live.repository}
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(url + urllib.parse.urlencode(query), timeout=60)
-        before = live.json(f"job/{live.job}/api/json?tree=nextBuildNumber")["nextBuildNumber"]
-        live.push(("README.md", "# A model", "# A model "))
-        urllib.request.urlopen(url + urllib.parse.urlencode(query | {"token": token}), timeout=60)
-        wait_for(
-            "a build after the push",
-            lambda: live.json(f"job/{live.job}/api/json?tree=nextBuildNumber")["nextBuildNumber"] > before,
-            120,
-        )
-        causes = live.json(f"job/{live.job}/{before}/api/json?tree=actions[causes[shortDescription]]")
-        assert "SCM" in json.dumps(causes)
+        live.build(job)  # whatever was pushed before is known now
+        live.result(live.job, builds(live.job) - 1)
+        before = builds(live.job)
+        words = push(("README.md", "# A model", "# A model "))
+        assert words["result"] == "SUCCESS" and words["description"] == "touches no project"
+        assert builds(live.job) == before
+        settings = push((f"ml/projects/{live.project}/project.toml", "max_gap = 0.10", "max_gap = 0.11"))
+        assert f"/job/{live.job}/" in settings["description"]
+        assert live.result(live.job, live.next(before - 1))["result"] == "SUCCESS"
     finally:
         if uuid:
             live.post(f"{TOKENS}/revoke", apiTokenUuid=uuid)
-    assert live.result(live.job, before)["result"] == "SUCCESS"
+
+
+def test_a_new_folder_gets_its_job_and_its_first_build(live: Live, first: dict[str, Any]) -> None:
+    live.git("checkout", "--quiet", "first", "--", ".")
+    folder = live.checkout / "ml" / "projects"
+    shutil.copytree(folder / live.project, folder / f"{live.project}-new")
+    live.push()
+    pushed = live.build(live.other("push"))
+    assert pushed["result"] == "SUCCESS", pushed["console"]
+    job = live.other(f"{live.project}-new")
+    wait_for("its first build", lambda: live.json(f"job/{job}/api/json?tree=lastBuild[number]")["lastBuild"])
+    live.post(f"job/{job}/1/stop")
+    shutil.rmtree(folder / f"{live.project}-new")
+    live.push()
+    live.build(live.other("push"))
+    assert not live.json(f"job/{job}/api/json?tree=buildable")["buildable"], "its folder is gone"
+
+
+def test_an_approval_is_waited_for_without_an_agent(live: Live, first: dict[str, Any]) -> None:
+    channel = re.search(
+        r"(?m)^staging = \d+", (live.checkout / TOML.format(project=live.project)).read_text()
+    )
+    assert channel
+    asked = f"staging = {{ port = {channel[0].split()[-1]}, approval = true }}"
+    live.push((TOML, channel[0], asked))
+    number = live.start(live.job, CHANNEL="staging")
+    path = f"job/{live.job}/{number}"
+    told = f"{path}/api/json?tree=description"
+    wait_for("the question", lambda: "to be approved by" in (live.json(told)["description"] or ""))
+    busy = live.json("computer/api/json?tree=busyExecutors")["busyExecutors"]
+    assert busy == 0, "nobody holds an agent"
+    live.post(f"{path}/input/Approval/proceedEmpty")
+    build = live.result(live.job, number)
+    assert build["result"] == "SUCCESS", build["console"]
+    assert "deploy: approved<br>" in build["description"]
 
 
 @pytest.mark.parametrize(
@@ -407,7 +490,7 @@ def test_what_is_bad_stops_at_its_stage(
     assert set(stages[stages.index(stage) + 1 :]) <= skipped and stage not in skipped
 
 
-LENIENT = ("ml/projects/{project}/project.toml", "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 ")
+LENIENT = (TOML, "champion_tolerance = 0.03 ", "champion_tolerance = 1.0 ")
 
 
 def test_a_channel_is_taken_back(live: Live) -> None:
@@ -417,12 +500,12 @@ def test_a_channel_is_taken_back(live: Live) -> None:
         versions.append(deployed(live.build(FORCE="true")))
     older, newer = versions
     assert older != newer
-    back = live.build(live.rollback_job, ROLLBACK_TO=older)
+    back = live.build(live.other("rollback"), ROLLBACK_TO=older)
     assert back["result"] == "SUCCESS", back["console"]
-    assert back["description"].strip() == f"production: back from version {newer} to version {older}"
-    again = live.build(live.rollback_job, ROLLBACK_TO=newer)
+    assert back["description"].strip() == f"production: back from version {newer} to version {older}<br>"
+    again = live.build(live.other("rollback"), ROLLBACK_TO=newer)
     assert again["result"] == "SUCCESS", again["console"]
-    assert again["description"].strip() == f"production: back from version {older} to version {newer}"
+    assert again["description"].strip() == f"production: back from version {older} to version {newer}<br>"
 
 
 def test_an_agent_that_goes_away_during_training_does_not_fail_the_build(live: Live) -> None:

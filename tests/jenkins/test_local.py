@@ -78,7 +78,7 @@ def test_controller_and_agents_start_and_stop(
         assert agent["environment"]["ML_HOME"] == str(local.FOLDER / "ml")
     requests = (local.FOLDER / "requests.log").read_text().splitlines()
     assert "POST /configuration-as-code/reload abc True" in requests
-    assert "POST /job/ml/buildWithParameters abc True" in requests
+    assert "POST /job/push/build abc True" in requests
 
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=locations.ROOT, capture_output=True, text=True)
     main = subprocess.run(
