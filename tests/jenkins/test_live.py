@@ -1,9 +1,9 @@
 """A live Jenkins that was started with this project's casc.yaml: `make jenkins-test JENKINS_URL=...`.
 
 The tests make a repository of their own, with one small project of a name that nobody else has, and a folder
-of that name with a copy of the job `push`, which makes all other jobs there; at the end they stop the services
-of that project and remove the folder. Each test pushes the state that it needs: the repository as it was at
-first, with its own changes.
+of that name with a copy of the job `push`, which makes all other jobs there; at the end they stop the
+services of that project and remove the folder. Each test pushes the state that it needs: the repository as
+it was at first, with its own changes.
 The environment says:
 
 JENKINS_URL, JENKINS_USER, JENKINS_TOKEN  the controller, an administrator and its API token (or password)
