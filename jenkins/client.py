@@ -15,7 +15,7 @@ from ml.errors import MlError
 
 
 # What a newcomer does when Jenkins is there; the first build of `push` is running by then.
-NEXT = """next       1. sign in as admin: the job `push` checks the code, makes each project a job and builds it
+NEXT = """next       1. sign in as admin: `push` checks the code and builds each project in a job of its own
            2. open a project's newest build: what came of it, the Model report, the History
            3. change something in ml/projects and push it: only what you touched is built"""
 
