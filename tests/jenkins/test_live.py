@@ -133,7 +133,7 @@ class Live:
 
     def start(self, job: str, **parameters: str) -> int:
         """Start a build and return its number."""
-        how = "buildWithParameters" if parameters else "build"
+        how = "build" if job in (self.other("push"), self.other("stop")) else "buildWithParameters"
         response = self.post(f"job/{job}/{how}", **parameters)
         item = urllib.parse.urlparse(response.headers["Location"]).path.rstrip("/").rsplit("/", 1)[1]
         queued = wait_for("the start", lambda: self.json(f"queue/item/{item}/api/json").get("executable"))
