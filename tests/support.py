@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from html.parser import HTMLParser
 from pathlib import Path
 
 import httpx2
@@ -137,3 +138,33 @@ def make_place(projects: Path, name: str) -> Path:
     shutil.copytree(locations.ROOT / "ml" / "projects" / "temperature", folder)
     days(PLACES[name]).to_csv(folder / "data" / "days.csv", index=False)
     return folder
+
+
+class _Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def elements_of(page: str) -> list[tuple[str, dict[str, str | None]]]:
+    """Return the elements of a page with their attributes, in order."""
+    parser = _Elements()
+    parser.feed(page)
+    return parser.found
+
+
+def page_policy_breaches(page: str) -> list[str]:
+    """Return what Jenkins forbids (`sandbox; default-src 'none'; img-src 'self'; style-src 'self'`)."""
+    found = []
+    for tag, attributes in elements_of(page):
+        if tag in ("script", "style", "iframe", "object", "form"):
+            found.append(tag)
+        for name, value in attributes.items():
+            if name == "style" or name.startswith("on") or (value or "").startswith(("data:", "javascript:")):
+                found.append(f"{tag} {name}={value}")
+            elif tag in ("img", "link") and name in ("src", "href") and "//" in (value or ""):
+                found.append(f"{tag} {name}={value}")
+    return found

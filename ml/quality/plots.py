@@ -1,32 +1,33 @@
-"""The pictures of the report, each a matplotlib figure from plain numbers."""
+"""The pictures of the report, each from plain numbers, with what it shows in words."""
 
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import auc, average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
-matplotlib.use("Agg")
-
-from matplotlib import pyplot  # noqa: E402  (the backend is chosen first)
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
-from sklearn.calibration import calibration_curve  # noqa: E402
-from sklearn.metrics import (  # noqa: E402
-    ConfusionMatrixDisplay,
-    PrecisionRecallDisplay,
-    RocCurveDisplay,
+from ml.quality.drawing import (
+    BLUE,
+    GREY,
+    INK,
+    RED,
+    WIDTH,
+    Picture,
+    axes,
+    label,
+    number,
+    pair_of_axes,
+    rows_of,
 )
+from ml.quality.metrics import CALIBRATION_BINS, RecordedPredictions
+from ml.records import Gate
 
-from ml.quality.metrics import RecordedPredictions  # noqa: E402
-
-BLUE, GREY, RED = "#2b6cb0", "#a0aec0", "#c53030"
-
-
-def _axes(height: float = 4.0) -> tuple[Figure, Axes]:
-    figure, axes = pyplot.subplots(figsize=(5, height), layout="constrained")
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
+MAX_POINTS = 400  # of a curve or a cloud: more are not seen, and make the file large
+MAX_COLUMNS = 12  # of the data that are drawn
+BINS = 12
 
 
 def _probability_of(recorded: RecordedPredictions, positive: Any) -> tuple[Any, np.ndarray]:
@@ -36,123 +37,252 @@ def _probability_of(recorded: RecordedPredictions, positive: Any) -> tuple[Any, 
     return recorded.classes_[place], recorded.probabilities[:, place]
 
 
-def roc_and_precision_recall(
-    recorded: RecordedPredictions, target: pd.Series, positive: Any = None
-) -> Figure:
+def roc_and_precision_recall(recorded: RecordedPredictions, target: pd.Series, positive: Any) -> Picture:
     """Return both curves of a two-class model side by side."""
-    assert recorded.probabilities is not None and recorded.classes_ is not None
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 4), layout="constrained")
-    label, said = _probability_of(recorded, positive)
-    chance = {"plot_chance_level": True, "curve_kwargs": {"color": BLUE}, "pos_label": label}
-    RocCurveDisplay.from_predictions(target, said, ax=left, name="model", **chance)
-    PrecisionRecallDisplay.from_predictions(target, said, ax=right, name="model", **chance)
-    for axes, name in ((left, "ROC"), (right, "precision and recall")):
-        axes.set(title=name)
-        axes.legend(loc="lower right" if axes is left else "lower left", fontsize=8)
-    return figure
+    positive, said = _probability_of(recorded, positive)
+    false, true, _ = roc_curve(target, said, pos_label=positive)
+    precision, recall, _ = precision_recall_curve(target, said, pos_label=positive)
+    area = float(auc(false, true))
+    average = float(average_precision_score(target, said, pos_label=positive))
+    figure, left, right = pair_of_axes()
+    left.plot([0, 1], [0, 1], "--", color=GREY)
+    left.plot(*_thinned(false, true), color=BLUE)
+    left.set(title=f"ROC: area {area:.3f}", xlabel="false positive rate", ylabel="true positive rate")
+    right.axhline(float((target == positive).mean()), linestyle="--", color=GREY)
+    right.plot(*_thinned(recall, precision), color=BLUE)
+    right.set(title=f"average precision {average:.3f}", xlabel="recall", ylabel="precision", ylim=(0, 1.05))
+    finding = f"ROC curve: area {area:.2f}. Precision and recall: average precision {average:.2f}."
+    return Picture("ROC, precision and recall on the test rows; dashed: chance", finding, figure)
 
 
-def calibration(recorded: RecordedPredictions, target: pd.Series, positive: Any = None) -> Figure:
+def calibration(recorded: RecordedPredictions, target: pd.Series, positive: Any) -> Picture:
     """Return how often the positive class happens, by how probable the model calls it."""
-    assert recorded.probabilities is not None and recorded.classes_ is not None
-    label, stated = _probability_of(recorded, positive)
-    happened = (target == label).to_numpy()
-    often, said = calibration_curve(happened, stated, n_bins=10, strategy="quantile")
-    figure, axes = _axes()
-    axes.plot([0, 1], [0, 1], "--", color=GREY, label="perfect")
-    axes.plot(said, often, "o-", color=BLUE, label="model, ten bins")
-    axes.set(xlabel=f"probability of {label} as stated", ylabel="share that came true")
-    axes.legend()
-    return figure
+    positive, stated = _probability_of(recorded, positive)
+    happened = (target == positive).to_numpy()
+    often, said = calibration_curve(happened, stated, n_bins=CALIBRATION_BINS, strategy="quantile")
+    figure, drawn = axes(xlabel=label(f"stated probability of {positive}"), ylabel="share that came true")
+    drawn.plot([0, 1], [0, 1], "--", color=GREY)
+    drawn.plot(said, often, "o-", color=BLUE)
+    worst = int(np.argmax(np.abs(often - said)))
+    finding = f"Calibration: farthest off where {said[worst]:.2f} is stated and {often[worst]:.2f} came true."
+    return Picture("Are its probabilities true? Bins of equal rows; dashed: perfect", finding, figure)
 
 
-def confusion(recorded: RecordedPredictions, target: pd.Series) -> Figure:
+def confusion(recorded: RecordedPredictions, target: pd.Series) -> Picture:
     """Return the confusion matrix on the test rows."""
-    figure, axes = pyplot.subplots(figsize=(5, 4), layout="constrained")
-    ConfusionMatrixDisplay.from_predictions(
-        target, recorded.predictions, ax=axes, cmap="Blues", colorbar=False
+    classes = sorted(set(target) | set(recorded.predictions.tolist()))
+    counts = confusion_matrix(target, recorded.predictions, labels=classes)
+    names = [label(one) for one in classes]
+    figure, drawn = axes(3.2, 0.12 + 0.0125 * max(map(len, names)), xlabel="predicted", ylabel="true")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    for row, column in np.ndindex(*counts.shape) if len(classes) <= 10 else ():
+        drawn.text(column + 0.5, row + 0.5, f"{counts[row, column]}", ha="center", va="center")
+    for row, column in np.ndindex(*counts.shape):
+        drawn.bar(column + 0.5, 1, 0.96, row, color=BLUE, alpha=0.06 + 0.6 * shares[row, column])
+    ticks = np.arange(len(classes)) + 0.5
+    drawn.set_xticks(ticks, names)
+    drawn.set_yticks(ticks, names)
+    drawn.set(xlim=(0, len(classes)), ylim=(len(classes), 0))
+    right = int(np.trace(counts))
+    finding = f"Confusion matrix: {right} of {counts.sum()} test rows right; " + ", ".join(
+        f"{label(one)} {counts[place, place]} of {counts[place].sum()}"
+        for place, one in enumerate(classes[:10])
     )
-    return figure
+    return Picture("Confusion matrix on the test rows", finding + ".", figure)
 
 
-def predicted_against_true(recorded: RecordedPredictions, target: pd.Series) -> Figure:
+def predicted_against_true(recorded: RecordedPredictions, target: pd.Series) -> Picture:
     """Return a regression's predictions against the truth, and the residuals."""
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(8, 4), layout="constrained")
-    ends = [min(target.min(), recorded.predictions.min()), max(target.max(), recorded.predictions.max())]
+    true, said = target.to_numpy(dtype=float), recorded.predictions
+    figure, left, right = pair_of_axes()
+    ends = [min(true.min(), said.min()), max(true.max(), said.max())]
     left.plot(ends, ends, "--", color=GREY)
-    left.scatter(target, recorded.predictions, s=8, color=BLUE, alpha=0.6)
+    left.plot(*_thinned(true, said), "o", markersize=2.5, color=BLUE, alpha=0.5)
     left.set(xlabel="true", ylabel="predicted", title="predictions")
-    right.hist(recorded.predictions - target.to_numpy(), bins=30, color=BLUE)
+    residuals = said - true
+    right.hist(residuals, bins=25, color=BLUE)
+    right.axvline(0, color=GREY, linestyle="--")
     right.set(xlabel="predicted minus true", ylabel="test rows", title="residuals")
-    return figure
+    half, most = (number(float(np.quantile(np.abs(residuals), share))) for share in (0.5, 0.95))
+    finding = f"Predictions: half of them are less than {half} off, 95 % less than {most}."
+    return Picture("Predicted against true, and the residuals, on the test rows", finding, figure)
 
 
-def importance(found: dict[str, dict[str, float]], metric: str) -> Figure:
+def importance(found: dict[str, dict[str, float]], metric: str) -> Picture:
     """Return what is lost when a feature is shuffled."""
-    table = pd.DataFrame(found).T.sort_values("mean")
-    figure, axes = _axes()
-    colours = [BLUE if mean > 0 else GREY for mean in table["mean"]]
-    axes.barh(table.index, table["mean"], xerr=table["spread"], color=colours, ecolor=GREY)
-    axes.set_xlabel(f"mean loss of {metric}, 5 shuffles")
-    return figure
+    names = sorted(found, key=lambda name: -found[name]["mean"])
+    means = [found[name]["mean"] for name in names]
+    figure, drawn = rows_of(names, xlabel=f"loss of {metric} when it is shuffled")
+    colours = [BLUE if mean > 0 else GREY for mean in means]
+    spreads = [found[name]["spread"] for name in names]
+    drawn.barh(range(len(names)), means, 0.6, xerr=spreads, color=colours, ecolor=INK)
+    finding = f"Importance: most is lost without {names[0]} ({number(means[0])} of {metric})."
+    return Picture("Features, by what they add: mean and deviation of 5 shuffles", finding, figure)
 
 
-def slices(found: dict[str, dict[str, float]], metric: str, overall: float) -> Figure:
-    """Return the score of each slice with its 95 % interval."""
-    names = list(found)[::-1]
-    figure, axes = _axes(max(3.0, 0.32 * len(names) + 0.8))
-    for place, name in enumerate(names):
-        one = found[name]
-        axes.plot([one["low"], one["high"]], [place, place], color=GREY)
-        axes.plot(one["value"], place, "o", color=BLUE)
-    axes.axvline(overall, linestyle="--", color=GREY)
-    axes.set_yticks(range(len(names)), [f"{name} ({found[name]['rows']})" for name in names], fontsize=8)
-    axes.set_xlabel(f"{metric}, 95 % interval; dashed: all rows")
-    return figure
+def slices(gates: list[Gate], found: dict[str, dict[str, float]], metric: str, overall: float) -> Picture:
+    """Return the score of each slice with its 95 % interval, its threshold and the score of all rows."""
+    names = [f"{gate.about} ({found[gate.about]['rows']})" for gate in gates]
+    figure, drawn = rows_of(names, xlabel=f"{metric}; dashed: all rows; upright: threshold")
+    drawn.axvline(overall, linestyle="--", color=GREY)
+    _forest(drawn, gates)
+    worst = min(gates, key=lambda gate: gate.value or 0.0)
+    lowest = f"lowest is {worst.about} with {metric} {number(worst.value)}"
+    finding = f"Slices: {lowest}; all rows {number(overall)}."
+    return Picture("Slices of the test rows (their number), with 95 % intervals", finding, figure)
 
 
-def robustness(found: dict[str, dict[str, float]], metric: str) -> Figure:
+def against_champion(gates: list[Gate]) -> Picture:
+    """Return the difference to the champion, overall and on every slice, with the intervals of the gates."""
+    names = [gate.about.partition(" of ")[2] or gate.about.partition(",")[0] for gate in gates]
+    figure, drawn = rows_of(names, xlabel="candidate minus champion; upright: threshold")
+    drawn.axvline(0, linestyle="--", color=GREY)
+    _forest(drawn, gates)
+    better = sum((gate.value or 0.0) >= 0 for gate in gates)
+    finding = f"Candidate minus champion: as good or better in {better} of {len(gates)} comparisons."
+    return Picture("Candidate minus champion, with the intervals of the gates", finding, figure)
+
+
+def _forest(drawn: Axes, gates: list[Gate]) -> None:
+    for place, gate in enumerate(gates):
+        colour = RED if gate.outcome == "refused" else BLUE
+        if gate.interval:
+            drawn.plot(gate.interval, [place, place], color=colour, alpha=0.6)
+        for value, marker, size, ink in ((gate.value, "o", 4.5, colour), (gate.threshold, "|", 11, INK)):
+            if value is not None:
+                drawn.plot([value], [place], marker, markersize=size, color=ink)
+
+
+def robustness(found: dict[str, dict[str, float]], metric: str) -> Picture:
     """Return the score against the strength of each damage."""
-    figure, axes = _axes()
-    for name, curve in found.items():
-        axes.plot(
-            [float(strength) for strength in curve], list(curve.values()), "o-", markersize=3, label=name
-        )
-    axes.set(xlabel="strength of the damage", ylabel=metric)
-    axes.legend(fontsize=8)
-    return figure
+    figure, drawn = axes(xlabel="strength of the damage", ylabel=metric)
+    for (name, curve), dashes in zip(found.items(), ("-", "--", "-.", ":", (0, (3, 1, 1, 1))), strict=False):
+        strengths = [float(strength) for strength in curve]
+        drawn.plot(strengths, list(curve.values()), marker="o", markersize=3, linestyle=dashes, label=name)
+    drawn.legend()
+    lost = {name: curve["0"] - min(curve.values()) for name, curve in found.items()}
+    worst = max(lost, key=lambda name: lost[name])
+    finding = f"Damaged rows: {worst} cost most, up to {number(lost[worst])} of {metric}."
+    return Picture("Damaged test rows", finding, figure)
 
 
-def training_curve(found: dict[str, list[float]]) -> Figure:
+def training_curve(found: dict[str, list[float]]) -> Picture:
     """Return the error on training and test rows, step by step."""
-    figure, axes = _axes()
+    figure, drawn = axes(xlabel="steps of boosting", ylabel="error (log loss, or squared)")
     for name, colour in (("training", GREY), ("test", BLUE)):
-        axes.plot(range(1, len(found[name]) + 1), found[name], color=colour, label=name)
+        steps = np.arange(1, len(found[name]) + 1)
+        drawn.plot(*_thinned(steps, np.array(found[name])), color=colour, label=name)
     best = int(np.argmin(found["test"]))
-    axes.plot(best + 1, found["test"][best], "o", color=BLUE)
-    axes.set(xlabel="steps of boosting", ylabel="error (log loss, or squared)")
-    axes.legend()
-    return figure
+    drawn.plot(best + 1, found["test"][best], "o", color=BLUE)
+    drawn.legend()
+    finding = f"Training curve: the test error is least at step {best + 1} of {len(found['test'])}."
+    return Picture("Does it still learn?", finding, figure)
 
 
-def trials(found: list[dict[str, Any]], metric: str) -> Figure:
+def trials(found: list[dict[str, Any]], metric: str) -> Picture:
     """Return the cross-validated score of every trial, by estimator."""
-    table = pd.DataFrame(
-        [
-            (one["estimator"], one["scores"][metric]["mean"], one["scores"][metric]["standard_deviation"])
-            for one in found
-        ],
-        columns=["estimator", "mean", "spread"],
-    )
-    order = table.groupby("estimator")["mean"].max().sort_values().index
-    figure, axes = _axes()
-    for place, estimator in enumerate(order):
-        mine = table[table["estimator"] == estimator].sort_values("mean", ignore_index=True)
-        heights = place + (mine.index - (len(mine) - 1) / 2) * 0.1
-        axes.errorbar(
-            mine["mean"], heights, xerr=mine["spread"], fmt="o", markersize=4, color=BLUE, ecolor="#cbd5e0"
-        )
+    scores: dict[str, list[tuple[float, float]]] = {}
+    for one in found:
+        score = one["scores"][metric]
+        scores.setdefault(one["estimator"], []).append((score["mean"], score["standard_deviation"]))
+    order = sorted(scores, key=lambda name: -max(scores[name])[0])
     names = [name.removesuffix("Classifier").removesuffix("Regressor") for name in order]
-    axes.set_yticks(range(len(order)), names)
-    axes.set_xlabel(f"{metric}: mean and deviation over the folds")
-    return figure
+    figure, drawn = rows_of(names, xlabel=f"{metric}: mean and deviation over the folds")
+    for place, estimator in enumerate(order):
+        means, spreads = np.array(sorted(scores[estimator])).T
+        heights = place - np.linspace(-0.3, 0.3, len(means) + 2)[1:-1]
+        drawn.errorbar(means, heights, xerr=spreads, fmt="o", markersize=3.5, color=BLUE, ecolor=GREY)
+    best = max(scores[order[0]])[0]
+    finding = f"Trials: the best of {len(found)} is {order[0]} with {metric} {best:.4f}."
+    return Picture("All trials", finding, figure)
+
+
+def data(now: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]], version: int) -> Picture | None:
+    """Return how each column is distributed in these train rows and in the champion's; none if none can be.
+
+    Both are reference statistics of a data manifest: shares of values, or percentiles.
+    """
+    shared = {name: _shares(now[name], before[name]) for name in now if name in before}
+    found = {name: shares for name, shares in shared.items() if shares is not None}
+    if not found:
+        return None
+    moved = {name: float(np.abs(ours - theirs).sum() / 2) for name, (_, ours, theirs) in found.items()}
+    chosen = sorted(found, key=lambda name: -moved[name])[:MAX_COLUMNS]
+    lines = (len(chosen) + 1) // 2
+    height = 1.25 * lines + 0.2
+    figure = Figure(figsize=(WIDTH, height))
+    for place, name in enumerate(chosen):
+        names, ours, theirs = found[name]
+        left, bottom = 0.08 + 0.48 * (place % 2), 1 - (1.25 * (place // 2) + 1.0) / height
+        drawn = figure.add_axes((left, bottom, 0.42, 0.7 / height))
+        places = np.arange(len(names))
+        drawn.bar(places, theirs, 0.9, color=GREY, alpha=0.5)
+        drawn.bar(places, ours, 0.45, color=BLUE)
+        drawn.set_title(f"{label(name)}: {moved[name]:.1%} moved", fontsize=9)
+        every = max(1, -(-len(names) // 5))
+        drawn.set_xticks(places[::every], [label(one)[:9] for one in names[::every]], fontsize=8)
+        drawn.set_yticks([])
+        drawn.spines["left"].set_visible(False)
+    left_out = f", the {len(chosen)} most moved of {len(found)} columns" if len(found) > len(chosen) else ""
+    caption = f"Train rows: this build (blue), version {version} (grey){left_out}"
+    most = f"Distribution of {len(found)} columns beside version {version}: {chosen[0]} moved most, "
+    return Picture(caption, f"{most}{moved[chosen[0]]:.1%} of its rows.", figure)
+
+
+def _shares(now: dict[str, Any], before: dict[str, Any]) -> tuple[list[str], np.ndarray, np.ndarray] | None:
+    """Return names of values or bins, and the share of the rows in each, here and there."""
+    if "shares" in now and "shares" in before:
+        names = sorted({*now["shares"], *before["shares"]}, key=_in_order)
+        ours, theirs = (np.array([one["shares"].get(name, 0.0) for name in names]) for one in (now, before))
+        return names, ours, theirs
+    if "percentiles" not in now or "percentiles" not in before:
+        return None
+    both = [np.asarray(one["percentiles"], dtype=float) for one in (now, before)]
+    # One value far out would leave all others in one bin.
+    edges = np.linspace(min(one[1] for one in both), max(one[-2] for one in both), BINS + 1)
+    if edges[0] == edges[-1]:
+        return None
+    counts = [np.histogram(np.clip(one, edges[0], edges[-1]), edges)[0] / len(one) for one in both]
+    return [f"{edge:.3g}" for edge in edges[:-1]], counts[0], counts[1]
+
+
+def _in_order(name: str) -> tuple[float, str]:
+    try:
+        return float(name), name
+    except ValueError:
+        return float("inf"), name
+
+
+def _thinned(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.unique(np.linspace(0, len(first) - 1, min(len(first), MAX_POINTS)).astype(int))
+    return first[rows], second[rows]
+
+
+def refused(gates: list[Gate]) -> Picture:
+    """Return the figures of refused gates, each beside the threshold that it missed, for the page of a build.
+
+    Each row has a scale of its own, in which the threshold is in the middle and the farthest point at an end.
+    """
+    shown = gates[:8]
+    figure, drawn = rows_of([gate.gate for gate in shown])
+    for place, gate in enumerate(shown):
+        value, bar = gate.value, gate.threshold
+        if value is None or bar is None:
+            drawn.text(0, place, label(gate.message), ha="center", va="center", color=RED)
+            continue
+        ends = gate.interval or (value, value)
+        scale = max(abs(one - bar) for one in (value, *ends)) or 1.0
+        drawn.plot([(one - bar) / scale for one in ends], [place, place], color=RED, linewidth=2)
+        drawn.plot([(value - bar) / scale], [place], "o", color=RED)
+        side = ">" if value > bar else "<"
+        drawn.text(1.15, place, f"{value:.3g} {side} {bar:.3g}", va="center", fontweight="bold")
+    drawn.axvline(0, color=INK, linestyle="--")
+    drawn.set(xlim=(-1.1, 1.1), xticks=[])
+    drawn.spines[["bottom", "left"]].set_visible(False)
+    more = f", and {len(gates) - len(shown)} more" if len(gates) > len(shown) else ""
+    drawn.set_xlabel(f"refused: value and interval; dashed: the threshold{more}")
+    height = max(1.5, 0.3 * len(shown) + 0.8)
+    figure.set_size_inches(6.4, height)
+    left = drawn.get_position().x0 * WIDTH / 6.4  # as wide as it was, in inches
+    drawn.set_position((left, 0.4 / height, 0.77 - left, 1 - 0.5 / height))
+    return Picture("Refused gates", "; ".join(f"{gate.gate}: {gate.message}" for gate in gates), figure)

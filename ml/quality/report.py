@@ -1,224 +1,254 @@
-"""The page of a build: the verdict, every gate, the champion beside the candidate, pictures, lineage.
+"""The page of a build: verdict and figures that matter, what to do, pictures, every gate, lineage.
 
 It is written twice. ``report.html`` holds all in one file, to mail or to keep. ``report/index.html`` has its
 style sheet and pictures beside it: Jenkins shows published pages under a policy that forbids inlined ones.
 """
 
 import base64
-import html
 import json
 import shutil
-from collections.abc import Callable, Iterable
-from io import BytesIO
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib import pyplot
-from matplotlib.figure import Figure
 
+from ml.errors import MlError
 from ml.files import read_json
 from ml.project import Project
 from ml.quality import plots
+from ml.quality.drawing import Picture, number
+from ml.quality.gate_tables import all_gates, counted, troubles
 from ml.quality.loosened import loosened_line
+from ml.quality.markup import LINK, STYLE, Markup, element, facts, page, table
 from ml.quality.metrics import RecordedPredictions
 from ml.records import DataManifest, Gate, Judged
 from ml.registry.provenance import build_text, commit_text
+from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, load_bundle
 from ml.workspace import Workspace
 
-STYLE = Path(__file__).with_suffix(".css")
-BAR_WIDTH = 120  # pixels
-COLOURS = {"passed": "#48bb78", "refused": "#e53e3e"}
+# Which picture says most of a kind of gates; the first that was drawn is shown beside the refusal.
+TELLING = {
+    "floor": ("curves", "predictions", "confusion"),
+    "ceiling": ("calibration", "predictions"),
+    "slice": ("slices",),
+    "champion": ("champion",),
+    "robustness": ("robustness",),
+    "divergence": ("training",),
+    "gap": ("training", "trials"),
+    "gain": ("importance",),
+    "too good to be true": ("importance",),
+    "warning": ("importance",),
+    "seeds": ("trials",),
+}
+REFUSED = "refused.png"  # the picture for the page of a build
 
 
 def write_report(folder: Path, project: Project, workspace: Workspace, judged: Judged) -> None:
-    """Write ``report.html``, and ``report/index.html`` with its style sheet and pictures, into ``folder``."""
-    bundle = load_bundle(workspace.folder("train"))
+    """Write ``report.html`` and ``report/index.html`` into ``folder``; ``refused.png`` if a gate refused."""
+    bundle, data = load_bundle(workspace.folder("train")), workspace.record(DataManifest)
     test = pd.read_parquet(workspace.folder("data") / "test.parquet")
     figures = read_json(folder / "figures.json")
     beside = folder / "report"
     beside.mkdir()
     shutil.copy(STYLE, beside / "style.css")
-    captions, inlined = {}, {}
-    for name, (caption, figure) in _pictures(project, workspace, bundle, test, figures).items():
-        buffer = BytesIO()
-        figure.savefig(buffer, dpi=110, format="png")
-        pyplot.close(figure)
-        (beside / f"{name}.png").write_bytes(buffer.getvalue())
-        captions[name] = caption
-        inlined[name] = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-    data = workspace.record(DataManifest)
-    judgement, lineage = _judgement(project, data, judged, figures), _lineage(bundle, data, judged)
+    pictures = _pictures(project, workspace, bundle, test, figures, judged.gates)
+    reference, without = _against_reference(project, data, judged.champion)
+    if reference:
+        pictures["data"] = reference
+    drawn = {name: picture.svg() for name, picture in pictures.items()}
+    for name, content in drawn.items():
+        (beside / f"{name}.svg").write_bytes(content)
+    if refused := [gate for gate in judged.gates if gate.outcome == "refused"]:
+        plots.refused(refused).png(folder / REFUSED)
     for file, style, source in (
-        (folder / "report.html", f"<style>{STYLE.read_text(encoding='utf-8')}</style>", inlined.__getitem__),
-        (beside / "index.html", '<link rel="stylesheet" href="style.css">', lambda name: f"{name}.png"),
+        (folder / "report.html", f"<style>{STYLE.read_text(encoding='utf-8')}</style>", _inlined),
+        (beside / "index.html", LINK, lambda name, content: f"{name}.svg"),
     ):
-        file.write_text(
-            _page(project.title, style, judgement, _gallery(captions, source), lineage), encoding="utf-8"
+        images = {name: _image(picture, source(name, drawn[name])) for name, picture in pictures.items()}
+        parts = _parts(project, bundle, data, judged, figures, images, without)
+        file.write_text(page(project.title, style, *parts), encoding="utf-8")
+
+
+def _inlined(name: str, content: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(content).decode()
+
+
+def _image(picture: Picture, source: str) -> Markup:
+    image = Markup(element("img", src=source, alt=picture.finding).removesuffix("</img>"))
+    return element("figure", image, element("figcaption", picture.caption))
+
+
+def _parts(
+    project: Project,
+    bundle: Bundle,
+    data: DataManifest,
+    judged: Judged,
+    figures: dict[str, Any],
+    images: dict[str, Markup],
+    without: str,
+) -> list[str]:
+    """Return the sections of the page in their order; a picture beside a refusal is not shown again."""
+    left = dict(images)
+
+    def picture_of(kind: str) -> str:
+        name = next((one for one in TELLING.get(kind, ()) if one in left), None)
+        return left.pop(name) if name else ""
+
+    warned = troubles(
+        [*judged.gates, *(gate for gate in data.gates if gate.outcome == "warning")], picture_of
+    )
+    return [
+        _verdict(project, judged),
+        _cards(project, judged, figures),
+        _champion(project, judged, figures),
+        warned,
+        element("h2", "Pictures"),
+        element("p", without, class_="note") if without else "",
+        element("div", *left.values(), class_="pictures"),
+        element("h2", "Gates"),
+        all_gates(judged.gates),
+        element("h2", "Data"),
+        element(
+            "p", f"{data.source}: {data.rows_out['train']} train rows, {data.rows_out['test']} test rows"
+        ),
+        all_gates(data.gates),
+        element("h2", "Lineage"),
+        facts(_lineage(bundle, data, judged)),
+    ]
+
+
+def _verdict(project: Project, judged: Judged) -> Markup:
+    word, style = ("blessed", "passed") if judged.blessed else ("not blessed", "refused")
+    loosened = loosened_line(judged.loosened)
+    return element(
+        "header",
+        element("h1", project.title),
+        element(
+            "p",
+            "The model is ",
+            element("span", word, class_=f"badge {style}"),
+            f". Gates: {counted(judged.gates)}.",
+            class_="verdict",
+        ),
+        element("p", element("b", loosened)) if loosened else "",
+    )
+
+
+def _cards(project: Project, judged: Judged, figures: dict[str, Any]) -> Markup:
+    """Return the three figures that matter first: score, a second one, what was gained."""
+    metric = project.training.metric
+    found = {gate.gate: gate for gate in judged.gates if gate.value is not None}
+    floors, ceilings = project.gates.floors, project.gates.ceilings
+    cards = []
+    if score := found.get(f"floor: {metric}"):
+        cards.append(_card(metric, score))
+    elif "score" in figures:
+        known = {"value": figures["score"], "interval": tuple(figures["score interval"])}
+        cards.append(_card(metric, Gate(gate=metric, outcome="passed", message="", **known)))
+    others = [f"ceiling: {name}" for name in sorted(ceilings, key=lambda name: name != "calibration_error")]
+    others += [f"floor: {name}" for name in floors if name != metric]
+    if second := next((found[name] for name in others if name in found), None):
+        cards.append(_card(second.about.replace("_", " "), second))
+    if gain := found.get(f"champion: {metric}, candidate minus champion"):
+        cards.append(_card(f"{metric} over champion, version {judged.champion}", gain, sign="+", sure="99 %"))
+    elif gain := found.get("gain: over a dummy"):
+        cards.append(_card(f"{metric} over a dummy", gain, sign="+"))
+    return element("div", *cards, class_="cards")
+
+
+def _card(title: str, gate: Gate, sign: str = "", sure: str = "95 %") -> Markup:
+    assert gate.value is not None
+    ends = [f"{end:{sign}.3g}" for end in gate.interval or ()]
+    bar = f"threshold {number(gate.threshold)}" if gate.threshold is not None else ""
+    told = ", ".join(filter(None, [f"{sure} interval {' to '.join(ends)}" if ends else "", bar]))
+    figure = element("span", f"{gate.value:{sign}.4g}", class_=f"figure {gate.outcome}")
+    return element("p", element("span", title, class_="title"), figure, element("small", told), class_="card")
+
+
+def _champion(project: Project, judged: Judged, figures: dict[str, Any]) -> Markup:
+    if "champion" not in figures:
+        return Markup()
+    tested = {gate.about: gate for gate in judged.gates if gate.kind == "champion"}
+    rows = []
+    for name, both in figures["champion"].items():
+        gate = tested.get(f"{name}, candidate minus champion")
+        interval = " to ".join(f"{end:+.4f}" for end in gate.interval or ()) if gate else ""
+        difference = both["candidate"] - both["champion"]
+        rows.append(
+            [name, number(both["candidate"]), number(both["champion"]), f"{difference:+.4g}", interval]
         )
+    head = ["score on the same rows", "candidate", f"champion (version {judged.champion})", "difference"]
+    return element(
+        "section",
+        element("h2", "Candidate and champion"),
+        table([*head, "99 % interval of it"], rows, class_="figures"),
+    )
 
 
 def _pictures(
-    project: Project, workspace: Workspace, bundle: Bundle, test: pd.DataFrame, figures: dict[str, Any]
-) -> dict[str, tuple[str, Figure]]:
-    """Return caption and figure of each picture there is something to draw for."""
+    project: Project,
+    workspace: Workspace,
+    bundle: Bundle,
+    test: pd.DataFrame,
+    figures: dict[str, Any],
+    gates: list[Gate],
+) -> dict[str, Picture]:
+    """Return each picture that there is something to draw for, those first that tell most."""
     metric, target, positive = project.training.metric, test[project.target], bundle.manifest.positive
     recorded = RecordedPredictions.of(bundle.pipeline, test.drop(columns=project.target))
-    log = (workspace.folder("train") / "trials.jsonl").read_text("utf-8").splitlines()
-    found: dict[str, tuple[str, Figure]] = {}
+    found: dict[str, Picture] = {}
     if project.task == "regression":
-        found["predictions"] = ("Test rows", plots.predicted_against_true(recorded, target))
+        found["predictions"] = plots.predicted_against_true(recorded, target)
     else:
         if recorded.probabilities is not None and len(bundle.pipeline.classes_) == 2:
-            curves = plots.roc_and_precision_recall(recorded, target, positive)
-            found["curves"] = ("Curves on the test rows", curves)
-            calibration = plots.calibration(recorded, target, positive)
-            found["calibration"] = ("Are its probabilities true?", calibration)
-        found["confusion"] = ("Confusion matrix on the test rows", plots.confusion(recorded, target))
-    if "slices" in figures:
-        found["slices"] = (
-            "Slices of the test rows",
-            plots.slices(figures["slices"], metric, figures["score"]),
-        )
-    if "robustness" in figures:
-        found["robustness"] = ("Damaged test rows", plots.robustness(figures["robustness"], metric))
-    if "importance" in figures:
-        found["importance"] = ("Features, by what they add", plots.importance(figures["importance"], metric))
+            found["calibration"] = plots.calibration(recorded, target, positive)
+            found["curves"] = plots.roc_and_precision_recall(recorded, target, positive)
+        found["confusion"] = plots.confusion(recorded, target)
+    drawings: dict[str, Callable[[Any, str], Picture]] = {
+        "importance": plots.importance,
+        "robustness": plots.robustness,
+    }
+    for name, draw in drawings.items():
+        if figures.get(name):
+            found[name] = draw(figures[name], metric)
+    if parts := [gate for gate in gates if gate.kind == "slice" and gate.about in figures.get("slices", {})]:
+        found["slices"] = plots.slices(parts, figures["slices"], metric, figures["score"])
+    if compared := [gate for gate in gates if gate.kind == "champion" and gate.interval]:
+        found["champion"] = plots.against_champion(compared)
     if "training curve" in figures:
-        found["training"] = ("Does it still learn?", plots.training_curve(figures["training curve"]))
-    found["trials"] = ("All trials", plots.trials([json.loads(line) for line in log], metric))
+        found["training"] = plots.training_curve(figures["training curve"])
+    log = (workspace.folder("train") / "trials.jsonl").read_text("utf-8").splitlines()
+    found["trials"] = plots.trials([json.loads(line) for line in log], metric)
     return found
 
 
-def _judgement(project: Project, data: DataManifest, judged: Judged, figures: dict[str, Any]) -> str:
-    gates = judged.gates
-    word, style = ("blessed", "passed") if judged.blessed else ("not blessed", "refused")
-    counts = {
-        outcome: sum(gate.outcome == outcome for gate in gates)
-        for outcome in ("passed", "refused", "warning", "not run")
-    }
-    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-    refused = "".join(
-        f"<li><b>{html.escape(gate.gate)}</b>: {html.escape(gate.message)}</li>"
-        for gate in gates
-        if gate.outcome == "refused"
-    )
-    loosened = loosened_line(judged.loosened)
-    parts = [
-        f'<h1>{html.escape(project.title)}</h1><p class="verdict">The model is <span class="{style}">{word}'
-        f"</span>. Gates: {told}.</p>",
-        f"<ul>{refused}</ul>" if refused else "",
-        f"<p><b>{html.escape(loosened)}</b></p>" if loosened else "",
-        _champion(judged.champion, figures),
-        f"<h2>Gates</h2>{_gates(gates)}",
-        f"<h2>Data</h2>{_gates(data.gates)}" if data.gates else "",
-    ]
-    return "".join(parts)
+def _against_reference(
+    project: Project, data: DataManifest, champion: int | None
+) -> tuple[Picture | None, str]:
+    """Return the picture of the data beside the champion's, or why there is none."""
+    if champion is None:
+        return None, "The data are not compared with a champion's: the channel has none."
+    try:
+        before = Registry(project.name).data_manifest(champion).reference_statistics
+    except (OSError, MlError) as error:
+        return None, f"The data are not compared with the champion's: {error}"
+    found = plots.data(data.reference_statistics, before, champion)
+    return found, "" if found else f"The data of version {champion} have no column that can be compared."
 
 
-def _champion(version: int | None, figures: dict[str, Any]) -> str:
-    if "champion" not in figures:
-        return ""
-    rows = [
-        [
-            name,
-            _number(both["candidate"]),
-            _number(both["champion"]),
-            _number(both["candidate"] - both["champion"]),
-        ]
-        for name, both in figures["champion"].items()
-    ]
-    head = ["score on the same rows", "candidate", f"champion (version {version})", "difference"]
-    return f"<h2>Candidate and champion</h2>{_table(head, rows)}"
-
-
-def _gates(gates: list[Gate]) -> str:
-    """Return the gates, the refused ones first; those that were not run are folded away."""
-    rows = [
-        [
-            f'<span class="{gate.outcome}">{gate.outcome}</span>',
-            gate.gate,
-            _number(gate.value),
-            _bar(gate),
-            _number(gate.threshold),
-            " to ".join(_number(end) for end in gate.interval or []),
-            gate.message,
-        ]
-        for outcome in ("refused", "warning", "passed")
-        for gate in gates
-        if gate.outcome == outcome
-    ]
-    left_out = [[gate.gate, gate.message] for gate in gates if gate.outcome == "not run"]
-    header = ["outcome", "gate", "value", "", "threshold", "95 % interval", "in words"]
-    folded = (
-        f"<details><summary>{len(left_out)} not run</summary>{_table(['gate', 'why'], left_out)}</details>"
-    )
-    return f'<div class="gates">{_table(header, rows)}</div>' + (folded if left_out else "")
-
-
-def _bar(gate: Gate) -> str:
-    """Return the value as a bar with a line at the threshold; attributes only, as Jenkins forbids styles."""
-    value, threshold = gate.value, gate.threshold
-    if value is None or threshold is None:
-        return ""
-    low, high = min(0.0, value, threshold), max(value, threshold, 0.0)
-    scale = BAR_WIDTH / (high - low) if high > low else 0.0
-    zero, end, line = ((number - low) * scale for number in (0.0, value, threshold))
-    return (
-        f'<svg width="{BAR_WIDTH + 4}" height="14" role="img"><rect x="{min(zero, end) + 1:.1f}" y="3" '
-        f'width="{max(abs(end - zero), 1):.1f}" height="8" fill="{COLOURS.get(gate.outcome, "#a0aec0")}"/>'
-        f'<rect x="{line:.1f}" y="0" width="2" height="14" fill="#1a202c"/></svg>'
-    )
-
-
-def _lineage(bundle: Bundle, data: DataManifest, judged: Judged) -> str:
-    manifest, source, rows = bundle.manifest, bundle.manifest.provenance, data.rows_out
-    facts = {
+def _lineage(bundle: Bundle, data: DataManifest, judged: Judged) -> dict[str, str]:
+    manifest, source = bundle.manifest, bundle.manifest.provenance
+    found = {
         "Model": f"{manifest.estimator} {json.dumps(manifest.parameters)}",
         "sha256": bundle.sha256,
         "Trained": f"{manifest.finished}, best of {manifest.trials} trials",
-        "Data": f"{data.source}: {rows['train']} train rows, {rows['test']} test rows",
         "Train rows sha256": manifest.data_sha256["train.parquet"],
         "Commit": commit_text(source),
-        **({"Positive class": manifest.positive} if manifest.positive is not None else {}),
+        **({"Positive class": str(manifest.positive)} if manifest.positive is not None else {}),
         "Environment": f"Python {source.python}, requirements.txt {source.lock_sha256}",
         "Jenkins build": build_text(source),
         "Champion": f"version {judged.champion}" if judged.champion is not None else "none yet",
     }
-    return _table(
-        ["", ""], ([key, f"<code>{html.escape(str(value))}</code>"] for key, value in facts.items())
-    )
-
-
-def _gallery(captions: dict[str, str], source: Callable[[str], str]) -> str:
-    return "".join(
-        f'<figure><img src="{source(name)}" alt="{html.escape(text)}"><figcaption>{html.escape(text)}'
-        "</figcaption></figure>"
-        for name, text in captions.items()
-    )
-
-
-def _page(title: str, style: str, judgement: str, gallery: str, lineage: str) -> str:
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>
-<meta name="viewport" content="width=device-width">{style}</head>
-<body>{judgement}<h2>Pictures</h2><div class="pictures">{gallery}</div><h2>Lineage</h2>{lineage}</body></html>
-"""
-
-
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    """Return a table; cells that are our own mark-up are taken as they are."""
-    ours = ("<span", "<svg", "<code")
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td>{cell if cell.startswith(ours) else html.escape(cell)}</td>" for cell in row)
-        + "</tr>"
-        for row in rows
-    )
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return {key: element("code", value) for key, value in found.items()}

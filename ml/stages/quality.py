@@ -4,12 +4,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ml import locations
 from ml.console import say
 from ml.errors import GateRefused, MlError
 from ml.files import digest
 from ml.project import EXPECTATIONS_FILE, Project
+from ml.quality.history import figures_of, keep
 from ml.quality.loosened import loosened_expectations, loosened_line, loosened_settings
+from ml.quality.markup import STYLE
 from ml.quality.testing import TESTS, run_tests
 from ml.quality.verdict import read_gates
 from ml.records import DataManifest, Judged, ModelManifest, Verdict
@@ -17,12 +18,11 @@ from ml.registry.versions import Registry
 from ml.stages import Context
 from ml.workspace import Outcome, Workspace, code_digest
 
-STYLE = locations.ROOT / "ml" / "quality" / "report.css"  # of the report, which takes seconds to import
-
 
 def run(context: Context) -> Outcome[Verdict]:
     """Write ``junit.xml``, ``verdict.json`` and the report; a model not blessed raises ``GateRefused``.
 
+    Beside the stage's folder, what became of this build is added to ``history.jsonl`` and ``history/``.
     Every gate is a test in ``tests/quality``, run by pytest in a process of its own. Raises ``MlError`` if an
     earlier stage's output is missing or altered, or if pytest itself cannot run.
     """
@@ -59,6 +59,7 @@ def run(context: Context) -> Outcome[Verdict]:
         return judged.model_dump()
 
     result = workspace.run(Verdict, inputs, work, force=context.force, signed=True)
+    _keep_history(project, workspace, result.record)
     refused = [gate for gate in result.record.gates if gate.outcome == "refused"]
     if not result.record.blessed:
         reasons = "; ".join(f"{gate.gate}: {gate.message}" for gate in refused) or "no gate was run"
@@ -100,6 +101,14 @@ def _say(judged: Judged) -> None:
         say(f"quality:  not run  {count} gate{'s' if count > 1 else ''}: {reason}")
 
 
+def _keep_history(project: Project, workspace: Workspace, verdict: Verdict) -> None:
+    """Add the build to the history; what was judged stands, whether it can be told there or not."""
+    try:
+        keep(project, workspace, verdict)
+    except (OSError, MlError) as error:
+        say(f"quality: the history of {project.name} was not written: {error}")
+
+
 def _champion(project: Project, workspace: Workspace, channel: str, candidate_sha256: str) -> int | None:
     """Return the version to compare with: a candidate deployed since is not judged against itself."""
     registry = Registry(project.name)
@@ -111,9 +120,16 @@ def _champion(project: Project, workspace: Workspace, channel: str, candidate_sh
 
 
 def tell(context: Context, record: Verdict) -> str:
-    """Return how many gates were passed, the scores with a floor, and which gates were loosened."""
-    floors = [gate for gate in record.gates if gate.kind == "floor"]
-    figures = ", ".join(f"{gate.about} {gate.value:.4f}" for gate in floors)
-    passed = sum(gate.outcome == "passed" for gate in record.gates)
+    """Return the score, the champion's beside it, how many gates were passed, and which were loosened."""
+    found = figures_of(context.project, context.workspace, record)
+    parts = ["quality: blessed"]
+    if found.score is not None:
+        sure = f" ({found.low:.2f} to {found.high:.2f})" if found.low is not None else ""
+        parts.append(f"{found.metric} {found.score:.4f}{sure}")
+    if found.champion_score is not None:
+        against = f" against {found.score_beside:.4f}" if found.score_beside != found.score else ""
+        rows = " on rows new to it" if against else ""
+        parts.append(f"champion version {found.champion} {found.champion_score:.4f}{against}{rows}")
+    parts.append(f"{sum(gate.outcome == 'passed' for gate in record.gates)} gates passed")
     told = loosened_line(record.loosened)
-    return f"quality: blessed, {passed} gates passed, {figures}" + (told and f"; {told}")
+    return ", ".join(parts) + (told and f"; {told}")

@@ -18,7 +18,7 @@ from ml import locations
 from ml.data.gates import fingerprints
 from ml.files import write_json
 from ml.project import Project, find_project
-from ml.quality.metrics import RecordedPredictions
+from ml.quality.metrics import RecordedPredictions, interval
 from ml.quality.slices import slice_rows
 from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, load_bundle, load_version
@@ -196,11 +196,19 @@ def positive(candidate: Bundle) -> Any:
 
 @pytest.fixture(scope="session")
 def test_score(
-    project: Project, positive: Any, recorded: RecordedPredictions, test_target: pd.Series
+    project: Project,
+    positive: Any,
+    recorded: RecordedPredictions,
+    test_target: pd.Series,
+    figures: dict[str, Any],
 ) -> float:
     """The candidate's score on the held-out rows, by the metric of the training."""
-    everything = np.arange(len(test_target))
-    return float(scorer(project.training.metric, positive)(recorded, everything, test_target.to_numpy()))
+    metric, target = project.training.metric, test_target.to_numpy()
+    score = float(scorer(metric, positive)(recorded, np.arange(len(target)), target))
+    figures["score"] = score
+    if metric not in project.gates.floors:  # whose gate tells it otherwise
+        figures["score interval"] = interval(metric, recorded, target, project.seed, positive)
+    return score
 
 
 @pytest.fixture(scope="session")

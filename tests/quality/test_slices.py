@@ -37,7 +37,6 @@ def test_slice(
     part = recorded.part(rows)
     value = float(scorer(metric, positive)(part, np.arange(len(rows)), target))
     low, high = interval(metric, part, target, project.seed, positive)
-    figures["score"] = test_score
     figures.setdefault("slices", {})[slice_name] = {
         "rows": len(rows),
         "value": value,

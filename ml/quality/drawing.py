@@ -1,0 +1,114 @@
+"""How pictures are drawn: figures without pyplot, and SVG that shows on light and dark pages alike.
+
+What matplotlib writes is changed in one respect: styles become attributes. A content security policy that
+forbids inlined styles, as Jenkins has for what builds publish, then takes no colour away.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+BLUE, GREY, RED = "#3182ce", "#8a94a6", "#e05252"  # seen on white and on black
+INK = "#4a5568"  # of texts and axes
+INK_IN_THE_DARK = "#cbd5e0"
+INK_ON_ANY = "#767c86"  # where styles are forbidden in pictures too
+WIDTH = 5.2  # inches, of 96 pixels
+MAX_LABEL = 32  # characters
+FACTS = {"Date": None, "Creator": None, "Format": None, "Type": None}  # would differ from build to build
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "text.parse_math": False,  # a dollar in the name of a column is a dollar
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+}
+matplotlib.rcParams.update(SETTINGS)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, what it shows, and what one sees in it, for who cannot."""
+
+    caption: str
+    finding: str
+    figure: Figure
+
+    def svg(self, background: str = "") -> bytes:
+        """Return the picture as SVG: the same bytes for the same figure; see-through without a background."""
+        buffer = StringIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a letter that the font for measuring lacks
+            self.figure.savefig(buffer, format="svg", metadata=FACTS)
+        text = re.sub(r' style="([^"]*)"', _attributes, buffer.getvalue().partition("<svg")[2])
+        text = re.sub(r"\s*<style.*?</style>", "", text, flags=re.DOTALL)
+        ink = f"<style>svg{{color:{INK}}}@media (prefers-color-scheme:dark){{svg{{color:{INK_IN_THE_DARK}}}}}"
+        start = f'<rect width="100%" height="100%" fill="{background}"/>' if background else ink + "</style>"
+        head, _, body = text.partition(">")
+        root = f'<svg color="{INK if background else INK_ON_ANY}" font-family="system-ui, sans-serif" '
+        drawn = body.replace(f'"{INK}"', '"currentColor"')
+        return f'{root}stroke-linejoin="round"{head}>{start}{drawn}'.encode()
+
+    def png(self, file: Path) -> None:
+        """Write the picture on white, 100 pixels an inch."""
+        buffer = BytesIO()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.figure.savefig(buffer, format="png", dpi=100, facecolor="white", metadata={"Software": None})
+        file.write_bytes(buffer.getvalue())
+
+
+def _attributes(style: re.Match[str]) -> str:
+    declared = (one.split(":", 1) for one in style[1].split(";") if ":" in one)
+    kept = {key.strip(): value.strip() for key, value in declared}
+    kept.pop("font-family", None)
+    return "".join(f' {key}="{value}"' for key, value in kept.items())
+
+
+def axes(height: float = 3.5, left: float = 0.13, **told: Any) -> tuple[Figure, Axes]:
+    """Return a figure of the usual width with one pair of axes; the height is in inches."""
+    figure = Figure(figsize=(WIDTH, height))
+    made = figure.add_axes((left, 0.55 / height, 0.97 - left, 1 - 0.75 / height))
+    made.set(**told)
+    return figure, made
+
+
+def pair_of_axes(height: float = 2.9) -> tuple[Figure, Axes, Axes]:
+    """Return a figure with two pairs of axes side by side."""
+    figure = Figure(figsize=(WIDTH, height))
+    bottom, size = 0.55 / height, 1 - 0.9 / height
+    return figure, figure.add_axes((0.11, bottom, 0.37, size)), figure.add_axes((0.61, bottom, 0.37, size))
+
+
+def rows_of(names: list[str], **told: Any) -> tuple[Figure, Axes]:
+    """Return a figure with a named row for each name, the first one on top, at heights 0, 1, …."""
+    texts = [label(name) for name in names]
+    left = min(0.06 + 0.0125 * max(map(len, texts), default=0), 0.5)
+    figure, made = axes(max(1.6, 0.24 * len(names) + 0.9), left, **told)
+    made.set_yticks(range(len(names)), texts)
+    made.set_ylim(len(names) - 0.5, -0.5)
+    made.tick_params(axis="y", length=0)
+    return figure, made
+
+
+def label(text: object) -> str:
+    """Return a text that fits beside an axis and holds nothing that XML forbids."""
+    told = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    return told if len(told) <= MAX_LABEL else told[: MAX_LABEL - 1] + "…"
+
+
+def number(value: float | None) -> str:
+    """Return a figure for people: four digits, thousands apart; nothing for none."""
+    return "" if value is None else f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
