@@ -20,13 +20,14 @@ from ml.serving.loaded import LoadedVersion
 from ml.training.bundle import predict_columns
 
 Scale = Literal["log-odds", "score", "prediction", "probability", "agreement"]
-SUM_TOLERANCE = 1e-6  # of the largest part: rounding, where a score is a sum
+ROUNDING = 1e-9  # of the largest number; what is less is none
 
 
 @dataclass(frozen=True)
 class Contributions:
     """What each field added to a score: ``total``, where the reference rows have ``reference`` on average.
 
+    ``exact`` says that they are the shares of a linear model, and add up from ``reference`` to ``total``.
     ``agreement`` is the share of rows that get the same class: all that a model tells without probabilities.
     """
 
@@ -35,13 +36,7 @@ class Contributions:
     reference: float
     rows: int
     parts: dict[str, float]
-
-    @property
-    def exact(self) -> bool:
-        """Whether the parts add up from the average of the reference rows to this row."""
-        rest = self.total - self.reference - sum(self.parts.values())
-        size = max((abs(part) for part in self.parts.values()), default=0.0)
-        return abs(rest) <= SUM_TOLERANCE * max(size, abs(self.total), abs(self.reference))
+    exact: bool
 
 
 def scored_rows(loaded: LoadedVersion) -> int:
@@ -58,9 +53,14 @@ def contributions(loaded: LoadedVersion, row: pd.DataFrame, answer: dict[str, An
     references = typed_table(chosen, loaded.bundle.request_contract)
     scale, score = _score(loaded, answer)
     scores = score(_replaced(row, references))
-    total, blocks = float(scores[0]), scores[1:].reshape(-1, count).mean(axis=1)
-    parts = {name: total - float(mean) for name, mean in zip(row.columns, blocks[1:], strict=True)}
-    return Contributions(scale, total, float(blocks[0]), count, parts)
+    total, (reference, *means) = float(scores[0]), scores[1:].reshape(-1, count).mean(axis=1).tolist()
+    parts = {str(name): total - mean for name, mean in zip(row.columns, means, strict=True)}
+    rounding = ROUNDING * max(abs(total), abs(reference), *map(abs, parts.values()))
+    parts = {name: part if abs(part) > rounding else 0.0 for name, part in parts.items()}
+    # No sum over the fields: a feature that multiplies two of them, or a link as a Poisson regression has it.
+    adds_up = abs(total - reference - sum(parts.values())) <= rounding
+    exact = adds_up and _is_linear(loaded.bundle.pipeline[-1])
+    return Contributions(scale, total, reference, count, parts, exact)
 
 
 def _reference_count(loaded: LoadedVersion) -> int:
@@ -88,12 +88,7 @@ def _score(
     if loaded.bundle.project.task == "regression":
         return "prediction", lambda rows: _column(loaded, rows, "prediction").astype(float)
     estimator = pipeline[-1]
-    # One with a kernel may have coefficients of pairs of classes.
-    if (
-        hasattr(estimator, "coef_")
-        and hasattr(estimator, "decision_function")
-        and not hasattr(estimator, "kernel")
-    ):
+    if _is_linear(estimator) and hasattr(estimator, "decision_function"):
         place = list(estimator.classes_).index(said)
 
         def linear(rows: pd.DataFrame) -> np.ndarray:
@@ -109,3 +104,8 @@ def _score(
 
 def _column(loaded: LoadedVersion, rows: pd.DataFrame, name: str) -> np.ndarray:
     return predict_columns(loaded.bundle.pipeline, loaded.bundle.project, rows)[name]
+
+
+def _is_linear(estimator: Any) -> bool:
+    """Tell whether an estimator has a coefficient for each feature; those of a kernel are of pairs."""
+    return hasattr(estimator, "coef_") and not hasattr(estimator, "kernel")

@@ -5,6 +5,7 @@ It holds no script and asks for nothing else, so that it works offline, and all 
 
 import base64
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -73,15 +74,16 @@ class Said:
 
 @dataclass(frozen=True)
 class _Scale:
-    """How parts are drawn and told."""
+    """How parts are drawn and told: all with the decimals that the largest needs for three figures."""
 
     largest: float
     percent: bool
 
-    def text(self, value: float, *, sign: bool = True) -> str:
-        plus = "+" if sign else ""
-        told = f"{100 * value:{plus}.1f}" if self.percent else f"{value:{plus}.3g}"
-        return told.replace("-", "−")
+    def text(self, value: float, sign: str = "+") -> str:
+        if self.percent:
+            return f"{100 * value:{sign}.1f}".replace("-", "−")
+        decimals = max(0, 2 - math.floor(math.log10(self.largest)))
+        return f"{value:{sign}.{decimals}f}".replace("-", "−")
 
 
 def try_page(about: About, fields: list[Field], said: Said) -> str:
@@ -227,7 +229,7 @@ def _answer(about: About, fields: list[Field], tried: Tried) -> str:
 
 
 def _drivers(fields: list[Field], drivers: Contributions) -> str:
-    moved = {name: part for name, part in drivers.parts.items() if abs(part) > 1e-9}
+    moved = {name: part for name, part in drivers.parts.items() if part}
     order = sorted(moved, key=lambda name: -abs(moved[name]))
     scale = _Scale(max(map(abs, moved.values()), default=1.0), drivers.scale in SHARES)
     known = {one.name: one for one in fields}
@@ -238,15 +240,19 @@ def _drivers(fields: list[Field], drivers: Contributions) -> str:
         rows += f'<tr><th scope="row">{len(rest)} more, together</th><td></td><td>{together}</td></tr>'
     still = [known[name].title for name in drivers.parts if name not in moved]
     no_effect = f'<p class="quiet">Without effect on it: {escape(", ".join(still))}.</p>' if still else ""
-    how = f'<p class="quiet">{_how(drivers, scale, fields)}</p>'
-    return f'<table class="drivers">{rows}</table>{no_effect}{how}'
+    right, left = ("for more", "for less") if drivers.scale == "prediction" else ("for it", "against it")
+    return (
+        f'<p class="quiet">To the right: what speaks {right}; to the left: {left}.</p>'
+        f'<table class="drivers">{rows}</table>{no_effect}'
+        f'<p class="quiet">{_how(drivers, scale, fields)}</p>'
+    )
 
 
 def _how(drivers: Contributions, scale: _Scale, fields: Iterable[Field]) -> str:
     """Say in a line what the bars are."""
     unit, rows = UNITS[drivers.scale], f"{drivers.rows} reference rows of this version"
     if drivers.exact:
-        begin, end = (scale.text(value, sign=False) for value in (drivers.reference, drivers.total))
+        begin, end = (scale.text(value, "") for value in (drivers.reference, drivers.total))
         told = (
             f"Exact: each bar is a share in {unit}; they add up from {begin}, the mean of {rows}, to {end}."
         )
