@@ -20,7 +20,11 @@ from ml.files import now
 from ml.serving import API_KEY_HEADER
 from ml.serving.prometheus import Metrics
 
-PATHS = ("/predict", "/predict/file", "/feedback", "/health", "/model", "/metrics", "/docs", "/openapi.json")
+PATHS = (
+    *("/predict", "/predict/file", "/feedback", "/health", "/model", "/metrics", "/docs", "/openapi.json"),
+    *("/", "/try", "/report"),
+)
+NO_KEY = f"send a valid key in the header {API_KEY_HEADER}"
 
 
 def read_keys() -> frozenset[str]:
@@ -35,14 +39,19 @@ def read_keys() -> frozenset[str]:
     return keys
 
 
+def is_known(key: str, keys: frozenset[str]) -> bool:
+    """Tell whether the sha256 of a key is among these."""
+    return hashlib.sha256(key.encode()).hexdigest() in keys
+
+
 def key_check(keys: frozenset[str]) -> Callable[[str | None], None]:
     """Return what refuses a request without one of these keys."""
 
     def check(
         key: Annotated[str | None, Security(APIKeyHeader(name=API_KEY_HEADER, auto_error=False))],
     ) -> None:
-        if key is None or hashlib.sha256(key.encode()).hexdigest() not in keys:
-            raise HTTPException(401, f"send a valid key in the header {API_KEY_HEADER}")
+        if key is None or not is_known(key, keys):
+            raise HTTPException(401, NO_KEY)
 
     return check
 

@@ -1,4 +1,4 @@
-"""The FastAPI application: predictions, feedback, health, lineage, metrics, documentation."""
+"""The FastAPI application: predictions, feedback, health, lineage, metrics, documentation, a page."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,6 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ml import locations
-from ml.data.request import BrokenRows
 from ml.errors import MlError
 from ml.serving import MAX_ROWS, REPLAY_HEADER
 from ml.serving.access import AccessLog, key_check, read_keys
@@ -28,14 +27,15 @@ from ml.serving.bodies import (
     Refused,
     json_response,
     read_body,
+    refused,
 )
 from ml.serving.follower import ChannelFollower
 from ml.serving.openapi import Answer, Problem, describe_rows, file_body
-from ml.serving.predictor import Asked, Feedback, ModelFailed, Predictor, Unavailable
+from ml.serving.page_paths import add_page
+from ml.serving.predictor import Asked, Feedback, Predictor
 from ml.serving.prometheus import Metrics
 from ml.serving.worker_state import WorkerState
 
-RETRY_AFTER_SECONDS = 1
 REQUEST_KEY_HEADER = "X-Request-Key"
 ONE_LABEL = Feedback.model_json_schema()
 MANY_LABELS = {"type": "array", "items": ONE_LABEL, "minItems": 1, "maxItems": MAX_ROWS}
@@ -104,22 +104,15 @@ def create_app(
     _add_answers(app, parts)
     _add_feedback(app, parts)
     _add_looks(app, parts)
+    add_page(app, state, predictor, keys, parts.guard)
     _describe_rows_of_champion(app, state)
     return app
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
-    """Answer an error with its status: what was sent is wrong (422) unless the error says otherwise."""
-    detail: str | list[dict[str, Any]] = error.problems if isinstance(error, BrokenRows) else str(error)
-    status = 422
-    if isinstance(error, Refused):
-        status, detail = error.status, error.detail
-    elif isinstance(error, Unavailable):
-        status = 503
-    elif isinstance(error, ModelFailed):
-        status = 500
-    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else {}
-    return json_response({"detail": detail}, status, headers)
+    """Answer an error with its status."""
+    told = refused(error)
+    return json_response({"detail": told.detail}, told.status, told.headers)
 
 
 def _asked(request: Request) -> Asked:

@@ -8,12 +8,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ml.data.formats import Kind
+from ml.data.request import BrokenRows
+from ml.serving.scoring import ModelFailed, Unavailable
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_FILE_BYTES = 32 * 1024 * 1024
 BODY_SECONDS = 10.0
 FILE_SECONDS = 120.0
 CSV, NDJSON = "text/csv", "application/x-ndjson"
+RETRY_AFTER_SECONDS = 1
+STATUSES = {Unavailable: 503, ModelFailed: 500}
 KINDS: dict[str, Kind] = {CSV: "csv", NDJSON: "ndjson"}
 
 
@@ -24,6 +28,19 @@ class Refused(Exception):
         """Tell the client this."""
         super().__init__(status)
         self.status, self.detail = status, detail
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the answer says besides."""
+        return {"Retry-After": str(RETRY_AFTER_SECONDS)} if self.status == 503 else {}
+
+
+def refused(error: Exception) -> Refused:
+    """Return the answer to an error: what was sent is wrong (422) unless the error says otherwise."""
+    if isinstance(error, Refused):
+        return error
+    detail: str | list[dict[str, Any]] = error.problems if isinstance(error, BrokenRows) else str(error)
+    return Refused(next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 422), detail)
 
 
 async def read_body(request: Request, most: int, seconds: float) -> bytes:

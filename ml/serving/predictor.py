@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,21 +10,21 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from ml.console import say
 from ml.data.formats import Kind, read_json, read_rows, write_rows
 from ml.data.request import BrokenRows
-from ml.data.rows import records
+from ml.data.rows import records, rows_to_table
 from ml.errors import MlError
 from ml.serving import MAX_ROWS
-from ml.serving.batching import Batcher, Full
+from ml.serving.batching import Batcher, Score
+from ml.serving.contributions import Contributions, contributions, scored_rows
 from ml.serving.counts import Counts
 from ml.serving.loaded import LoadedVersion, Routing
 from ml.serving.prediction_log import Compared, Label, PredictionLog
 from ml.serving.prometheus import Metrics
+from ml.serving.scoring import Busy, ModelFailed, Unavailable, score_in_time
 
 MAX_FILES = 2  # at once, in one worker
 MAX_SHADOWS = 64  # at once; more are not scored
-SCORE_SECONDS = 10.0
 
 
 class Feedback(BaseModel):
@@ -40,14 +40,6 @@ class Feedback(BaseModel):
 FEEDBACK = TypeAdapter(list[Feedback])
 
 
-class Unavailable(MlError):
-    """No answer can be had now; asked again later, there may be one."""
-
-
-class ModelFailed(MlError):
-    """The model raised an error on rows that its contract admits."""
-
-
 @dataclass(frozen=True)
 class Asked:
     """Who asks: the identity of the request, the key that chooses a version, whether a deploy asks."""
@@ -55,10 +47,6 @@ class Asked:
     identity: str
     key: str = ""
     replay: bool = False
-
-
-def _busy() -> Unavailable:
-    return Unavailable("too many requests wait already: ask again in a moment")
 
 
 class Predictor:
@@ -121,32 +109,27 @@ class Predictor:
     ) -> list[dict[str, Any]]:
         rows = read_json(content, loaded.reader, routing.unknown_to(loaded))
         start = time.perf_counter()
-        answer = await self._wait(loaded, self.batcher.score(loaded.answer, rows))
+        answer = await self._wait(loaded, loaded.answer, rows)
         seconds = time.perf_counter() - start
         self.counts.answered(loaded, answer, seconds)
         inputs = [row.model_dump(by_alias=True) for row in rows] if self.log else []
         self._log(asked, loaded, inputs, answer, seconds)
         return answer
 
-    async def _wait(
-        self, loaded: LoadedVersion, scoring: Coroutine[Any, Any, list[dict[str, Any]]]
-    ) -> list[dict[str, Any]]:
+    async def _wait(self, loaded: LoadedVersion, score: Score, rows: list[Any]) -> list[dict[str, Any]]:
+        """Return what a version says of rows, after counting it if there is no answer."""
         version = str(loaded.version)
         try:
-            return await asyncio.wait_for(scoring, SCORE_SECONDS)
-        except Full:
+            return await score_in_time(self.batcher, loaded.version, score, rows)
+        except Busy:
             self.metrics.shed.labels("request").inc()
-            raise _busy() from None
-        except TimeoutError:
+            raise
+        except (Unavailable, ModelFailed):
             self.metrics.answers.labels(version, "failed").inc()
-            raise Unavailable(f"not predicted within {SCORE_SECONDS:g} s: ask again later") from None
+            raise
         except MlError:
             self.metrics.answers.labels(version, "refused").inc()
             raise
-        except Exception as error:
-            self.metrics.answers.labels(version, "failed").inc()
-            say(f"serve: version {version} fails: {type(error).__name__}")  # its text may show a row
-            raise ModelFailed(f"version {version} cannot predict this") from error
 
     def _log(
         self,
@@ -196,7 +179,7 @@ class Predictor:
             try:
                 rows = read_json(content, other.reader, routing.unknown_to(other))
                 start = time.perf_counter()
-                told = await self._wait(other, self.batcher.score(other.answer, rows))
+                told = await self._wait(other, other.answer, rows)
             except MlError as error:
                 if is_shadow and not isinstance(error, Unavailable | ModelFailed):
                     self._note_trouble(candidate, error)
@@ -227,7 +210,7 @@ class Predictor:
         assert loaded
         if self._files.locked():
             self.metrics.shed.labels("request").inc()
-            raise _busy()
+            raise Busy
         await self._files.acquire()
         try:
             unknown = routing.unknown_to(loaded)
@@ -253,13 +236,29 @@ class Predictor:
     ) -> list[dict[str, Any]]:
         part = table.iloc[start : start + MAX_ROWS]
         began = time.perf_counter()
-        scoring = self.batcher.score(lambda _: loaded.answer_table(part), [None] * len(part))
-        answer = await self._wait(loaded, scoring)
+        answer = await self._wait(loaded, lambda _: loaded.answer_table(part), [None] * len(part))
         seconds = time.perf_counter() - began
         self.counts.answered(loaded, answer, seconds)
         inputs = records(part) if self.log else []
         self._log(asked, loaded, inputs, answer, seconds, start)
         return answer
+
+    async def try_row(self, loaded: LoadedVersion, content: bytes) -> tuple[dict[str, Any], Contributions]:
+        """Return the answer to one row in JSON, and what drove it; raises as ``predict`` does.
+
+        Whoever judges answers must not take it for one, so it is neither counted, logged nor compared.
+        """
+        rows = read_json(content, loaded.reader)
+
+        def answer_and_explain(_: list[Any]) -> list[tuple[dict[str, Any], Contributions]]:
+            answer = loaded.answer(rows)[0]
+            table = rows_to_table(rows, loaded.bundle.request_contract, checked=True)
+            return [(answer, contributions(loaded, table, answer))]
+
+        waiting = [None] * scored_rows(loaded)
+        found: list[tuple[dict[str, Any], Contributions]]
+        found = await score_in_time(self.batcher, loaded.version, answer_and_explain, waiting)
+        return found[0]
 
     def take_feedback(self, champion: LoadedVersion, body: bytes) -> int:
         """Return how many labels there are in JSON, one or a list, all of which will be written.
@@ -278,7 +277,7 @@ class Predictor:
             raise MlError(f"send 1 to {MAX_ROWS} labels at once, not {len(given)}")
         at = time.time()
         if not self.log.put(Label(one.request_id, one.row, one.label, at) for one in given):
-            raise _busy()
+            raise Busy
         return len(given)
 
 

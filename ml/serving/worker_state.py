@@ -12,7 +12,8 @@ from ml.files import read_json, write_json
 from ml.registry.versions import Registry
 from ml.serving.follower import ChannelFollower
 from ml.serving.loaded import Routing
-from ml.serving.predictor import Predictor, Unavailable
+from ml.serving.predictor import Predictor
+from ml.serving.scoring import Unavailable
 from ml.serving.workers import running_code
 
 FOLLOW_SECONDS = 0.1
