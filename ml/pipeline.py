@@ -55,7 +55,7 @@ def _print_model(context: Context, records: dict[str, Any]) -> None:
     results.print(table)
     body = shlex.quote(json.dumps(_row_to_try(context), ensure_ascii=False))
     url = deployment.urls[0]
-    results.print(f"service  {url}  (documentation: {url}/docs)", markup=False)
+    results.print(f"service  {url}  (open it to try the model; documentation: {url}/docs)", markup=False)
     results.print(f"report   {context.workspace.folder('quality') / 'report.html'}", markup=False)
     results.print(
         f"try      curl -s -H 'Content-Type: application/json' -d {body} {url}/predict", markup=False

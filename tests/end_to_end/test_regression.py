@@ -28,7 +28,7 @@ def test_clean_measurements_are_blessed_and_noisy_ones_refused(site: Site, name:
     errors = {"floor: r2", "ceiling: mean_absolute_error", "ceiling: root_mean_squared_error"}
     assert {outcomes[gate] for gate in errors} == {"refused" if noisy else "passed"}
     report = build / name / "quality" / "report"
-    assert {"predictions.png", "slices.png", "robustness.png", "index.html"} <= {
+    assert {"predictions.svg", "slices.svg", "robustness.svg", "index.html"} <= {
         file.name for file in report.iterdir()
     }
 

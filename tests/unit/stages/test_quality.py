@@ -95,14 +95,14 @@ def test_the_report_is_one_file_and_one_that_jenkins_may_show(built: Site) -> No
     folder = built.build / "quality"
     whole, beside = (folder / "report.html").read_text(), (folder / "report" / "index.html").read_text()
     for page in (whole, beside):
-        assert "floor: accuracy" in page and ">blessed<" in page and "<script" not in page
-        assert page.index("blessed") < page.index("floor: accuracy") < page.index("<img")
-    assert "<style>" in whole and whole.count("data:image/png;base64,") == whole.count("<img")
+        assert ">blessed<" in page and "<script" not in page
+        assert page.index("blessed") < page.index("<img") < page.index("accuracy</th>")
+    assert "<style>" in whole and whole.count("data:image/svg+xml;base64,") == whole.count("<img")
     assert "style=" not in beside and "<style" not in beside and "data:" not in beside
     pictures = {"curves", "calibration", "confusion", "slices", "robustness", "importance", "trials"}
     for picture in pictures:
-        assert f'src="{picture}.png"' in beside
-        assert (folder / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+        assert f'src="{picture}.svg"' in beside
+        assert (folder / "report" / f"{picture}.svg").read_bytes().startswith(b"<svg")
 
 
 def test_every_gate_can_refuse(built: Site, error_of: ErrorOf) -> None:
