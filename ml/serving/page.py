@@ -37,8 +37,8 @@ UNITS: dict[Scale, str] = {
     "log-odds": "the log-odds of this answer",
     "score": "the model's score of this answer",
     "prediction": "the prediction",
-    "probability": "the probability of this answer, in percentage points",
-    "agreement": "the share of rows that get this answer, in percentage points",
+    "probability": "the probability of this answer (percentage points)",
+    "agreement": "the share of rows that get this answer (percentage points)",
 }
 SHARES = ("probability", "agreement")
 
@@ -258,7 +258,7 @@ def _how(drivers: Contributions, scale: _Scale, fields: Iterable[Field]) -> str:
         )
     else:
         told = (
-            f"One field at a time: how much less {unit} is, on average, with the field taken from {rows}. "
+            f"One field at a time: how far {unit} falls on average when that field is taken from {rows}. "
             "Bars need not add up."
         )
     if any(one.personal for one in fields):
