@@ -175,6 +175,9 @@ def test_nginx_passes_on_what_clients_need_and_nothing_else(nginx: str) -> None:
             return error.code
 
     passed = (
+        "/",
+        "/try",
+        "/report",
         "/predict",
         "/model",
         "/health",
@@ -183,5 +186,5 @@ def test_nginx_passes_on_what_clients_need_and_nothing_else(nginx: str) -> None:
         "/static-offline-docs/swagger-ui.css",
     )
     assert {path: status(path) for path in passed} == dict.fromkeys(passed, 200)
-    kept = ("/", "/metrics", "/predict/x", "/openapiXjson", "/admin")
+    kept = ("/metrics", "/predict/x", "/openapiXjson", "/admin", "/try/x")
     assert {path: status(path) for path in kept} == dict.fromkeys(kept, 404)

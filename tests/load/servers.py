@@ -90,7 +90,7 @@ def start_nginx(folder: Path, urls: list[str]) -> Iterator[str]:
         for _ in range(100):
             with contextlib.suppress(urllib.error.URLError, ConnectionError):
                 try:
-                    urllib.request.urlopen(f"{url}/", timeout=5)
+                    urllib.request.urlopen(f"{url}/a/path/that/is/not/ours", timeout=5)
                 except urllib.error.HTTPError:
                     break
             assert process.poll() is None, (folder / "error.log").read_text()
