@@ -185,7 +185,8 @@ def _projects(options: argparse.Namespace) -> None:
     found = map(find_project, project_names()) if options.since is None else touched_projects(options.since)
     for project in found:
         if project.nightly or not options.nightly:
-            print(f"{project.name:<20} {','.join(project.channels):<20} {project.title}")
+            title = " ".join(project.title.split())
+            print(f"{project.name:<20} {','.join(project.channels):<20} {title}")
 
 
 def _approval(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from ml.settings import (
     Training,
 )
 
+Name = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 EXPECTATIONS_FILE = "expectations.py"
 DECLARATIONS = ("project.toml", "contract.py", "features.py", "grid.json")
 
@@ -44,7 +45,7 @@ class Project(Settings):
     data_gates: DataGates = DataGates()
     gates: Gates
     canary: Canary = Canary()
-    channels: dict[str, ChannelSettings] = Field(min_length=1)
+    channels: dict[Name, ChannelSettings] = Field(min_length=1)
     hosts: dict[str, list[Annotated[str, Field(pattern="^https?://")]]] = {}
     workers: int = Field(default=1, ge=1, le=64)
 

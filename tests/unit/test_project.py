@@ -47,6 +47,7 @@ def test_an_unknown_project_is_refused_with_the_known_ones(name: str) -> None:
         ('"Sex", "Embarked"', '"Sex", "Survived"', "the target 'Survived' must not be a feature"),
         ('"Sex", "Embarked"', '"Sex", "Sex"', "column named twice: Sex"),
         ("production = 8000", "production = 80000", "channels.production.port: Input should be less than"),
+        ("staging = 8001", '"a b" = 8001', "channels.a b.[key]: String should match pattern"),
         ('task = "classification"', 'task = "regression"\npositive = 1', "positive names a class"),
         ("[split]", "[split", "not valid TOML"),
     ],
