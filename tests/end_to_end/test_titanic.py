@@ -16,7 +16,7 @@ import pytest
 from ml import locations
 from tests.conftest import VARIABLES
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("titanic")]  # one run for all
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)

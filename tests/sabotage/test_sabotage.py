@@ -11,7 +11,7 @@ from tests.sabotage.faults import FAULTS, Fault
 from tests.sabotage.harmless import HARMLESS, RESAMPLED, Harmless
 from tests.sabotage.sandbox import STAGES, Sandbox, make_base
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sabotage")]  # one base for all
+pytestmark = pytest.mark.slow
 
 SAMPLE = [
     "columns SibSp and Parch swapped",
