@@ -8,6 +8,7 @@ from ml.console import say
 from ml.errors import GateRefused, MlError
 from ml.files import digest
 from ml.project import EXPECTATIONS_FILE, Project
+from ml.quality.advice import advice
 from ml.quality.history import figures_of, keep
 from ml.quality.loosened import loosened_expectations, loosened_line, loosened_settings
 from ml.quality.markup import STYLE
@@ -67,7 +68,9 @@ def run(context: Context) -> Outcome[Verdict]:
         # On Jenkins the path inside the checkout is also the name of the archived file.
         shown = report.relative_to(Path.cwd()) if report.is_relative_to(Path.cwd()) else report
         told = loosened_line(result.record.loosened)
-        raise GateRefused(f"the model is not blessed: {reasons} (report: {shown})" + (told and f"; {told}"))
+        told = f"; {told}" if told else ""
+        todo = f"; what to do: {advice(refused[0].kind)}" if refused else ""
+        raise GateRefused(f"the model is not blessed: {reasons} (report: {shown}){told}{todo}")
     return result
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ml.quality.gate_tables import ADVICE, all_gates, troubles
+from ml.quality.advice import ADVICE
+from ml.quality.gate_tables import all_gates, troubles
 from ml.quality.markup import Markup, element, linked, table
 from ml.quality.plots import refused
 from ml.records import Gate, Verdict
