@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from ml.errors import MlError
 from ml.files import read_json
@@ -26,6 +26,8 @@ class BuildFigures(Part):
     ``champion_score`` is on the rows that the champion was not trained on, and ``score_beside`` the
     candidate's on the same ones; ``score`` is on all test rows. ``seconds`` is by stage.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     number: int | None = None
     url: str | None = None

@@ -34,7 +34,7 @@ def write_history(folder: Path, project: Project, entries: list[BuildFigures], r
     aside.mkdir(parents=True)
     try:
         shutil.copy(STYLE, aside / "style.css")
-        recent = entries[-MAX_DRAWN:]
+        recent = [one for one in entries if one.metric == metric][-MAX_DRAWN:]
         pictures = {"score": _scores(recent, metric, WIDE), "seconds": _seconds(recent)}
         for name, picture in pictures.items():
             (aside / f"{name}.svg").write_bytes(picture.svg())

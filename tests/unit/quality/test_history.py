@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from ml.files import read_json
+from ml.project import find_project
 from ml.quality.history import MAX_BUILDS, BuildFigures, append, read_history
+from ml.quality.history_pages import write_history
 from ml.registry.versions import Registry
 from tests.conftest import Site
 from tests.support import page_policy_breaches
@@ -49,12 +51,30 @@ def test_only_the_newest_builds_are_kept(tmp_path: Path) -> None:
     assert len(kept) == len(read_history(file)) == MAX_BUILDS and kept[-1].number == MAX_BUILDS + 5
 
 
-@pytest.mark.parametrize("broken", ["", "{", "null", "[1]", '{"number": 1}', "\x00\xff", '{"score": 1e999}'])
+ENDLESS = json.dumps(LINE | {"number": 6, "score": float("inf")})
+
+
+@pytest.mark.parametrize("broken", ["", "{", "null", "[1]", '{"number": 1}', "\x00\xff", ENDLESS])
 def test_a_line_that_cannot_be_read_is_left_out(tmp_path: Path, broken: str) -> None:
     file = tmp_path / "history.jsonl"
     file.write_text(f"{broken}\n{build(7).model_dump_json()}\n", encoding="latin-1")
     assert [one.number for one in read_history(file)] == [7]
     assert [one.number for one in append(file, build(8))] == [7, 8]
+
+
+def test_scores_by_another_metric_are_listed_and_not_drawn(site: Site) -> None:
+    entries = [build(1, metric="neg_log_loss", score=-0.4), build(2, score=0.8), build(3, score=0.9)]
+    write_history(site.build / "history", find_project("small"), entries, Registry("small"))
+    page = (site.build / "history" / "index.html").read_text(encoding="utf-8")
+    assert "accuracy of 2 builds, 0.9 in the newest, between 0.8 and 0.9" in page
+    assert "neg_log_loss -0.4" in page
+
+
+@pytest.mark.parametrize("entries", [[], [build(1, score=None)]], ids=["no build", "a build without a score"])
+def test_a_history_of_nothing_has_its_page(site: Site, entries: list[BuildFigures]) -> None:
+    write_history(site.build / "history", find_project("small"), entries, Registry("small"))
+    page = (site.build / "history" / "index.html").read_text(encoding="utf-8")
+    assert "No version is registered yet" in page and page_policy_breaches(page) == []
 
 
 def test_the_stage_adds_this_build_and_draws_the_pages(built: Site, monkeypatch: pytest.MonkeyPatch) -> None:
