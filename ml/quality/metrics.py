@@ -150,7 +150,7 @@ def _resampled(
 def _quick(
     name: str, recorded: RecordedPredictions, target: np.ndarray, positive: Any = None
 ) -> Callable[[np.ndarray], float] | None:
-    """Return a score that is a mean or a ratio of sums over rows: scikit-learn takes 100 times as long."""
+    """Return a score that is made of sums over rows: scikit-learn takes up to 100 times as long."""
     said, classes = recorded.predictions, recorded.classes_
     if name == "accuracy":
         right = said == target
@@ -162,6 +162,45 @@ def _quick(
         hits = called & true
         ends = {"precision": 2 * called, "recall": 2 * true, "f1": called.astype(int) + true}[name]
         return lambda rows: float(2 * hits[rows].sum() / max(ends[rows].sum(), 1))
+    if recorded.probabilities is not None and classes is not None:
+        return _quick_of_probabilities(name, recorded.probabilities, np.asarray(classes), target)
+    return _quick_of_numbers(name, said, target) if classes is None else None
+
+
+def _quick_of_probabilities(
+    name: str, probabilities: np.ndarray, classes: np.ndarray, target: np.ndarray
+) -> Callable[[np.ndarray], float] | None:
+    column = np.searchsorted(classes, target)
+    if name == "log_loss" and np.array_equal(classes[np.minimum(column, len(classes) - 1)], target):
+        tiny = np.finfo(probabilities.dtype).eps
+        losses = -np.log(np.clip(probabilities[np.arange(len(target)), column], tiny, 1 - tiny))
+        return lambda rows: float(losses[rows].mean())
+    if name == "roc_auc" and len(classes) == 2:
+        true = target == classes[1]
+        scores, rank = np.unique(probabilities[:, 1], return_inverse=True)
+
+        def area(rows: np.ndarray) -> float:
+            above = np.bincount(rank[rows[true[rows]]], minlength=len(scores))
+            below = np.bincount(rank[rows[~true[rows]]], minlength=len(scores))
+            # A pair is in order, or its scores are equal: that counts half (Mann & Whitney, 1947).
+            ordered = above @ (np.cumsum(below) - below / 2)
+            return float(ordered / (above.sum() * below.sum()))
+
+        return area
+    return None
+
+
+def _quick_of_numbers(
+    name: str, said: np.ndarray, target: np.ndarray
+) -> Callable[[np.ndarray], float] | None:
+    away = said - target
+    squared = away**2
+    if name == "mean_absolute_error":
+        return lambda rows: float(np.abs(away[rows]).mean())
+    if name == "root_mean_squared_error":
+        return lambda rows: float(np.sqrt(squared[rows].mean()))
+    if name == "r2":
+        return lambda rows: float(1 - squared[rows].sum() / (target[rows].var() * len(rows)))
     return None
 
 

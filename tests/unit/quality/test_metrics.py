@@ -67,6 +67,35 @@ def test_the_quick_way_to_a_score_leads_to_scikit_learn_s(metric: str) -> None:
     assert metric == "accuracy" or _quick(metric, never, target)(np.arange(90)) == 0  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("metric", ["roc_auc", "log_loss"])
+@pytest.mark.parametrize("classes", [["no", "yes"], ["a", "b", "c"]])
+def test_the_quick_way_with_probabilities_leads_there_too(metric: str, classes: list[str]) -> None:
+    random = np.random.default_rng(1)
+    probabilities = random.integers(1, 9, (90, len(classes))) / 10.0  # few values: many are equal
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    probabilities[0] = [1.0, *[0.0] * (len(classes) - 1)]
+    target = random.choice(classes, 90)
+    recorded = RecordedClasses(np.repeat(classes[0], 90), probabilities, np.array(classes))
+    quick = _quick(metric, recorded, target)
+    if metric == "roc_auc" and len(classes) > 2:
+        assert quick is None
+        return
+    measure = scorer(metric) if metric == "roc_auc" else error_measure(metric)
+    for rows in (np.arange(90), random.integers(0, 90, 90)):
+        assert quick is not None and quick(rows) == pytest.approx(measure(recorded, rows, target[rows]))
+
+
+@pytest.mark.parametrize("metric", ["r2", "mean_absolute_error", "root_mean_squared_error"])
+def test_the_quick_way_with_numbers_leads_there_too(metric: str) -> None:
+    random = np.random.default_rng(1)
+    target = random.normal(size=90)
+    recorded = RecordedPredictions(target + random.normal(size=90), None, None)
+    quick = _quick(metric, recorded, target)
+    measure = scorer(metric) if metric == "r2" else error_measure(metric)
+    for rows in (np.arange(90), random.integers(0, 90, 90)):
+        assert quick is not None and quick(rows) == pytest.approx(measure(recorded, rows, target[rows]))
+
+
 def test_other_classes_and_metrics_are_left_to_scikit_learn() -> None:
     named = RecordedClasses(np.array(["a", "b"]), None, np.array(["a", "b"]))
     assert _quick("f1", named, np.array(["a", "b"])) is None
