@@ -61,9 +61,28 @@ class CatboostSource(Settings):
 
 
 class Split(Settings):
-    """How the labelled rows are divided."""
+    """How the labelled rows are divided: by a hash of the id, in groups, or in time.
 
+    ``by`` is the column of the group (a customer is on one side), or of the time: the latest rows are the
+    test, and ``gap_days`` before them, and before each fold of the cross-validation, are left out. With a
+    ``validation_share`` candidates are compared on those rows instead of by cross-validation.
+    """
+
+    kind: Literal["hash", "group", "time"] = "hash"
+    by: str | None = None
     test_share: float = Field(gt=0, lt=1)
+    validation_share: float = Field(default=0, ge=0, lt=1)
+    gap_days: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Split":
+        if (self.kind == "hash") != (self.by is None):
+            raise ValueError('name the column in by, with kind = "group" or kind = "time"')
+        if self.gap_days and self.kind != "time":
+            raise ValueError('gap_days needs kind = "time"')
+        if self.test_share + self.validation_share >= 1:
+            raise ValueError("test_share and validation_share leave nothing to learn from")
+        return self
 
 
 class Features(Settings):
@@ -93,10 +112,14 @@ class Features(Settings):
 
 
 class Training(Settings):
-    """How candidates are compared: the scikit-learn scorer and the number of cross-validation folds."""
+    """How candidates are compared: the scikit-learn scorer and the number of cross-validation folds.
+
+    Of a larger table, ``max_rows`` are learned from: those with the lowest hashes in each class.
+    """
 
     metric: str
     folds: int = Field(default=5, ge=2, le=50)
+    max_rows: int | None = Field(default=None, ge=1000)
 
 
 class Key(Settings):

@@ -76,20 +76,19 @@ def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
 def judge_data(
     project: Project,
     labelled: pd.DataFrame,
-    train: pd.DataFrame,
-    test: pd.DataFrame,
+    divided: dict[str, pd.DataFrame],
     reference: Reference | None,
 ) -> list[Finding]:
     """Return what every gate that ``project.toml`` declares finds; without a reference some are not run.
 
-    The rows stand in the order of their source.
+    ``divided`` are its ``train`` and ``test`` rows. The rows stand in the order of their source.
     """
     found = [
         *_rows(project, labelled),
         *_missing(project, labelled),
         *_duplicates(project, labelled),
-        *_shared(project, train, test),
-        *_giveaways(project, train),
+        *_shared(project, divided["train"], divided["test"]),
+        *_giveaways(project, divided["train"]),
         *_keys(project, labelled),
         *_timeliness(project, labelled),
         *judge_table(project, labelled),

@@ -10,25 +10,65 @@ from ml.project import Project
 MAX_CLASSES_TOLD = 4
 
 
-def split(labelled: pd.DataFrame, project: Project) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return train and test rows: ``test_share`` of each class (of all rows in a regression), by hashed id.
+def split(labelled: pd.DataFrame, project: Project) -> dict[str, pd.DataFrame]:
+    """Return the rows of ``train``, ``test`` and, with a ``validation_share``, ``validation``.
 
-    Ranking by a hash of seed and id, rather than shuffling, keeps a row on its side when rows are added
-    tomorrow (but for a few at the boundary): the champion has then not been trained on the rows it is
-    judged on.
+    ``hash``: the declared share of each class (of all rows in a regression), by a hash of seed and id.
+    Ranking by a hash, rather than shuffling, keeps a row on its side when rows are added tomorrow (but for a
+    few at the boundary): the champion has then not been trained on the rows it is judged on. ``group``: that
+    share of the values of a column, whose rows stay together. ``time``: the latest rows are the test; those
+    of one instant stay together, and rows in the gap before are left out. Raises ``MlError`` if a part would
+    be empty.
     """
-    order = labelled[project.id].map(lambda key: hashlib.sha256(f"{project.seed}:{key}".encode()).hexdigest())
+    test_share, validation_share = project.split.test_share, project.split.validation_share
+    held_out = test_share + validation_share
+    if project.split.kind == "time":
+        when, gap = times(labelled, project), pd.Timedelta(days=project.split.gap_days)
+        ordered = when.sort_values(ignore_index=True)
+        first_out, first_test = (ordered[round(len(when) * (1 - share))] for share in (held_out, test_share))
+        in_train, in_test = when < first_out - gap, when >= first_test
+        in_validation = (when >= first_out) & (when < first_test - gap)
+    else:
+        in_test = lowest(labelled, project, test_share, project.split.by)
+        in_validation = lowest(labelled, project, held_out, project.split.by) & ~in_test
+        in_train = ~in_test & ~in_validation
+    parts = {"train": in_train, "test": in_test}
+    if validation_share:
+        parts["validation"] = in_validation
+    found = {name: labelled[mask].reset_index(drop=True) for name, mask in parts.items()}
+    for name, part in found.items():
+        if part.empty:
+            raise MlError(f"[split] of project.toml leaves no row for {name}: change its shares or gap_days")
+    if set(found["train"][project.id]) & set(found["test"][project.id]):
+        raise MlError(f"ids are in train and test: '{project.id}' must be unique in the contract")
+    return found
+
+
+def lowest(labelled: pd.DataFrame, project: Project, share: float, by: str | None = None) -> pd.Series:
+    """Tell which rows have the lowest hashes: a share of those of each class, or of the groups in ``by``."""
+    column = by or project.id
+    if column not in labelled:
+        raise MlError(f"project.toml: split.by: no column '{column}' in the data")
+    order = labelled[column].map(lambda key: hashlib.sha256(f"{project.seed}:{key}".encode()).hexdigest())
+    if by:
+        ranks = order.rank(method="dense")
+        return ranks <= max(1, round(ranks.max() * share))
     classes = labelled[project.target] if project.task == "classification" else order.map(lambda _: 0)
     rank = order.groupby(classes).rank(method="first")
     size = order.groupby(classes).transform("size")
-    in_test = rank <= (size * project.split.test_share).round().clip(1)
-    train, test = labelled[~in_test], labelled[in_test]
-    shared = set(train[project.id]) & set(test[project.id])
-    if shared:
-        raise MlError(
-            f"{len(shared)} ids are in train and test: '{project.id}' must be unique in the contract"
-        )
-    return train.reset_index(drop=True), test.reset_index(drop=True)
+    return rank <= (size * share).round().clip(1)
+
+
+def times(rows: pd.DataFrame, project: Project) -> pd.Series:
+    """Return when each row was, in UTC; the column ``split.by`` holds times or ISO 8601 texts."""
+    column = project.split.by
+    if column not in rows:
+        raise MlError(f"project.toml: split.by: no column '{column}' in the data")
+    found = pd.to_datetime(rows[column], format="ISO8601", utc=True, errors="coerce")
+    if found.isna().any():
+        row = int(found.isna().to_numpy().argmax()) + 1
+        raise MlError(f"column '{column}' has no ISO 8601 time in row {row}: [split] goes by it")
+    return found.dt.tz_localize(None)
 
 
 def check_rows(labelled: pd.DataFrame, project: Project) -> None:
@@ -50,7 +90,8 @@ def check_rows(labelled: pd.DataFrame, project: Project) -> None:
             f", which has {len(classes)}: {known}"
         )
     needed = project.training.folds + 1
-    if classes.min() * (1 - project.split.test_share) < needed:
+    held_out = project.split.test_share + project.split.validation_share
+    if classes.min() * (1 - held_out) < needed:
         raise MlError(
             f"labelled table: class {classes.idxmin()!r} of '{project.target}' has {classes.min()} rows, "
             f"too few for {project.training.folds} folds and a test share of {project.split.test_share}"

@@ -81,19 +81,23 @@ def _build(
 ) -> dict[str, Any]:
     """Split, judge and write the tables; return what the manifest tells of them."""
     project, labelled = context.project, parts["labelled"]
-    train, test = split(labelled, project)
-    findings = judge_data(project, labelled, train, test, reference)
+    divided = split(labelled, project)
+    findings = judge_data(project, labelled, divided, reference)
     if any(finding.violation for finding in findings):
         _refuse(project, {}, findings)
-    written = {"train": train, "test": test} | {k: v for k, v in parts.items() if k == "unlabelled"}
+    written = divided | {k: v for k, v in parts.items() if k == "unlabelled"}
     for name, table in written.items():
         table.to_parquet(folder / f"{name}.parquet", index=False)
         if context.csv:
             table.to_csv(folder / f"{name}.csv", index=False)
-    marked = [fingerprints(table, project).assign(part=name) for name, table in written.items()]
-    pd.concat(marked[:2]).to_parquet(folder / ROWS_FILE, index=False)
+    marked = [fingerprints(table, project).assign(part=name) for name, table in divided.items()]
+    pd.concat(marked).to_parquet(folder / ROWS_FILE, index=False)
+    counts = {name: len(table) for name, table in divided.items()}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    if left_out := len(labelled) - sum(counts.values()):
+        told += f", {left_out} in the gap"
     say(
-        f"data: {len(labelled)} labelled rows -> {len(train)} train, {len(test)} test; contract and "
+        f"data: {len(labelled)} labelled rows -> {told}; contract and "
         f"{sum(not finding.not_run for finding in findings)} gates hold"
     )
     if open_questions := left_open(project, findings):
@@ -104,7 +108,7 @@ def _build(
         "gates": [finding.record() for finding in findings],
         "rows_in": {name: len(table) for name, table in parts.items()},
         "rows_out": {name: len(table) for name, table in written.items()},
-        "reference_statistics": statistics(train.drop(columns=project.id), project.personal),
+        "reference_statistics": statistics(divided["train"].drop(columns=project.id), project.personal),
     }
 
 
@@ -127,7 +131,7 @@ def _findings_beside(
     try:
         check_rows(labelled, project)
         with warnings.catch_warnings(action="ignore"):  # of arithmetic on values that are out of range
-            return judge_data(project, labelled, *split(labelled, project), reference)
+            return judge_data(project, labelled, split(labelled, project), reference)
     except (MlError, ValueError, TypeError):  # the contract's violations are what must be mended first
         return []
 

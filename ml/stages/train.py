@@ -30,11 +30,21 @@ def run(context: Context) -> Outcome[ModelManifest]:
     data = workspace.record(DataManifest)
     declared = declaration_digests(project)
     inputs: dict[str, Any] = {
-        "train.parquet": data.outputs["train.parquet"],
+        **{f"{part}.parquet": data.outputs.get(f"{part}.parquet") for part in ("train", "validation")},
         **{name: declared[name] for name in ("contract.py", "features.py", "grid.json") if name in declared},
         "settings": project.model_dump(
             mode="json",
-            include={"task", "target", "positive", "id", "seed", "features", "training", "data_gates"},
+            include={
+                "task",
+                "target",
+                "positive",
+                "id",
+                "seed",
+                "split",
+                "features",
+                "training",
+                "data_gates",
+            },
         )
         | {"metrics": metrics},
         "code": code_digest(Path(__file__)),
@@ -59,6 +69,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
 
     from ml.data.personal import nothing_told
     from ml.training.bundle import golden_predictions
+    from ml.training.folds import make_folds, read_train
     from ml.training.grid import read_grid
     from ml.training.scores import scorer
     from ml.training.search import fit, search
@@ -68,11 +79,17 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     for metric in metrics:
         scorer(metric)
     started = time.monotonic()
-    rows = pd.read_parquet(workspace.folder("data") / "train.parquet")
+    rows = read_train(project, workspace.folder("data"))
     target = rows.pop(project.target)
     with nothing_told(rows, project):
         positive = _check(project, rows, target)
-        trials = search(project, candidates, rows, target, metrics, folder / "trials.jsonl")
+        seen, seen_target, held_out = rows, target, 0
+        if (file := workspace.folder("data") / "validation.parquet").exists():
+            validation = pd.read_parquet(file)
+            held_out, seen_target = len(validation), pd.concat([target, validation.pop(project.target)])
+            seen = pd.concat([rows, validation], ignore_index=True)
+        folds = make_folds(project, seen, seen_target, held_out)
+        trials = search(project, candidates, seen, seen_target, metrics, folds, folder / "trials.jsonl")
     best = max(trials, key=lambda number: trials[number]["scores"][project.training.metric]["mean"])
     searched = time.monotonic()
     chosen = candidates[best]

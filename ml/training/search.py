@@ -13,7 +13,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from pandas.api import types
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import KFold, StratifiedKFold, cross_validate
+from sklearn.model_selection import cross_validate
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -21,6 +21,7 @@ from ml.console import progress
 from ml.errors import MlError
 from ml.project import Project
 from ml.training.categories import count_many_valued
+from ml.training.folds import Folds
 from ml.training.grid import EstimatorChoice, make_estimator
 from ml.training.pipeline import build_pipeline, feature_table
 from ml.training.scores import positive_class, scorer
@@ -75,12 +76,13 @@ def search(
     rows: pd.DataFrame,
     target: pd.Series,
     metrics: list[str],
+    folds: Folds,
     file: Path,
 ) -> dict[int, dict[str, Any]]:
-    """Cross-validate every candidate over all cores; return the trials by candidate number, in grid order."""
+    """Score every candidate in every fold, over all cores; return the trials in the order of the grid."""
     many_valued = list(count_many_valued(project, feature_table(project, rows)))
     tasks = (
-        delayed(_trial)(number, candidate, project, rows, target, metrics, many_valued)
+        delayed(_trial)(number, candidate, project, rows, target, metrics, folds, many_valued)
         for number, candidate in enumerate(candidates)
     )
     trials: dict[int, dict[str, Any]] = {}
@@ -144,11 +146,10 @@ def _trial(
     rows: pd.DataFrame,
     target: pd.Series,
     metrics: list[str],
+    folds: Folds,
     many_valued: list[str],
 ) -> tuple[int, dict[str, Any]]:
     start = time.monotonic()
-    kind = StratifiedKFold if project.task == "classification" else KFold
-    folds = kind(project.training.folds, shuffle=True, random_state=project.seed)
     pipeline = build_pipeline(project, make_estimator(candidate, project.seed), many_valued)
     positive = positive_class(project, target)
     scoring = {metric: scorer(metric, positive) for metric in metrics}

@@ -22,6 +22,7 @@ from ml.quality.metrics import RecordedPredictions, interval
 from ml.quality.slices import slice_rows
 from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, load_bundle, load_version
+from ml.training.folds import read_train
 from ml.training.scores import scorer
 from ml.workspace import ROWS_FILE, Workspace
 
@@ -159,9 +160,9 @@ def fresh_process(workspace: Workspace) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="session")
-def train(workspace: Workspace) -> pd.DataFrame:
-    """The rows that the candidate was trained on, with the target."""
-    return pd.read_parquet(workspace.folder("data") / "train.parquet")
+def train(project: Project, workspace: Workspace) -> pd.DataFrame:
+    """The rows that the candidate was fitted on, with the target."""
+    return read_train(project, workspace.folder("data"))
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def table(project: Project) -> pd.DataFrame:
 
 @pytest.fixture
 def reference(project: Project, table: pd.DataFrame) -> Reference:
-    train, _ = split(table, project)
+    train = split(table, project)["train"]
     manifest = DataManifest.model_construct(
         reference_statistics=statistics(train),
         rows_in={"labelled": len(table)},
@@ -41,7 +41,7 @@ def reference(project: Project, table: pd.DataFrame) -> Reference:
 
 
 def refused(project: Project, table: pd.DataFrame, reference: Reference | None) -> dict[str, str]:
-    findings = judge_data(project, table, *split(table, project), reference)
+    findings = judge_data(project, table, split(table, project), reference)
     return {one.gate: str(one.violation) for one in findings if one.violation}
 
 
@@ -52,7 +52,7 @@ def gated(project: Project, **gates: object) -> Project:
 
 
 def test_clean_data_passes_every_gate(project: Project, table: pd.DataFrame, reference: Reference) -> None:
-    findings = judge_data(project, table, *split(table, project), reference)
+    findings = judge_data(project, table, split(table, project), reference)
     assert [one for one in findings if one.violation] == []
     assert {one.gate.split(":")[0] for one in findings} == {
         "rows",

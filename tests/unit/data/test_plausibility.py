@@ -33,7 +33,7 @@ def rows_of(project: Project) -> pd.DataFrame:
 
 def refused(project: Project, table: pd.DataFrame) -> dict[str, str]:
     table = table.reset_index(drop=True)
-    findings = judge_data(project, table, *split(table, project), None)
+    findings = judge_data(project, table, split(table, project), None)
     return {one.gate: str(one.violation) for one in findings if one.violation}
 
 
@@ -135,7 +135,7 @@ def test_stretches_that_chance_or_order_explains_are_none() -> None:
 def test_what_a_first_build_cannot_know_is_asked_for() -> None:
     project = find_project("temperature")
     table = rows_of(project)
-    found = judge_data(project, table, *split(table, project), None)
+    found = judge_data(project, table, split(table, project), None)
     open_gates = [one.record() for one in found if one.not_run]
     assert [one.gate for one in open_gates] == ["max_row_change", "max_changed_rows", "max_psi", "max_ks"]
     assert {(one.outcome, one.message) for one in open_gates} == {("not run", NO_CHAMPION)}

@@ -22,7 +22,8 @@ def labelled() -> pd.DataFrame:
 
 
 def test_the_split_is_stratified_complete_and_without_overlap() -> None:
-    train, test = split(labelled(), find_project("titanic"))
+    parts = split(labelled(), find_project("titanic"))
+    train, test = parts["train"], parts["test"]
     assert len(train) + len(test) == 891
     assert set(train["PassengerId"]).isdisjoint(test["PassengerId"])
     assert len(test) / 891 == pytest.approx(0.3, abs=0.002)
@@ -32,22 +33,25 @@ def test_the_split_is_stratified_complete_and_without_overlap() -> None:
 def test_the_split_does_not_depend_on_the_order_of_rows() -> None:
     project = find_project("titanic")
     shuffled = labelled().sample(frac=1, random_state=1)
-    assert set(split(labelled(), project)[1]["PassengerId"]) == set(
-        split(shuffled, project)[1]["PassengerId"]
+    assert set(split(labelled(), project)["test"]["PassengerId"]) == set(
+        split(shuffled, project)["test"]["PassengerId"]
     )
 
 
 def test_rows_keep_their_side_when_rows_are_added() -> None:
     project = find_project("titanic")
     yesterday = labelled().head(800)
-    before, after = split(yesterday, project)[1], split(labelled(), project)[1]
+    before, after = split(yesterday, project)["test"], split(labelled(), project)["test"]
     moved = set(before["PassengerId"]) ^ (set(after["PassengerId"]) & set(yesterday["PassengerId"]))
     assert len(moved) <= 0.02 * len(yesterday)
 
 
 def test_another_seed_gives_another_split(site: Site) -> None:
     site.edit("project.toml", "seed = 42 ", "seed = 43 ")
-    theirs, ours = split(labelled(), find_project("small"))[1], split(labelled(), find_project("titanic"))[1]
+    theirs, ours = (
+        split(labelled(), find_project("small"))["test"],
+        split(labelled(), find_project("titanic"))["test"],
+    )
     assert set(theirs["PassengerId"]) != set(ours["PassengerId"])
 
 
