@@ -120,6 +120,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one worker more than there are cores: a third of their time the slow tests wait."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
     site = make_site(tmp_path_factory.mktemp("finished"))
@@ -134,6 +140,17 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
 def built(_finished: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Return a site where a model was built and blessed, but not deployed; each test gets a copy."""
     return _finished.copy(tmp_path / "site", monkeypatch)
+
+
+@pytest.fixture
+def judged_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let the quality stage run one file of its tests and draw nothing, for who asks what that file finds."""
+
+    def choose(file: str) -> None:
+        monkeypatch.setattr("ml.quality.testing.TESTS", locations.ROOT / "tests" / "quality" / file)
+        monkeypatch.setattr("ml.quality.report.write_report", lambda *given: None)
+
+    return choose
 
 
 @pytest.fixture

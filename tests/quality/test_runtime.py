@@ -25,7 +25,7 @@ from ml.training.bundle import Bundle, largest_difference
 from ml.workspace import Workspace
 
 MAX_ROWS_A_REQUEST = 500
-MAX_ROWS_ALONE = 100
+MAX_ROWS_ALONE = 30
 MAX_SECONDS_ALONE = 20.0
 MAX_ROWS_A_BATCH = 50
 ELSEWHERE = "(another folder, home, time zone, locale, environment; a clock years ahead)"

@@ -1,6 +1,7 @@
 """The history: a line for each build, whatever becomes of its folder, and pages that Jenkins shows."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,8 +103,9 @@ def test_the_stage_adds_this_build_and_draws_the_pages(built: Site, monkeypatch:
 
 
 def test_a_history_that_cannot_be_written_stops_no_stage(
-    built: Site, capsys: pytest.CaptureFixture[str]
+    built: Site, capsys: pytest.CaptureFixture[str], judged_by: Callable[[str], None]
 ) -> None:
+    judged_by("test_score.py")
     (built.build / "history.jsonl").unlink()
     (built.build / "history.jsonl").mkdir()
     assert built.ml("quality", "--force") == 0

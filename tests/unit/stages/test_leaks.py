@@ -1,6 +1,7 @@
 """Features that know the answer, or more than their row: each is refused, and the reason told."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -90,8 +91,11 @@ def _few(tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 
 @pytest.fixture
-def few(_few: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    """Return a site with data, whose model is judged on few rows by the gates that cannot be left out."""
+def few(
+    _few: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged_by: Callable[[str], None]
+) -> Site:
+    """Return a site with data, whose model is judged on few rows by the gates of what it answers where."""
+    judged_by("test_runtime.py")
     return _few.copy(tmp_path / "site", monkeypatch)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,10 @@ def test_every_gate_can_refuse(built: Site, error_of: ErrorOf) -> None:
     assert "the candidate is not blessed" in error_of()
 
 
-def test_an_unchanged_refusal_refuses_again(built: Site, error_of: ErrorOf) -> None:
+def test_an_unchanged_refusal_refuses_again(
+    built: Site, error_of: ErrorOf, judged_by: Callable[[str], None]
+) -> None:
+    judged_by("test_score.py")
     built.edit("project.toml", "accuracy = 0.78", "accuracy = 0.99")
     assert [built.ml("quality"), error_of().count("floor: accuracy")] == [3, 1]
     before = (built.build / "quality" / "verdict.json").read_bytes()
@@ -145,7 +149,10 @@ def test_an_unchanged_refusal_refuses_again(built: Site, error_of: ErrorOf) -> N
     assert (built.build / "quality" / "verdict.json").read_bytes() == before
 
 
-def test_a_champion_is_scored_anew_and_a_worse_candidate_refused(built: Site, error_of: ErrorOf) -> None:
+def test_a_champion_is_scored_anew_and_a_worse_candidate_refused(
+    built: Site, error_of: ErrorOf, judged_by: Callable[[str], None]
+) -> None:
+    judged_by("test_champion.py")
     registry = Registry("small")
     folders = {"model": built.build / "model", "quality": built.build / "quality"}
     registry.move("production", registry.register(folders, {"model_sha256": "good"}), "deploy")
@@ -169,8 +176,12 @@ def test_a_candidate_that_became_the_champion_is_not_judged_again(built: Site) -
 
 
 @pytest.mark.parametrize(("key", "change"), [("probability_1", 1e-15), ("prediction", 1)])
-def test_a_pickle_that_predicts_otherwise_is_refused(built: Site, key: str, change: float) -> None:
+def test_a_pickle_that_predicts_otherwise_is_refused(
+    built: Site, key: str, change: float, judged_by: Callable[[str], None]
+) -> None:
     from tests.support import resign
+
+    judged_by("test_runtime.py")
 
     golden = built.build / "model" / "golden.json"
     content = json.loads(golden.read_text())
@@ -252,7 +263,10 @@ def test_why_the_tests_cannot_run_is_told_with_the_column_and_the_log_is_kept(
     assert (built.build / "quality" / "verdict.json").read_bytes() == before
 
 
-def test_an_expectation_that_fails_is_told_with_file_line_and_column(built: Site, error_of: ErrorOf) -> None:
+def test_an_expectation_that_fails_is_told_with_file_line_and_column(
+    built: Site, error_of: ErrorOf, judged_by: Callable[[str], None]
+) -> None:
+    judged_by("test_expectations.py")
     built.edit("expectations.py", 'passengers.assign(Ticket="A/5 21171")', 'passengers[["Tiket"]]')
     assert built.ml("quality") == 3
     found = next(one for one in verdict(built)["gates"] if "another ticket" in one["gate"])

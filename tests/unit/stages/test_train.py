@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -116,8 +117,9 @@ def test_an_interrupted_training_leaves_the_earlier_model(
 
 
 def test_a_fresh_workspace_takes_the_model_of_a_version_made_from_the_same_inputs(
-    built: Site, capsys: pytest.CaptureFixture[str]
+    built: Site, capsys: pytest.CaptureFixture[str], judged_by: Callable[[str], None]
 ) -> None:
+    judged_by("test_runtime.py")
     made = {file.name: file.read_bytes() for file in (built.build / "model").iterdir() if file.is_file()}
     register(built)
     shutil.rmtree(built.build / "model")
@@ -146,8 +148,9 @@ def test_a_version_of_other_inputs_or_another_key_is_not_taken(
 
 
 def test_the_outcome_is_noted_where_the_environment_says(
-    built: Site, monkeypatch: pytest.MonkeyPatch
+    built: Site, monkeypatch: pytest.MonkeyPatch, judged_by: Callable[[str], None]
 ) -> None:
+    judged_by("test_score.py")
     file = built.root / "outcome.html"
     monkeypatch.setenv("ML_OUTCOME", str(file))
     assert built.ml("data", "--force") == 0
