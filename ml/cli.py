@@ -106,6 +106,11 @@ def _canary(options: argparse.Namespace, project: "Project") -> "Canary":
 
 
 def _stage(options: argparse.Namespace) -> None:
+    if getattr(options, "ask_source", False):
+        from ml.project import find_project
+        from ml.show import show_source
+
+        return show_source(find_project(options.project))
     from ml.stages import run_stage, tell
 
     context = _context(options)

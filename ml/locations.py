@@ -1,6 +1,7 @@
 """Where things live on this machine; every default can be moved by an environment variable."""
 
 import os
+import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +49,16 @@ def predictions(project: str, channel: str) -> str | None:
 def predictions_folder() -> Path:
     """Return the folder of the prediction logs that are SQLite files."""
     return home() / "predictions"
+
+
+def downloads() -> Path:
+    """Return the folder of what was fetched from the web, so that it is not fetched again."""
+    return home() / "downloads"
+
+
+def dvc() -> str | None:
+    """Return the program ``dvc`` (``ML_DVC``, else on the PATH), if there is one."""
+    return os.environ.get("ML_DVC") or shutil.which("dvc")
 
 
 def project_folders() -> list[Path]:

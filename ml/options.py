@@ -59,6 +59,12 @@ def _add_stages(add: Add) -> None:
             )
         if stage == "data":
             _add_format(sub)
+            sub.add_argument(
+                "--check",
+                dest="ask_source",
+                action="store_true",
+                help="only ask every table of the source: is it there, fresh, as agreed? Builds nothing",
+            )
         if stage in ("data", "quality", "deploy"):
             _add_channel(sub)
         if stage == "deploy":

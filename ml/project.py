@@ -11,15 +11,21 @@ from ml import locations
 from ml.errors import MlError, describe
 from ml.settings import (
     Canary,
-    CatboostSource,
     ChannelSettings,
-    CsvSource,
     DataGates,
     Features,
     Gates,
     Settings,
     Split,
     Training,
+)
+from ml.source_settings import (
+    CatboostSource,
+    DvcSource,
+    FeedbackSource,
+    FilesSource,
+    SqlSource,
+    UrlSource,
 )
 
 Name = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -38,7 +44,10 @@ class Project(Settings):
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
     nightly: bool = True
     personal: list[str] = []
-    source: Annotated[CatboostSource | CsvSource, Field(discriminator="kind")]
+    source: Annotated[
+        FilesSource | UrlSource | SqlSource | FeedbackSource | DvcSource | CatboostSource,
+        Field(discriminator="kind"),
+    ]
     split: Split
     features: Features
     training: Training

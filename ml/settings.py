@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Settings(BaseModel):
@@ -29,35 +28,6 @@ class ChannelSettings(Settings):
     @classmethod
     def _of_a_port(cls, content: Any) -> Any:
         return {"port": content} if isinstance(content, int) else content
-
-
-class CsvSource(Settings):
-    """Tables in CSV files; paths are relative to the project's folder or absolute.
-
-    ``rows`` is how many rows each table has, where that is agreed on with who delivers it.
-    """
-
-    kind: Literal["csv"] = "csv"
-    labelled: str
-    unlabelled: str | None = None
-    rows: dict[Literal["labelled", "unlabelled"], Annotated[int, Field(gt=0)]] = {}
-    sha256: dict[Literal["labelled", "unlabelled"], Sha256] = {}
-
-
-class CatboostSource(Settings):
-    """A data set that ``catboost.datasets`` downloads, and the snapshot to use when it cannot be reached."""
-
-    kind: Literal["catboost"]
-    dataset: Literal["titanic"]
-    timeout_seconds: float = Field(default=10, gt=0, le=60)
-    snapshot: CsvSource
-
-    @model_validator(mode="after")
-    def _check(self) -> "CatboostSource":
-        tables = {"labelled"} | ({"unlabelled"} if self.snapshot.unlabelled else set())
-        if set(self.snapshot.sha256) != tables:
-            raise ValueError("snapshot.sha256 must name the sha256 of each snapshot table")
-        return self
 
 
 class Split(Settings):

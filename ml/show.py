@@ -8,6 +8,7 @@ from ml import locations
 from ml.console import results
 from ml.errors import MlError
 from ml.records import ModelManifest, Verdict
+from ml.project import Project
 from ml.registry.provenance import build_text, commit_text
 from ml.registry.versions import Registry
 
@@ -42,6 +43,19 @@ def show_registry(project: str) -> None:
             ", ".join(name for name, pointed in pointers.items() if pointed == version),
         )
     results.print(table)
+
+
+def show_source(project: Project) -> None:
+    """Ask every table of a project's source and print what came; one that is unusable raises ``MlError``."""
+    from ml.data.sources.probe import probe
+
+    found = probe(project)
+    table = Table(Column("table", overflow="fold"), "state", "size", "age", "seconds", title=project.name)
+    for one in found:
+        table.add_row(one.told, "unusable" if one.problem else "ok", one.size, one.age, f"{one.seconds:.2f}")
+    results.print(table)
+    if problems := [one.problem for one in found if one.problem]:
+        raise MlError("; ".join(problems))
 
 
 def show_request(project: str, channel: str, request: str) -> None:

@@ -1,57 +1,131 @@
 """Is a file of rows whole? What a reader of tables fills up, skips or guesses in silence is refused here."""
 
+import bz2
 import csv
+import gzip
 import io
-import re
+import lzma
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ml.errors import MlError
 
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+MAX_FIELD_BYTES = 10_000_000  # of one cell: more is no value, but a document, or an unclosed quote
 
 
-def check_file(file: Path, *, counted: bool = False) -> None:
-    """Raise ``MlError`` if a CSV file is cut off, has a row that is too short or long, or no commas.
+def open_file(file: Path) -> BinaryIO:
+    """Open a file for reading, unpacked if its name says that it is compressed."""
+    openers = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+    if file.suffix.lower() == ".zst":
+        import zstandard
+
+        return io.BufferedReader(zstandard.open(file, "rb"))
+    found: BinaryIO = openers.get(file.suffix.lower(), open)(file, "rb")  # type: ignore[operator]
+    return found
+
+
+def check_compressed(file: Path) -> None:
+    """Raise ``MlError`` if a Zstandard file ends within a frame, which its readers take for its end."""
+    if file.suffix.lower() != ".zst":
+        return
+    import zstandard
+
+    reader = zstandard.ZstdDecompressor().decompressobj()
+    with open(file, "rb") as stream:
+        while chunk := stream.read(2**20):
+            while chunk:
+                if reader.eof:
+                    reader = zstandard.ZstdDecompressor().decompressobj()
+                reader.decompress(chunk)
+                chunk = reader.unused_data if reader.eof else b""
+    if not reader.eof:
+        raise MlError(f"{file}: ends within a frame: is the file cut off? Fetch it again")
+
+
+def check_file(
+    file: Path,
+    separator: str = ",",
+    encoding: str = "utf-8-sig",
+    *,
+    skip_lines: int = 0,
+    counted: bool = False,
+) -> None:
+    """Raise ``MlError`` if a text table is cut off, has a row too short or long, or another separator.
 
     ``counted`` says that the number of its rows is agreed on, so that its last line needs no line break. What
     is no text at all, empty or missing is left to the reader.
     """
+    csv.field_size_limit(MAX_FIELD_BYTES)
     try:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
-            content = stream.read()
-    except (OSError, UnicodeDecodeError):
+        with open_file(file) as raw, io.TextIOWrapper(raw, encoding=encoding, newline="") as stream:
+            for _ in range(skip_lines):
+                stream.readline()
+            lines = _Lines(stream)
+            fields = _check_records(file, lines, separator, skip_lines)
+    except (OSError, EOFError, UnicodeDecodeError, LookupError):
         return
-    header = re.split(r"[\r\n]", content.lstrip(), maxsplit=1)[0]
-    for separator, name in SEPARATORS.items():
-        if "," not in header and separator in header:
-            raise MlError(f"{file}: its columns are separated by {name}: write it with commas between them")
-    _check_records(file, content)
-    if header and not counted and not content.endswith(("\n", "\r")):
+    other = next((sign for sign in SEPARATORS if sign != separator and sign in lines.first), None)
+    if fields == 1 and other:
+        raise MlError(
+            f"{file}: its columns are separated by {SEPARATORS[other]}: say so under its source in "
+            f"project.toml, format = {{ separator = {other!r} }}"
+        )
+    if lines.first and not counted and not lines.last.endswith(("\n", "\r")):
         raise MlError(
             f"{file}: the last line has no line break: is the file cut off? Fetch it again; if it is whole, "
             "end it with one, or agree on the number of rows (rows = { labelled = ... } under its source)"
         )
 
 
-def check_count(what: str, rows: int, agreed: int | None) -> None:
+def check_count(what: str, rows: int, agreed: int | None, least: int | None = None) -> None:
     """Raise ``MlError`` if a table has not the number of rows that was agreed on, if one was."""
     if agreed is not None and rows != agreed:
         raise MlError(
             f"{what}: {rows} rows, and project.toml agrees on {agreed}: is it whole? If this is right, "
             "change rows under its source"
         )
+    if least is not None and rows < least:
+        raise MlError(
+            f"{what}: {rows} rows, and project.toml agrees on {least} at least: is it whole? If this is "
+            "right, change min_rows under its source"
+        )
 
 
-def _check_records(file: Path, content: str) -> None:
-    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+class _Lines:
+    """The lines of a stream, of which the first that is not empty and the last are kept."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        self._stream = stream
+        self.first = self.last = ""
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._stream:
+            self.last = line
+            self.first = self.first or line.strip()
+            yield line
+
+
+def _check_records(file: Path, lines: _Lines, separator: str, skipped: int) -> int:
+    """Return how many fields the header has; a row with more or fewer raises ``MlError``."""
+    fields = 0
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         fields = len(next(reader, []))
         for record in reader:
-            if record and len(record) != fields:
+            if fields > 1 and record and len(record) != fields:
                 raise MlError(
-                    f"{file}: the row that ends in line {reader.line_num} has {len(record)} fields, "
-                    f"the header has {fields}: is the file cut off or a separator lost? Fetch it again"
+                    f"{file}: the row that ends in line {reader.line_num + skipped} has {len(record)} "
+                    f"fields, the header has {fields}: is the file cut off or a separator lost? Fetch it "
+                    "again"
                 )
     except csv.Error as error:
         if "unexpected end of data" in str(error):
             raise MlError(f"{file}: ends within quotes: is the file cut off? Fetch it again") from error
+        if "field larger" in str(error):
+            raise MlError(
+                f"{file}: a cell near line {reader.line_num + skipped} has more than {MAX_FIELD_BYTES:,} "
+                "bytes: is a quote left open?"
+            ) from error
+    return fields

@@ -19,7 +19,7 @@ from ml.files import digest
 from ml.project import Project
 from ml.records import DataManifest
 from ml.registry.versions import Registry
-from ml.settings import CatboostSource
+from ml.source_settings import CatboostSource
 from ml.workspace import ROWS_FILE
 
 # What needs a champion's data, and what a table can be judged by alone

@@ -42,7 +42,7 @@ from ml.projects.temperature.make_data import PLACES
 from ml.quality.metrics import RecordedPredictions
 from ml.quality.slices import slice_rows
 from ml.records import DataManifest, ModelManifest, Score
-from ml.settings import CatboostSource
+from ml.source_settings import CatboostSource
 from ml.training.bundle import Bundle
 from ml.training.grid import EstimatorChoice
 from ml.training.scores import positive_class, scorer

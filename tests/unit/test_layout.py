@@ -16,14 +16,14 @@ PACKAGE = locations.ROOT / "ml"
 # From the ground up; a module of a room may use its own room and all below it.
 FLOORS = (
     ("errors", "console", "locations", "files"),
-    ("settings", "user_code", "project", "records"),
+    ("settings", "source_settings", "user_code", "project", "records"),
     ("registry",),
     ("workspace",),
     ("touched",),
+    ("store",),
     ("data",),
     ("training",),
     ("expectations", "quality"),
-    ("store",),
     ("serving",),
     ("delivery",),
     ("stages",),

@@ -3,57 +3,43 @@
 import os
 import subprocess
 import sys
-import tempfile
+from datetime import datetime
 from pathlib import Path
 
-import pandas as pd
-
 from ml.console import say
-from ml.data.completeness import check_count
-from ml.data.contract import load_contract
-from ml.data.formats import read_table
-from ml.data.sources import files
-from ml.data.sources.interface import Tables
-from ml.project import Project
-from ml.settings import CatboostSource
+from ml.data.sources.interface import Asked, Batches, SourceAway
+from ml.data.sources.table_files import read_batches
+from ml.source_settings import CatboostSource, Format
 
 # catboost's download has no time limit of its own, so it runs in a process that can be ended.
 DOWNLOAD = """
 import sys
 from catboost import datasets
-labelled, unlabelled = getattr(datasets, sys.argv[1])()
-labelled.to_csv("labelled.csv", index=False)
-unlabelled.to_csv("unlabelled.csv", index=False)
+found = getattr(datasets, sys.argv[1])()
+tables = found if isinstance(found, tuple) else (found,)
+for name, table in zip(("labelled", "unlabelled"), tables):
+    table.to_csv(name + ".csv", index=False)
 """
 
 
-def fetch(project: Project, source: CatboostSource) -> Tables:
-    """Download the data set; after ``timeout_seconds`` or on an error, use the snapshot and say so."""
-    contract = load_contract(project)
-    with tempfile.TemporaryDirectory() as folder:
-        reason = _download(source, Path(folder))
-        if not reason:
-            say(f"data: downloaded catboost.datasets.{source.dataset}()")
-            labelled, unlabelled = (
-                read_table(pd.read_csv, Path(folder) / name, contract)
-                for name in ("labelled.csv", "unlabelled.csv")
-            )
-            origin = f"catboost.datasets.{source.dataset}()"
-            agreed = source.snapshot.rows
-            check_count(f"{origin}, labelled table", len(labelled), agreed.get("labelled"))
-            check_count(f"{origin}, unlabelled table", len(unlabelled), agreed.get("unlabelled"))
-            return Tables(labelled, unlabelled, origin, origin)
-    say(
-        f"data: catboost.datasets.{source.dataset}() cannot be reached ({reason}); "
-        "using the committed snapshot"
-    )
-    snapshot, declared = files.fetch(project, source.snapshot), source.snapshot
-    return Tables(
-        snapshot.labelled,
-        snapshot.unlabelled,
-        f"snapshot: {declared.labelled}",
-        f"snapshot: {declared.unlabelled}",
-    )
+def read(source: CatboostSource, asked: Asked) -> Batches:
+    """Download the data set and yield one of its tables; after ``timeout_seconds`` it is away."""
+    file = asked.scratch / f"{asked.role}.csv"
+    if not file.exists():
+        if reason := _download(source, asked.scratch):
+            raise SourceAway(reason)
+        say(f"data: downloaded catboost.datasets.{source.dataset}()")
+    yield from read_batches(file, Format(), asked.text_columns, counted=True)
+
+
+def origin(source: CatboostSource, _: str) -> str:
+    """Return where a table comes from."""
+    return f"catboost.datasets.{source.dataset}()"
+
+
+def delivered(_: CatboostSource, __: Asked) -> datetime | None:
+    """A data set that is published once does not grow old."""
+    return None
 
 
 def _download(source: CatboostSource, folder: Path) -> str:

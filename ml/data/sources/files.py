@@ -1,36 +1,57 @@
-"""Tables in CSV files."""
+"""Tables in files: one, those of a glob, or those of a folder."""
 
+import glob
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
-import pandas as pd
-
-from ml.data.completeness import check_count, check_file
-from ml.data.contract import load_contract
-from ml.data.formats import read_table
-from ml.data.sources.interface import Tables
+from ml.data.sources.interface import Asked, Batches
+from ml.data.sources.table_files import can_read, read_batches
 from ml.errors import MlError
 from ml.files import digest
-from ml.project import Project
-from ml.settings import CsvSource
+from ml.source_settings import FilesSource
 
 
-def fetch(project: Project, source: CsvSource) -> Tables:
-    """Read the files, after checking the sha256 of those for which the project gives one."""
-    labelled = _read(project, source, "labelled", source.labelled)
-    unlabelled = _read(project, source, "unlabelled", source.unlabelled) if source.unlabelled else None
-    return Tables(labelled, unlabelled, f"files: {source.labelled}", f"files: {source.unlabelled}")
+def read(source: FilesSource, asked: Asked) -> Batches:
+    """Yield the rows of the files in the order of their names, after checking the sha256 if there is one.
+
+    Files with other columns than the first raise ``MlError``.
+    """
+    expected, columns, first = source.sha256.get(asked.role), None, None
+    found = find(asked)
+    if expected and len(found) > 1:
+        raise MlError(f"project.toml: source.sha256: '{asked.name}' is {len(found)} files, and it is of one")
+    for file in found:
+        if expected and file.exists() and (sha256 := digest(file)) != expected:
+            raise MlError(f"{file} was changed: its sha256 is {sha256}, project.toml says {expected}")
+        counted = asked.role in source.rows
+        for batch in read_batches(file, source.format, asked.text_columns, counted=counted):
+            columns, first = columns or set(batch), first or file
+            if set(batch) != columns:
+                odd = sorted(map(str, set(batch) ^ columns))[0]
+                raise MlError(f"{file} has other columns than {first}: '{odd}' is only in one of them")
+            yield batch
 
 
-def _read(
-    project: Project, source: CsvSource, role: Literal["labelled", "unlabelled"], path: str
-) -> pd.DataFrame:
-    file: Path = project.folder / path
-    expected = source.sha256.get(role)
-    if expected and file.exists() and digest(file) != expected:
-        raise MlError(f"{file} was changed: its sha256 is {digest(file)}, project.toml says {expected}")
-    agreed = source.rows.get(role)
-    check_file(file, counted=agreed is not None)
-    table = read_table(pd.read_csv, file, load_contract(project))
-    check_count(str(file), len(table), agreed)
-    return table
+def find(asked: Asked) -> list[Path]:
+    """Return the files that a path, a glob or a folder stands for; none at all raises ``MlError``."""
+    path = asked.folder / asked.name
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.is_file() and can_read(file.name))
+    elif glob.has_magic(asked.name):
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
+    else:
+        return [path]
+    if not found:
+        raise MlError(f"{path} has no file of a table: did the source deliver?")
+    return found
+
+
+def origin(_: FilesSource, name: str) -> str:
+    """Return where a table comes from."""
+    return f"files: {name}"
+
+
+def delivered(_: FilesSource, asked: Asked) -> datetime | None:
+    """Return when the newest of the files was written."""
+    times = [file.stat().st_mtime for file in find(asked) if file.exists()]
+    return datetime.fromtimestamp(max(times)).astimezone() if times else None

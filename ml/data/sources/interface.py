@@ -1,8 +1,44 @@
-"""What a source hands over."""
+"""What is asked of a source, and what it hands over."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
+
+from ml.errors import MlError
+from ml.source_settings import Role
+
+
+class SourceAway(MlError):
+    """The source cannot be reached now: a snapshot may stand in for it."""
+
+
+def secret(variable: str) -> str:
+    """Return what a variable of the environment holds; one that is not set raises ``MlError``."""
+    value = os.environ.get(variable)
+    if not value:
+        raise MlError(f"the variable {variable}, which project.toml names under its source, is not set")
+    return value
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One table of a source: its name there, its role here, and the columns that are read as text.
+
+    ``folder`` is the project's: what is relative is looked for there. ``scratch`` is deleted at the end.
+    """
+
+    project: str
+    folder: Path
+    scratch: Path
+    name: str
+    role: Role = "labelled"
+    text_columns: tuple[str, ...] = ()
+    target: str = ""
+    id: str = ""
+    personal: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -13,3 +49,6 @@ class Tables:
     unlabelled: pd.DataFrame | None
     origin: str
     unlabelled_origin: str = ""
+
+
+Batches = Iterator[pd.DataFrame]

@@ -76,4 +76,4 @@ def test_the_number_of_rows_may_be_agreed_on(site: Site, error_of: ErrorOf) -> N
     file = site.project / "data" / "train.csv"
     pd.read_csv(file).head(890).to_csv(file, index=False)
     assert site.ml("data") == 1
-    assert "train.csv: 890 rows, and project.toml agrees on 891" in error_of()
+    assert "train.csv, labelled table: 890 rows, and project.toml agrees on 891" in error_of()

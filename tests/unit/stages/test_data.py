@@ -131,7 +131,7 @@ def test_a_missing_or_unreadable_file_is_named(site: Site, error_of: ErrorOf) ->
     assert "train.csv is missing: check the path" in error_of()
     (site.project / "data" / "train.csv").mkdir()
     assert site.ml("data") == 1
-    assert "train.csv: Is a directory" in error_of()
+    assert "train.csv has no file of a table" in error_of()
 
 
 def test_a_target_that_the_contract_lacks_is_named(site: Site, error_of: ErrorOf) -> None:

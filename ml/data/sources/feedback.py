@@ -1,0 +1,108 @@
+"""What the service answered, with the labels that came true, as rows to learn from."""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine, and_, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from ml import locations
+from ml.console import say
+from ml.data.sources.interface import Asked, Batches, SourceAway
+from ml.data.sources.table_files import BATCH_ROWS
+from ml.errors import MlError
+from ml.source_settings import FeedbackSource
+from ml.store.tables import labels, open_log, predictions
+
+DAY_SECONDS = 86400
+
+
+def read(source: FeedbackSource, asked: Asked) -> Batches:
+    """Yield the answered rows whose label has come; of several labels of a row the last one.
+
+    Rows younger than ``matured_days`` and those that a deploy asked itself are left out. Personal columns are
+    not in the store; the line that tells so comes before anything is trained.
+    """
+    told = [name for name in asked.personal if name not in (asked.target, asked.id)]
+    if told:
+        say(
+            f"data: {origin(source, asked.name)}: personal columns are not kept with answers: "
+            f"{', '.join(told)} and the features made of them are missing in these rows"
+        )
+    engine = _engine(asked)
+    try:
+        with engine.connect().execution_options(stream_results=True) as connection:
+            for rows in connection.execute(_matured(source, asked)).partitions(BATCH_ROWS):
+                table = pd.DataFrame([json.loads(row.inputs) for row in rows])
+                yield table.assign(**{asked.target: [json.loads(row.label) for row in rows]})
+    except SQLAlchemyError as error:
+        raise MlError(f"{origin(source, asked.name)}: {_reason(error)}") from error
+    finally:
+        engine.dispose()
+
+
+def origin(_: FeedbackSource, name: str) -> str:
+    """Return where a table comes from."""
+    return f"feedback: channel {name}"
+
+
+def delivered(source: FeedbackSource, asked: Asked) -> datetime | None:
+    """Return when the last label came."""
+    with _engine(asked).connect() as connection:
+        newest = connection.execute(
+            select(func.max(labels.c.at)).select_from(_both()).where(_of(source, asked))
+        ).scalar()
+    return None if newest is None else datetime.fromtimestamp(newest, UTC)
+
+
+def size(source: FeedbackSource, asked: Asked) -> str:
+    """Return how many answers there are, and how many of them have a label."""
+    with _engine(asked).connect() as connection:
+        answers = connection.execute(
+            select(func.count()).select_from(predictions).where(_of(source, asked))
+        ).scalar_one()
+        rows = connection.execute(
+            select(func.count()).select_from(_matured(source, asked).subquery())
+        ).scalar_one()
+    return f"{answers:,} answers, {rows:,} of them with a matured label"
+
+
+def _engine(asked: Asked) -> Engine:
+    url = locations.predictions(asked.project, asked.name)
+    if url is None:
+        raise MlError(f"feedback: no answers of channel {asked.name} are kept (ML_PREDICTIONS=off)")
+    try:
+        return open_log(url)
+    except SQLAlchemyError as error:
+        raise SourceAway(f"feedback: channel {asked.name}: {_reason(error)}") from error
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+
+def _both() -> Any:
+    same = and_(labels.c.request == predictions.c.request, labels.c.row == predictions.c.row)
+    return predictions.join(labels, same)
+
+
+def _of(source: FeedbackSource, asked: Asked) -> Any:
+    return and_(
+        predictions.c.project == asked.project,
+        predictions.c.channel == asked.name,
+        predictions.c.replay.is_(False),
+        predictions.c.at <= time.time() - source.matured_days * DAY_SECONDS,
+    )
+
+
+def _matured(source: FeedbackSource, asked: Asked) -> Any:
+    last = select(func.max(labels.c.number)).group_by(labels.c.request, labels.c.row)
+    return (
+        select(predictions.c.inputs, labels.c.label)
+        .select_from(_both())
+        .where(_of(source, asked), labels.c.number.in_(last))
+        .order_by(predictions.c.at, predictions.c.request, predictions.c.row)
+    )

@@ -1,0 +1,172 @@
+"""Tables that a web server delivers; an unchanged file is not fetched again."""
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2
+
+from ml import locations
+from ml.console import say
+from ml.data.sources.interface import Asked, Batches, SourceAway, secret
+from ml.data.sources.table_files import can_read, ending, read_batches
+from ml.errors import MlError
+from ml.files import digest, read_json, write_json
+from ml.source_settings import UrlSource
+
+SECONDS_TO_ANSWER = 30
+FIRST_PAUSE_SECONDS = 0.5  # doubled at each attempt
+MAX_PAUSE_SECONDS = 30.0
+TRY_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class _Passing(Exception):
+    """The server may answer at the next attempt."""
+
+
+def read(source: UrlSource, asked: Asked) -> Batches:
+    """Fetch the file unless it is unchanged, and yield its rows; a server that does not answer is away."""
+    kind = source.file_type or ending(urlsplit(asked.name).path)
+    if not can_read(f"table{kind}"):
+        raise MlError(f'{_plain(asked.name)}: its name tells no type: say file_type = ".csv" or another')
+    file = _fetched(source, asked, kind)
+    expected = source.sha256.get(asked.role)
+    if expected and (sha256 := digest(file)) != expected:
+        raise MlError(
+            f"{_plain(asked.name)} was changed: its sha256 is {sha256}, project.toml says {expected}"
+        )
+    counted = asked.role in source.rows
+    yield from read_batches(file, source.format, asked.text_columns, file_type=kind, counted=counted)
+
+
+def origin(_: UrlSource, name: str) -> str:
+    """Return where a table comes from, without what a query string may hold."""
+    return f"url: {_plain(name)}"
+
+
+def delivered(source: UrlSource, asked: Asked) -> datetime | None:
+    """Return when the server says that the file was changed."""
+    with _answer(source, asked, {}, time.monotonic() + SECONDS_TO_ANSWER) as answer:
+        told = answer.headers.get("Last-Modified")
+    try:
+        return parsedate_to_datetime(told) if told else None
+    except ValueError:
+        return None
+
+
+def size(source: UrlSource, asked: Asked) -> str:
+    """Return how large the file is, if the server tells; its content is not fetched."""
+    with _answer(source, asked, {}, time.monotonic() + SECONDS_TO_ANSWER) as answer:
+        told = answer.headers.get("Content-Length")
+    return f"{int(told):,} bytes" if told and told.isdecimal() else "there"
+
+
+def _fetched(source: UrlSource, asked: Asked, kind: str) -> Path:
+    """Return the file of the last download, after a new one if the server has another."""
+    name = hashlib.sha256(asked.name.encode()).hexdigest()[:32]
+    suffix = Path(urlsplit(asked.name).path).suffix.lower()
+    packed = suffix if suffix in (".gz", ".zst", ".bz2", ".xz") else ""
+    file = locations.downloads() / f"{name}{kind}{packed}"
+    noted = file.with_name(f"{name}.json")
+    before = read_json(noted) if noted.exists() and file.exists() else {}
+    known = {"If-None-Match": before.get("etag"), "If-Modified-Since": before.get("last_modified")}
+    if before.get("sha256") != (digest(file) if before else None):
+        known = {}  # a file that was altered here is fetched again
+    headers = {key: value for key, value in known.items() if value}
+    deadline = time.monotonic() + (source.max_seconds or 86400)
+    pause, reason = FIRST_PAUSE_SECONDS, ""
+    for attempt in range(source.retries + 1):
+        try:
+            with _answer(source, asked, headers, deadline) as answer:
+                if answer.status_code == 304:
+                    say(f"data: {_plain(asked.name)} is unchanged since the last download")
+                    return file
+                _save(source, asked, answer, file, deadline)
+                write_json(
+                    noted,
+                    {
+                        "url": _plain(asked.name),
+                        "etag": answer.headers.get("ETag"),
+                        "last_modified": answer.headers.get("Last-Modified"),
+                        "sha256": digest(file),
+                    },
+                )
+                return file
+        except _Passing as error:
+            reason = str(error)
+        if attempt < source.retries and time.monotonic() + pause < deadline:
+            say(f"data: {_plain(asked.name)}: {reason}; again in {pause:g} s")
+            time.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+    raise SourceAway(f"{_plain(asked.name)}: {reason}")
+
+
+@contextlib.contextmanager
+def _answer(
+    source: UrlSource, asked: Asked, headers: dict[str, str], deadline: float
+) -> Iterator[httpx2.Response]:
+    """Ask for the file; whatever is no file raises ``_Passing``, or ``MlError`` if asking again is useless.
+
+    A token goes to the host of the URL alone: httpx takes it away when it follows a redirect elsewhere.
+    """
+    parts, told = urlsplit(asked.name), _plain(asked.name)
+    if parts.scheme not in ("http", "https"):
+        raise MlError(f"{told}: a URL begins with http:// or https://")
+    if source.token_from:
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise MlError(f"{told}: a token is sent by https only")
+        headers = headers | {"Authorization": f"Bearer {secret(source.token_from)}"}
+    wait = max(0.1, min(SECONDS_TO_ANSWER, deadline - time.monotonic()))
+    try:
+        with (
+            httpx2.Client(follow_redirects=True, timeout=wait) as client,
+            client.stream("GET", asked.name, headers=headers) as answer,
+        ):
+            if answer.status_code in TRY_AGAIN:
+                raise _Passing(f"the server answers {answer.status_code}")
+            if answer.status_code not in (200, 304):
+                hint = ": is the token right?" if answer.status_code in (401, 403) else ""
+                raise MlError(f"{told}: the server answers {answer.status_code}{hint}")
+            if answer.headers.get("Content-Type", "").startswith("text/html"):
+                raise MlError(f"{told}: the server answers with a web page, not a table: is a login needed?")
+            yield answer
+    except httpx2.HTTPError as error:
+        raise _Passing(str(error) or type(error).__name__) from error
+
+
+def _save(source: UrlSource, asked: Asked, answer: httpx2.Response, file: Path, deadline: float) -> None:
+    """Write the content aside, then in the place of the last one."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    aside, taken = file.with_name(f".{file.name}.{os.getpid()}"), 0
+    try:
+        with open(aside, "wb") as stream:
+            for chunk in answer.iter_bytes():
+                taken += len(chunk)
+                if taken > source.max_bytes:
+                    raise MlError(
+                        f"{_plain(asked.name)}: more than {source.max_bytes:,} bytes came: is it the right "
+                        "file? max_bytes under the source allows more"
+                    )
+                if time.monotonic() > deadline:
+                    raise SourceAway(
+                        f"{_plain(asked.name)}: {taken:,} bytes came within {source.max_seconds:g} s, and "
+                        "then the time was over (max_seconds)"
+                    )
+                stream.write(chunk)
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _plain(url: str) -> str:
+    """Return a URL without user, password and query, which may be secret."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit((parts.scheme, host, parts.path, "", ""))
