@@ -202,8 +202,15 @@ def _approval(options: argparse.Namespace) -> None:
     print("yes" if project.channels[options.channel].approval else "no")
 
 
+def _new(options: argparse.Namespace) -> None:
+    from ml.new import create
+
+    create(options.new_name, options.given, options.target, options.id, ask=options.ask)
+
+
 COMMANDS: dict[str, Command] = {
     "stage": _stage,
+    "new": _new,
     "run": _run,
     "rollback": _rollback,
     "undeploy": _undeploy,

@@ -120,6 +120,18 @@ def _add_rest(add: Add) -> None:
     sub.add_argument("version", type=_count, nargs="?", help="a version's number")
     sub.add_argument("--request", metavar="ID", help="one answered request instead, by its X-Request-ID")
     _add_channel(sub)
+    sub = add("new", "write a project from a table, and tell what was guessed")
+    sub.add_argument("new_name", metavar="NAME", help="the project's name: its folder in ml/projects")
+    sub.add_argument(
+        "--from",
+        dest="given",
+        required=True,
+        metavar="SOURCE",
+        help="a file, glob or folder; http(s)://...; catboost:NAME; sqlite:FILE:TABLE; sql:VARIABLE:FILE.sql",
+    )
+    sub.add_argument("--target", required=True, metavar="COLUMN", help="what the model shall tell")
+    sub.add_argument("--id", metavar="COLUMN", help="the column that names each row (default: found out)")
+    sub.add_argument("--ask", action="store_true", help="ask at the terminal about what is doubtful")
     sub = add("projects", "list the projects, their channels and titles")
     sub.add_argument("--nightly", action="store_true", help="only those that the job `nightly` trains")
     sub.add_argument("--since", metavar="COMMIT", help="only those that commits after this one touch")

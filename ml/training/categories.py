@@ -40,7 +40,9 @@ def with_many_valued(
     else:
         kind = StratifiedKFold if project.task == "classification" else KFold
         folds = kind(5, shuffle=True, random_state=project.seed)
-        encoder = make_pipeline(TargetEncoder(cv=folds), StandardScaler())
+        # It would take whole numbers for classes.
+        target_type = "auto" if project.task == "classification" else "continuous"
+        encoder = make_pipeline(TargetEncoder(target_type=target_type, cv=folds), StandardScaler())
     transformers = [*columns.transformers, ("many_valued", encoder, list(many_valued))]
     wider = ColumnTransformer(transformers)
     if type(estimator).__module__.startswith("catboost"):

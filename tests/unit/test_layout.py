@@ -27,7 +27,8 @@ FLOORS = (
     ("serving",),
     ("delivery",),
     ("stages",),
-    ("pipeline", "predict", "show", "options"),
+    ("pipeline", "predict", "show", "proposal", "options"),
+    ("new",),
     ("cli",),
     ("__main__",),
 )
