@@ -121,7 +121,7 @@ def judge(proposal: Proposal, project: "Project", table: "pd.DataFrame") -> Prop
 def _with_thresholds(
     proposal: Proposal, project: "Project", parts: "dict[str, pd.DataFrame]", count: int, best_alone: float
 ) -> Proposal:
-    """Fit two quick candidates; floors and ceilings lie half an interval below what the better one reached."""
+    """Fit two quick candidates; thresholds lie half an interval below what the better one reached."""
     import numpy as np
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
@@ -196,7 +196,9 @@ def project_text(proposal: Proposal, ports: tuple[int, int]) -> str:
     error = "log_loss" if proposal.task == "classification" else "mean_absolute_error"
     features = proposal.features
     missing = {
-        one.name: min(1.0, _up(one.missing * 1.5 + 0.02)) for one in proposal.guesses if one.kept and one.nullable
+        one.name: min(1.0, _up(one.missing * 1.5 + 0.02))
+        for one in proposal.guesses
+        if one.kept and one.nullable
     }
     lines = [
         f"# {proposal.name}: written by `ml new`; every number in here may be changed",
@@ -218,7 +220,7 @@ def project_text(proposal: Proposal, ports: tuple[int, int]) -> str:
         "[features]",
         f"numeric = {_names(features['numeric'])}",
         f"categorical = {_names(features['categorical'])}",
-        "max_categories = 12               # with more values CatBoost takes a column as it is, others its mean",
+        "max_categories = 12               # with more, CatBoost takes a column as it is, others its mean",
         "",
         "[training]",
         f'metric = "{metric}"',

@@ -145,6 +145,7 @@ def _id(table: pd.DataFrame, target: str) -> str | None:
         and (types.is_integer_dtype(table[name]) or types.is_string_dtype(table[name]))
         and table[name].notna().all()
         and table[name].is_unique
+        and not _personal(table[name])
     ]
     named = [name for name in unique if ID_NAME.search(name)]
     first = [name for name in unique if name == table.columns[0]]
@@ -178,7 +179,9 @@ def _number(
     counts = learned.value_counts()
     if kind == "int" and len(counts) <= MAX_NUMBERS and set(rest.dropna()) <= set(counts.index):
         # Years and counts go on tomorrow; classes, months and answers do not.
-        closed = counts.index.min() in (0, 1) and counts.min() >= max(MIN_TIMES, MIN_SHARE_LISTED * len(learned))
+        closed = counts.index.min() in (0, 1) and counts.min() >= max(
+            MIN_TIMES, MIN_SHARE_LISTED * len(learned)
+        )
         if is_target or len(counts) == 2 or closed:
             listed = tuple(int(value) for value in sorted(counts.index))
             why = f"{len(listed)} whole numbers, each often"
@@ -189,11 +192,11 @@ def _number(
 
 
 def _range(learned: pd.Series, rest: pd.Series) -> tuple[float, float]:
-    """Return a range with slack of half the spread of most values; natural ends (0, 1, 100) stay."""
+    """Return a range with slack of the spread of most values; natural ends (0, 1, 100) stay."""
     values = learned.dropna()
     least, greatest = float(values.min()), float(values.max())
     spread = float(values.quantile(0.99) - values.quantile(0.01)) or greatest - least or 1.0
-    slack = 0.5
+    slack = 1.0
     while True:
         low, high = least - slack * spread, greatest + slack * spread
         low = 0.0 if least >= 0 > low or least == 0 else _rounded(low, down=True)
@@ -240,9 +243,8 @@ def _text(
         if date != ISO:
             return Guess(name, "str", "left out", "dates, not as ISO 8601", "2024-01-31 could be used")
         return Guess(name, "str", "time", "ISO 8601 dates", pattern=f"^{_iso(text)}$", **base)
-    for told, pattern in PERSONAL_VALUES.items():
-        if text.str.fullmatch(pattern).mean() > 0.5:
-            return Guess(name, "str", "left out", f"personal: each looks like {told}")
+    if told := _personal(whole):
+        return Guess(name, "str", "left out", f"personal: each looks like {told}")
     if PERSONAL.search(name) and different > MAX_VALUES:
         return Guess(name, "str", "left out", "personal, by its name", "is it about persons?")
     if different > MAX_SHARE_OF_VALUES * len(text):
@@ -254,6 +256,15 @@ def _text(
         )
         return Guess(name, "str", "left out", told)
     return _category(name, whole, learned, rest, base)
+
+
+def _personal(column: pd.Series) -> str:
+    """Return what most texts of a column look like, if that is personal."""
+    if types.is_numeric_dtype(column):
+        return ""
+    text = column.dropna().astype(str).str.strip()
+    looks = (told for told, pattern in PERSONAL_VALUES.items() if text.str.fullmatch(pattern).mean() > 0.5)
+    return next(looks, "")
 
 
 def _category(

@@ -22,21 +22,27 @@ ORDERED = (
 
 
 def ordered_pairs(table: pd.DataFrame, guesses: list[Guess]) -> list[tuple[str, str]]:
-    """Return pairs of columns of one kind, called like a start and an end, of which no row is the wrong way."""
+    """Return pairs of columns called like a start and an end, of which no row is the wrong way round."""
     kept = {guess.name: guess for guess in guesses if guess.kept and guess.role != "target"}
     found = []
     for first in kept:
-        for word, other in ORDERED:
-            for second in (re.sub(word, other, first), re.sub(word.title(), other.title(), first)):
-                if second == first or second not in kept or (first, second) in found:
-                    continue
-                if kept[first].kind not in ("int", "float") and kept[first].role != "time":
-                    continue
-                if kept[first].kind == kept[second].kind or "str" not in (
-                    kept[first].kind,
-                    kept[second].kind,
-                ):
-                    both = table[[first, second]].dropna()
-                    if len(both) and (both[first] <= both[second]).all():
-                        found.append((first, second))
-    return found
+        for second in _partners(first):
+            if second in kept and second != first and _alike(kept[first], kept[second]):
+                both = table[[first, second]].dropna()
+                if len(both) and (both[first] <= both[second]).all():
+                    found.append((first, second))
+    return list(dict.fromkeys(found))
+
+
+def _partners(name: str) -> list[str]:
+    """Return what the column might be called that ends what this one begins."""
+    return [
+        re.sub(one, other, name)
+        for start, end in ORDERED
+        for one, other in ((start, end), (start.title(), end.title()))
+    ]
+
+
+def _alike(first: Guess, second: Guess) -> bool:
+    numbers = {"int", "float"}
+    return {first.kind, second.kind} <= numbers or first.role == second.role == "time"
