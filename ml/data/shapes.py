@@ -1,4 +1,4 @@
-"""The regular expression that codes have in common, e.g. ``[A-Z]{2}-\\d{3,4}``."""
+"""The regular expression that codes have in common: two capitals, a hyphen, three or four digits."""
 
 import re
 from itertools import groupby
