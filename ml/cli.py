@@ -208,9 +208,40 @@ def _new(options: argparse.Namespace) -> None:
     create(options.new_name, options.given, options.target, options.id, ask=options.ask)
 
 
+def _recall(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.recall import recall, show_recalls, undo_recall
+
+    project, marked = find_project(options.project), (options.data, options.rows, options.since)
+    if options.undo:
+        undo_recall(project, options.undo)
+    elif any(marked):
+        data, rows, since = marked
+        recall(
+            project,
+            options.build,
+            data=data,
+            rows=rows,
+            since=since,
+            why=options.why,
+            target=options.target,
+        )
+    else:
+        show_recalls(project)
+
+
+def _diff(options: argparse.Namespace) -> None:
+    from ml.diff import diff
+    from ml.project import find_project
+
+    diff(find_project(options.project), options.build, options.before, options.now)
+
+
 COMMANDS: dict[str, Command] = {
     "stage": _stage,
     "new": _new,
+    "recall": _recall,
+    "diff": _diff,
     "run": _run,
     "rollback": _rollback,
     "undeploy": _undeploy,

@@ -17,8 +17,7 @@ PACKAGE = locations.ROOT / "ml"
 FLOORS = (
     ("errors", "console", "locations", "files"),
     ("settings", "source_settings", "user_code", "project", "records"),
-    ("registry",),
-    ("workspace",),
+    ("registry", "workspace"),
     ("touched",),
     ("store",),
     ("data",),
@@ -28,7 +27,7 @@ FLOORS = (
     ("delivery",),
     ("stages",),
     ("pipeline", "predict", "show", "proposal", "options"),
-    ("new",),
+    ("new", "recall", "diff"),
     ("cli",),
     ("__main__",),
 )
