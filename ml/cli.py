@@ -111,10 +111,25 @@ def _stage(options: argparse.Namespace) -> None:
         from ml.show import show_source
 
         return show_source(find_project(options.project))
+    if options.name == "data" and options.version:
+        return _bring_back(options)
     from ml.stages import run_stage, tell
 
     context = _context(options)
     _note(tell(options.name, context, run_stage(options.name, context).record))
+
+
+def _bring_back(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.registry.data_versions import bring_back
+    from ml.workspace import Workspace
+
+    project = find_project(options.project)
+    folder = Workspace(options.build, project.name).folder("data")
+    manifest = bring_back(project, folder, options.version)
+    print(
+        f"{folder} is data version {manifest.version[:16]} again, of {manifest.finished}: {manifest.source}"
+    )
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -65,6 +65,7 @@ def _add_stages(add: Add) -> None:
                 action="store_true",
                 help="only ask every table of the source: is it there, fresh, as agreed? Builds nothing",
             )
+            sub.add_argument("--version", metavar="HASH", help="bring back a data version that was kept")
         if stage in ("data", "quality", "deploy"):
             _add_channel(sub)
         if stage == "deploy":

@@ -20,6 +20,7 @@ from ml.errors import GateRefused, MlError
 from ml.files import digest, now
 from ml.project import Project
 from ml.records import DataManifest
+from ml.registry.data_versions import keep
 from ml.registry.provenance import newest_commit
 from ml.registry.recalls import active, tainted
 from ml.registry.versions import Registry
@@ -74,7 +75,9 @@ def run(context: Context) -> Outcome[DataManifest]:
     def work(folder: Path) -> dict[str, Any]:
         return _build(context, parts, reference, folder) | {"source": tables.origin}
 
-    return workspace.run(DataManifest, inputs, work, force=context.force)
+    outcome = workspace.run(DataManifest, inputs, work, force=context.force)
+    keep(project, workspace.folder("data"), outcome.record)
+    return outcome
 
 
 def _without_recalled(project: Project, labelled: pd.DataFrame) -> pd.DataFrame:
