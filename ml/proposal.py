@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ml.project import Project
 
 MAX_ROWS_TRIED = 20_000
+MIN_GAIN = 0.02  # over saying always the same
 GIVES_AWAY = 0.999  # ROC AUC, or R², of one column alone
 SKEWED = 0.65  # share of the largest class from which accuracy says little
 TEST_SHARE = 0.25
@@ -115,11 +116,11 @@ def judge(proposal: Proposal, project: "Project", table: "pd.DataFrame") -> Prop
             for one in proposal.guesses
         ]
         proposal = replace(proposal, guesses=guesses)
-    return _with_thresholds(proposal, project, parts, len(table), max(scores.values()))
+    return _with_thresholds(proposal, project, parts, len(table))
 
 
 def _with_thresholds(
-    proposal: Proposal, project: "Project", parts: "dict[str, pd.DataFrame]", count: int, best_alone: float
+    proposal: Proposal, project: "Project", parts: "dict[str, pd.DataFrame]", count: int
 ) -> Proposal:
     """Fit two quick candidates; thresholds lie half an interval below what the better one reached."""
     import numpy as np
@@ -132,10 +133,7 @@ def _with_thresholds(
 
     train, test, target = parts["train"], parts["test"], proposal.target
     classes = proposal.task == "classification"
-    shares = train[target].value_counts(normalize=True)
-    metric = "r2" if not classes else "accuracy" if shares.max() <= SKEWED else "balanced_accuracy"
-    if classes and len(shares) == 2 and shares.max() > SKEWED:
-        metric = "roc_auc"
+    metric = _metric(proposal, train[target])
     error = "log_loss" if classes else "mean_absolute_error"
     project = project.model_copy(
         update={
@@ -162,13 +160,13 @@ def _with_thresholds(
     dummy = (DummyClassifier() if classes else DummyRegressor()).fit(train[[target]], train[target])
     nothing = float(scorer(metric, positive)(dummy, test[[target]], answer))
     floor = max(0.01, _down(low - (high - low) / 2))
+    reached_by = f"{choice.estimator} {metric} {score:.3f} ({low:.3f} to {high:.3f}) on {len(test)} test rows"
     told = [
         f"task: {proposal.task} ({proposal.why}); metric: {metric}; "
         + (f"split by time ({proposal.time})" if proposal.time else "split by a hash of the id"),
-        f"first model: {choice.estimator} {metric} {score:.3f} ({low:.3f} to {high:.3f}) on {len(test)} test "
-        f"rows, {nothing:.3f} without looking; the floor is {floor:g}",
+        f"first model: {reached_by}, {nothing:.3f} without looking; the floor is {floor:g}",
     ]
-    if score - nothing < 0.02:
+    if score - nothing < MIN_GAIN:
         told.append("look: no column seems to tell the target; a model will hardly be blessed")
     return replace(
         proposal,
@@ -179,6 +177,15 @@ def _with_thresholds(
         rows=count,
         told=told,
     )
+
+
+def _metric(proposal: Proposal, target: "pd.Series") -> str:
+    if proposal.task == "regression":
+        return "r2"
+    shares = target.value_counts(normalize=True)
+    if shares.max() <= SKEWED:
+        return "accuracy"
+    return "roc_auc" if len(shares) == 2 else "balanced_accuracy"
 
 
 def _down(value: float) -> float:
@@ -233,6 +240,13 @@ def project_text(proposal: Proposal, ports: tuple[int, int]) -> str:
         "max_row_change = 0.5              # against the data of the channel's champion, as all below",
         "max_psi = 0.25",
         "",
+        *_gates_text(metric, error, proposal, ports),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _gates_text(metric: str, error: str, proposal: Proposal, ports: tuple[int, int]) -> list[str]:
+    return [
         "[gates]                           # on the test rows",
         f"min_gain_over_dummy = {proposal.gain:g}",
         "max_surprise = 0.1                # test score minus cross-validated score",
@@ -256,7 +270,6 @@ def project_text(proposal: Proposal, ports: tuple[int, int]) -> str:
         f"production = {ports[0]}",
         f"staging = {ports[1]}",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _text(value: Any) -> str:

@@ -219,3 +219,21 @@ def test_thousands_separators_are_declared(projects: Path, tmp_path: Path) -> No
     project = find_project("mine")
     assert project.source.format.thousands == ","  # type: ignore[union-attr]
     assert "spent" in project.features.numeric
+
+
+def test_with_ask_a_person_decides_what_is_doubtful(
+    projects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return "out"
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", answer)
+    names = [f"Person {n}" for n in range(ROWS)]
+    assert new(tmp_path, customers().rename(columns={"customer_id": "who"}).assign(name=names), "--ask") == 0
+    assert [question.partition(":")[0] for question in asked] == ["who", "name"]
+    assert "it names each row, but is not called an id" in asked[0]
+    assert find_project("mine").id == "row", "the numbers are not taken, so the rows are numbered"
