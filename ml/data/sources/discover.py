@@ -12,9 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from ml import locations
 from ml.data.completeness import open_file
-from ml.data.sources import SOURCES, files
+from ml.data.sources import SOURCES, files, url
 from ml.data.sources.interface import Asked
 from ml.data.sources.table_files import TEXT, can_read, ending
 from ml.errors import MlError, UsageError
@@ -87,15 +86,11 @@ def _of_files(given: str, max_rows: int) -> Discovered:
 
 def _of_url(given: str, max_rows: int) -> Discovered:
     plain = UrlSource(kind="url", labelled=given)
-    with tempfile.TemporaryDirectory() as scratch:
-        asked = Asked("", Path("/"), Path(scratch), given)
-        next(iter(SOURCES[UrlSource].read(plain.model_copy(update={"format": Format()}), asked)), None)
-        [file] = [one for one in locations.downloads().iterdir() if can_read(one.name)][-1:]
-        written, told = _written(file)
-        source = UrlSource(kind="url", labelled=given, format=written)
-        return Discovered(
-            {"kind": "url", "labelled": given, **_declared(written)}, told, _rows(source, asked, max_rows)
-        )
+    asked = Asked("", Path("/"), Path("/"), given)
+    written, told = _written(url.fetched(plain, asked))
+    source = UrlSource(kind="url", labelled=given, format=written)
+    settings = {"kind": "url", "labelled": given, **_declared(written)}
+    return Discovered(settings, told, _rows(source, asked, max_rows))
 
 
 def _of_catboost(name: str, max_rows: int) -> Discovered:

@@ -33,10 +33,8 @@ class _Passing(Exception):
 
 def read(source: UrlSource, asked: Asked) -> Batches:
     """Fetch the file unless it is unchanged, and yield its rows; a server that does not answer is away."""
-    kind = source.file_type or ending(urlsplit(asked.name).path)
-    if not can_read(f"table{kind}"):
-        raise MlError(f'{_plain(asked.name)}: its name tells no type: say file_type = ".csv" or another')
-    file = _fetched(source, asked, kind)
+    kind = _kind(source, asked)
+    file = fetched(source, asked)
     expected = source.sha256.get(asked.role)
     if expected and (sha256 := digest(file)) != expected:
         raise MlError(
@@ -68,8 +66,16 @@ def size(source: UrlSource, asked: Asked) -> str:
     return f"{int(told):,} bytes" if told and told.isdecimal() else "there"
 
 
-def _fetched(source: UrlSource, asked: Asked, kind: str) -> Path:
+def _kind(source: UrlSource, asked: Asked) -> str:
+    kind = source.file_type or ending(urlsplit(asked.name).path)
+    if not can_read(f"table{kind}"):
+        raise MlError(f'{_plain(asked.name)}: its name tells no type: say file_type = ".csv" or another')
+    return kind
+
+
+def fetched(source: UrlSource, asked: Asked) -> Path:
     """Return the file of the last download, after a new one if the server has another."""
+    kind = _kind(source, asked)
     name = hashlib.sha256(asked.name.encode()).hexdigest()[:32]
     suffix = Path(urlsplit(asked.name).path).suffix.lower()
     packed = suffix if suffix in (".gz", ".zst", ".bz2", ".xz") else ""
