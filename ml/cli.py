@@ -169,6 +169,12 @@ def _predict(options: argparse.Namespace) -> None:
     predict_table(find_project(options.project), options.build, options.channel, options.input, options.first)
 
 
+def _new(options: argparse.Namespace) -> None:
+    from ml.new import new_project
+
+    new_project(options.new, options.source, options.target, ask=options.ask)
+
+
 def _show(options: argparse.Namespace) -> None:
     from ml.project import find_project
     from ml.show import show_registry, show_request, show_version
@@ -209,6 +215,7 @@ COMMANDS: dict[str, Command] = {
     "undeploy": _undeploy,
     "serve": _serve,
     "predict": _predict,
+    "new": _new,
     "show": _show,
     "projects": _projects,
     "approval": _approval,

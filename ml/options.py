@@ -42,6 +42,7 @@ def make_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentPar
     _add_stages(add)
     _add_moves(add)
     _add_rest(add)
+    _add_new(commands.add_parser, commands_by_name["new"])
     return parser
 
 
@@ -125,6 +126,23 @@ def _add_rest(add: Add) -> None:
     sub.add_argument("--since", metavar="COMMIT", help="only those that commits after this one touch")
     sub = add("approval", "say `yes` if a person must approve what is deployed into a channel")
     _add_channel(sub)
+
+
+def _add_new(add: Callable[..., argparse.ArgumentParser], command: Command) -> None:
+    told = "write a project from a table, and print what was guessed of it"
+    sub = add("new", help=told, description=f"{told.capitalize()}.")
+    sub.set_defaults(command=command, name="new")
+    sub.add_argument("new", metavar="NAME", help="what the project and its folder shall be called")
+    sub.add_argument(
+        "--from",
+        dest="source",
+        required=True,
+        metavar="SOURCE",
+        help="a file, a glob, a folder, an http(s) address, catboost:NAME, sqlite:FILE:TABLE (or a query in "
+        "a .sql file), sql:VARIABLE:QUERY.sql",
+    )
+    sub.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
+    sub.add_argument("--ask", action="store_true", help="ask about what is doubtful, at a terminal")
 
 
 def _add_force(parser: argparse.ArgumentParser) -> None:

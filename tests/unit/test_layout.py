@@ -27,7 +27,7 @@ FLOORS = (
     ("serving",),
     ("delivery",),
     ("stages",),
-    ("pipeline", "predict", "show", "options"),
+    ("pipeline", "predict", "show", "new", "options"),
     ("cli",),
     ("__main__",),
 )
