@@ -92,11 +92,10 @@ def _date_format(column: pd.Series, values: pd.Series) -> str | None:
         return "ISO8601"
     if len(found) > 1 or sum(found.values()) < 1:
         seen = [values[values.str.fullmatch(shape)] for shape in DATES]
+        seen.append(values[~values.str.fullmatch("|".join(DATES))])
         texts = [one.iloc[0] for one in seen if len(one)]
-        texts += [values[~values.str.fullmatch("|".join(DATES))].iloc[0]] if sum(found.values()) < 1 else []
         raise MlError(
-        alike = values.str.fullmatch("|".join(DATES))
-        texts += [] if alike.all() else [values[~alike].iloc[0]]
+            f"column '{column.name}' holds dates written in {len(texts)} ways ({', '.join(texts[:4])}): write "
             "all of them as 2024-12-31"
         )
     [form] = found

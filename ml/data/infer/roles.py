@@ -141,7 +141,7 @@ def find_id(table: pd.DataFrame, kinds: dict[str, Found], taken: set[str]) -> tu
 
 
 def find_time(table: pd.DataFrame, kinds: dict[str, Found], taken: set[str]) -> tuple[str, str] | None:
-    """Return the column by which rows can be divided into earlier and later ones, if there is one, and why."""
+    """Return the column by which rows are divided into earlier and later ones, if there is one, and why."""
     for name in map(str, table):
         if name in taken or kinds[name].kind != "date" or BIRTH_WORDS & set(words_of(name)):
             continue
