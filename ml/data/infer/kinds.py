@@ -95,8 +95,8 @@ def _date_format(column: pd.Series, values: pd.Series) -> str | None:
         seen.append(values[~values.str.fullmatch("|".join(DATES))])
         texts = [one.iloc[0] for one in seen if len(one)]
         raise MlError(
-            f"column '{column.name}' holds dates written in {len(texts)} ways ({', '.join(texts[:4])}): write "
-            "all of them as 2024-12-31"
+            f"column '{column.name}' holds dates written in {len(texts)} ways ({', '.join(texts[:4])}): "
+            "write all of them as 2024-12-31"
         )
     [form] = found
     forms = [form, "%d/%m/%Y"] if form == "%m/%d/%Y" else [form]
