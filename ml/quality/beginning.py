@@ -23,7 +23,15 @@ from ml.training.default_grid import grid_text
 from ml.training.pipeline import feature_table
 from ml.training.search import useless_features
 
-ANYTHING = {"r2": -1e9}
+# The gate of the data stage by the kind of its finding; what others find is no guess of ours.
+SETTINGS = {
+    "rows": "min_rows",
+    "missing": "max_missing",
+    "duplicates": "max_duplicates",
+    "train and test overlap": "max_shared_rows",
+    "gives the target away": "max_feature_score",
+    "stretch": "max_stretch",
+}
 MAX_LEARNED = 200_000
 
 
@@ -179,18 +187,15 @@ def _without_refuted(
     """Write the project without the data gates that its own rows do not pass, and tell them."""
     project = load_project(folder, name)
     divided = {part: rows for part, rows in parts.items() if part != "labelled"}
-    refuted = {
-        one.gate: str(one.violation)
-        for one in judge_data(project, parts["labelled"], divided, None)
-        if one.violation
-    }
+    refuted = [one for one in judge_data(project, parts["labelled"], divided, None) if one.violation]
     if not refuted:
         return project
-    named = {"stretch": "max_stretch", "garbled": "max_garbled"}
     gates = dict(settings.data_gates)
-    for gate, told in refuted.items():
-        say(f"new:  look at it  {told}")
-        gates.pop(named.get(gate, gate), None)
+    for finding in refuted:
+        if finding.kind not in SETTINGS:
+            raise MlError(f"{finding.violation}")
+        say(f"new:  look at it  {finding.violation}: the gate {SETTINGS[finding.kind]} is left out")
+        gates.pop(SETTINGS[finding.kind], None)
     return _write(folder, name, draft, replace(settings, data_gates=gates), functions)
 
 

@@ -90,7 +90,7 @@ def _columns(
     for name in map(str, table):
         role, why, doubtful = role_of(table[name], kinds[name], len(table))
         if name == target:
-            role, why, doubtful = "target", kinds[name].why or kinds[name].kind, False
+            role, why, doubtful = "target", kinds[name].why, False
         if name in said:
             role, why, doubtful = said[name], "you said so", False
         if types.is_datetime64_any_dtype(table[name]):
@@ -150,7 +150,20 @@ def _with_rules(
     if column.role == "id" and "le" in rules:
         rules = {"ge": rules["ge"]} if rules["ge"] == 0 else {}  # tomorrow's are higher
     notes = () if column.role in ("id", "personal") else notes
-    return replace(column, rules=rules, notes=notes, example=_example(column, values, rules))
+    return replace(
+        column, rules=rules, notes=notes, example=_example(column, values, rules), why=_why(column, values)
+    )
+
+
+def _why(column: Column, values: pd.Series) -> str:
+    if (
+        column.why
+        or column.role not in ("feature", "target")
+        or column.kind not in ("number", "whole number")
+    ):
+        return column.why
+    missing = f", {values.isna().mean():.1%} missing" if column.nullable else ""
+    return f"{values.min():g} to {values.max():g} seen{missing}"
 
 
 def _example(column: Column, values: pd.Series, rules: Mapping[str, object]) -> object:
