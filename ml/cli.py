@@ -111,10 +111,25 @@ def _stage(options: argparse.Namespace) -> None:
         from ml.show import show_source
 
         return show_source(find_project(options.project))
+    if options.name == "data" and options.version:
+        return _bring_back(options)
     from ml.stages import run_stage, tell
 
     context = _context(options)
     _note(tell(options.name, context, run_stage(options.name, context).record))
+
+
+def _bring_back(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.registry.data_versions import bring_back
+    from ml.workspace import Workspace
+
+    project = find_project(options.project)
+    folder = Workspace(options.build, project.name).folder("data")
+    manifest = bring_back(project, folder, options.version)
+    print(
+        f"{folder} is data version {manifest.version[:16]} again, of {manifest.finished}: {manifest.source}"
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -169,12 +184,6 @@ def _predict(options: argparse.Namespace) -> None:
     predict_table(find_project(options.project), options.build, options.channel, options.input, options.first)
 
 
-def _new(options: argparse.Namespace) -> None:
-    from ml.new import new_project
-
-    new_project(options.new, options.source, options.target, ask=options.ask)
-
-
 def _show(options: argparse.Namespace) -> None:
     from ml.project import find_project
     from ml.show import show_registry, show_request, show_version
@@ -208,14 +217,51 @@ def _approval(options: argparse.Namespace) -> None:
     print("yes" if project.channels[options.channel].approval else "no")
 
 
+def _new(options: argparse.Namespace) -> None:
+    from ml.new import create
+
+    create(options.new_name, options.given, options.target, options.id, ask=options.ask)
+
+
+def _recall(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.recall import recall, show_recalls, undo_recall
+
+    project, marked = find_project(options.project), (options.data, options.rows, options.since)
+    if options.undo:
+        undo_recall(project, options.undo)
+    elif any(marked):
+        data, rows, since = marked
+        recall(
+            project,
+            options.build,
+            data=data,
+            rows=rows,
+            since=since,
+            why=options.why,
+            target=options.target,
+        )
+    else:
+        show_recalls(project)
+
+
+def _diff(options: argparse.Namespace) -> None:
+    from ml.diff import diff
+    from ml.project import find_project
+
+    diff(find_project(options.project), options.build, options.before, options.now)
+
+
 COMMANDS: dict[str, Command] = {
     "stage": _stage,
+    "new": _new,
+    "recall": _recall,
+    "diff": _diff,
     "run": _run,
     "rollback": _rollback,
     "undeploy": _undeploy,
     "serve": _serve,
     "predict": _predict,
-    "new": _new,
     "show": _show,
     "projects": _projects,
     "approval": _approval,

@@ -31,19 +31,20 @@ from ml.quality.beginning import Begun, begin
 from ml.source_settings import FilesSource
 
 FIRST_PORT, LAST_PORT = 8020, 8998
-ROW = "row"
+ROW_NAMES = ("row", "row_number", "row_id", "ml_row")
 SHOWN_RULES = 60
 
 
-def new_project(name: str, source: str, target: str, *, ask: bool = False) -> None:
-    """Write a project for a table and print what was guessed; what is no table raises ``MlError``.
+def create(name: str, given: str, target: str, id_column: str | None = None, *, ask: bool = False) -> None:
+    """Write a project for the table that ``given`` stands for, and print what was guessed.
 
-    With ``ask`` a person is asked about what is doubtful. The folder is written whole or not at all.
+    What is no table raises ``MlError``. With ``ask`` a person is asked about what is doubtful. The folder is
+    written whole or not at all.
     """
     folder = _free_folder(name)
     if ask and not sys.stdin.isatty():
         raise UsageError("--ask asks at a terminal, and there is none: leave it out")
-    found = discover(source)
+    found = discover(given)
     for line in found.told:
         say(f"new: {line}")
     with tempfile.TemporaryDirectory() as scratch:
@@ -51,25 +52,31 @@ def new_project(name: str, source: str, target: str, *, ask: bool = False) -> No
         aside.mkdir()
         _copy(found, aside)
         codes = _codes(found, aside)
-        draft = guess(found.table, target, codes=codes)
+        said: dict[str, Role] = {id_column: "id"} if id_column else {}
+        draft = guess(found.table, target, said, codes)
+        source = dict(found.settings)
         if not draft.of("id"):
-            found, draft = _with_rows(found, name, aside, target, codes)
+            draft = _with_numbered_rows(found.table, target, said, codes)
+            source["number_rows"] = draft.id
         if ask:
             draft = _asked(found.table, draft, codes)
-        title = f"{name.replace('_', ' ').replace('-', ' ').capitalize()}: {target}"
-        settings = Settings(title, found.settings, TEST_SHARE, ports=_free_ports())
+        settings = Settings(_title(name, target), source, TEST_SHARE, ports=_free_ports())
         begun = begin(aside, name, draft, settings)
         shutil.rmtree(aside / "__pycache__", ignore_errors=True)
         _move(aside, folder)
     _print(begun, folder)
 
 
+def _title(name: str, target: str) -> str:
+    return f"{' '.join(re.split('[_-]+', name)).strip().capitalize()}: {target}"
+
+
 def _free_folder(name: str) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise UsageError(f"'{name}' cannot be a project's name: use letters, digits, - and _ only")
+        raise UsageError(f"'{name}' is no name for a project: use letters, digits, - and _")
     folder = locations.new_projects() / name
     if folder.exists() or name in project_names():
-        raise MlError(f"there is a project '{name}': choose another name, or remove {folder}")
+        raise UsageError(f"a project '{name}' is there already: {folder}")
     return folder
 
 
@@ -94,55 +101,30 @@ def _codes(found: Discovered, folder: Path) -> frozenset[str]:
     return frozenset(name for name in whole if texts[name].astype(str).str.fullmatch(r"0\d+").any())
 
 
-def _with_rows(
-    found: Discovered, name: str, aside: Path, target: str, codes: frozenset[str]
-) -> tuple[Discovered, Draft]:
-    """Number the rows in the copy of a table that has no column to name them by."""
-    told = "no column names each row (without a gap, none twice)"
-    if found.settings["kind"] != "files" or not found.copied:
-        raise MlError(f"{told}: let the source deliver one, e.g. a number that a row keeps for good")
-    column = next(one for one in (ROW, "row_number", "ml_row") if one not in found.table)
-    table = found.table.copy()
-    for code in codes:
-        table[code] = _texts_of(found, aside, code)
-    table.insert(0, column, range(1, len(table) + 1))
-    shutil.rmtree(aside / "data")
-    file = aside / "data" / f"{name}.csv"
-    file.parent.mkdir()
-    table.to_csv(file, index=False)
-    settings = {"kind": "files", "labelled": f"data/{name}.csv"}
-    say(f"new: {told}: the copy of the table got the column '{column}'")
-    draft = guess(table, target, {column: "id"}, codes)
-    why = f"{told}: the rows of the copy are numbered; tomorrow's table must keep the numbers of these rows"
+def _with_numbered_rows(
+    table: pd.DataFrame, target: str, said: dict[str, Role], codes: frozenset[str]
+) -> Draft:
+    """Number the rows of a table that has no column to name them by, as every build will."""
+    column = next(one for one in ROW_NAMES if one not in table)
+    numbered = table.copy()
+    numbered.insert(0, column, range(1, len(table) + 1))
+    draft = guess(numbered, target, said | {column: "id"}, codes)
+    why = "no column names each row, so each build numbers them: a source must keep their order"
     columns = tuple(
-        dataclasses.replace(one, why=why, doubtful=True, unique=True) if one.name == column else one
+        dataclasses.replace(one, why=why, doubtful=True) if one.name == column else one
         for one in draft.columns
     )
-    return Discovered(settings, found.told, table), dataclasses.replace(draft, columns=columns)
-
-
-def _texts_of(found: Discovered, folder: Path, column: str) -> pd.Series:
-    source = FilesSource.model_validate(found.settings)
-    asked = Asked("", folder, folder, source.labelled, text_columns=(column,))
-    texts: pd.Series = pd.concat([one[column] for one in SOURCES[FilesSource].read(source, asked)])
-    return texts.reset_index(drop=True)
+    return dataclasses.replace(draft, columns=columns)
 
 
 def _asked(table: pd.DataFrame, draft: Draft, codes: frozenset[str]) -> Draft:
     """Ask what each doubtful column is for, and guess again with the answers."""
-    said: dict[str, Role] = {}
-    for column in draft.columns:
-        if column.doubtful:
-            said[column.name] = _answer(column)
-    changed = {
-        name: role
-        for name, role in said.items()
-        if role != next(c.role for c in draft.columns if c.name == name)
-    }
-    if not changed:
+    answers = {one.name: _answer(one) for one in draft.columns if one.doubtful and one.name in table}
+    if all(answers[one.name] == one.role for one in draft.columns if one.name in answers):
         return draft
+    numbered = table if draft.id in table else table.assign(**{draft.id: range(1, len(table) + 1)})
     kept: dict[str, Role] = {one.name: one.role for one in draft.of("id", "time", "group")}
-    return guess(table, draft.target, kept | said, codes)
+    return guess(numbered, draft.target, kept | answers, codes)
 
 
 def _answer(column: Column) -> Role:

@@ -42,7 +42,6 @@ def make_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentPar
     _add_stages(add)
     _add_moves(add)
     _add_rest(add)
-    _add_new(commands.add_parser, commands_by_name["new"])
     return parser
 
 
@@ -66,6 +65,7 @@ def _add_stages(add: Add) -> None:
                 action="store_true",
                 help="only ask every table of the source: is it there, fresh, as agreed? Builds nothing",
             )
+            sub.add_argument("--version", metavar="HASH", help="bring back a data version that was kept")
         if stage in ("data", "quality", "deploy"):
             _add_channel(sub)
         if stage == "deploy":
@@ -121,28 +121,34 @@ def _add_rest(add: Add) -> None:
     sub.add_argument("version", type=_count, nargs="?", help="a version's number")
     sub.add_argument("--request", metavar="ID", help="one answered request instead, by its X-Request-ID")
     _add_channel(sub)
+    sub = add("new", "write a project from a table, and tell what was guessed")
+    sub.add_argument("new_name", metavar="NAME", help="the project's name: its folder in ml/projects")
+    sub.add_argument(
+        "--from",
+        dest="given",
+        required=True,
+        metavar="SOURCE",
+        help="a file, glob or folder; http(s)://...; catboost:NAME; sqlite:FILE:TABLE; sql:VARIABLE:FILE.sql",
+    )
+    sub.add_argument("--target", required=True, metavar="COLUMN", help="what the model shall tell")
+    sub.add_argument("--id", metavar="COLUMN", help="the column that names each row (default: found out)")
+    sub.add_argument("--ask", action="store_true", help="ask at the terminal about what is doubtful")
+    sub = add("diff", "show what became of rows and columns from one version of the data to another")
+    for name, help_text in (("before", "a version's number, `build`, or a file"), ("now", "the same")):
+        sub.add_argument(name, help=help_text)
+    sub = add("recall", "mark data as bad: what was trained on it is taken out of service; or list recalls")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--data", metavar="HASH", help="a data version, as `show N` tells it")
+    which.add_argument("--rows", type=Path, metavar="FILE", help="bad rows, whole or their ids alone")
+    which.add_argument("--since", metavar="DAY", help="rows that came first in a build of that day or later")
+    which.add_argument("--undo", type=_count, metavar="N", help="let recall N hold no more")
+    _add_target(sub)
+    _add_why(sub)
     sub = add("projects", "list the projects, their channels and titles")
     sub.add_argument("--nightly", action="store_true", help="only those that the job `nightly` trains")
     sub.add_argument("--since", metavar="COMMIT", help="only those that commits after this one touch")
     sub = add("approval", "say `yes` if a person must approve what is deployed into a channel")
     _add_channel(sub)
-
-
-def _add_new(add: Callable[..., argparse.ArgumentParser], command: Command) -> None:
-    told = "write a project from a table, and print what was guessed of it"
-    sub = add("new", help=told, description=f"{told.capitalize()}.")
-    sub.set_defaults(command=command, name="new")
-    sub.add_argument("new", metavar="NAME", help="what the project and its folder shall be called")
-    sub.add_argument(
-        "--from",
-        dest="source",
-        required=True,
-        metavar="SOURCE",
-        help="a file, a glob, a folder, an http(s) address, catboost:NAME, sqlite:FILE:TABLE (or a query in "
-        "a .sql file), sql:VARIABLE:QUERY.sql",
-    )
-    sub.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
-    sub.add_argument("--ask", action="store_true", help="ask about what is doubtful, at a terminal")
 
 
 def _add_force(parser: argparse.ArgumentParser) -> None:

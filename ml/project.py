@@ -18,6 +18,7 @@ from ml.settings import (
     Settings,
     Split,
     Training,
+    Versions,
 )
 from ml.source_settings import (
     CatboostSource,
@@ -49,6 +50,7 @@ class Project(Settings):
         Field(discriminator="kind"),
     ]
     split: Split
+    versions: Versions = Versions()
     features: Features
     training: Training
     data_gates: DataGates = DataGates()

@@ -55,6 +55,17 @@ class Split(Settings):
         return self
 
 
+class Versions(Settings):
+    """Whether what the data stage built is kept so that it can be brought back.
+
+    ``keep``: beside the versions of models. ``dvc``: in this remote (a folder, or a URL that DVC knows as
+    ssh://, s3://, gdrive://), by the program ``dvc``.
+    """
+
+    keep: bool = False
+    dvc: Annotated[str, Field(pattern="^[^-]")] | None = None
+
+
 class Features(Settings):
     """The columns the estimator sees, and the functions of ``features.py`` that make some of them.
 

@@ -95,6 +95,7 @@ def show_version(project: str, version: int) -> None:
         "registered": content.registered,
         "folder": folder,
         "model sha256": content.identity["model_sha256"],
+        "data version": data.version,
         "data source": data.source,
         "rows": json.dumps(data.rows_out),
         "source table sha256": data.inputs["tables"]["labelled"],

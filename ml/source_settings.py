@@ -34,7 +34,8 @@ class Agreed(Settings):
     calls it ``table``. ``rows`` and ``min_rows``: how many are agreed on. ``max_seconds`` is the time to
     deliver them, ``max_age_days`` how old the newest delivery may be, where the source tells.
     ``join`` adds columns of other tables, ``append`` rows to the labelled ones; ``snapshot`` stands in when
-    the source cannot be reached.
+    the source cannot be reached. ``number_rows`` names a column that is made, for a table without an id: the
+    number of the row.
     """
 
     labelled: str = Field(validation_alias=AliasChoices("labelled", "table"))
@@ -42,6 +43,7 @@ class Agreed(Settings):
     join: list["Join"] = []
     append: list["AnyTable"] = []
     snapshot: "FilesSource | None" = None
+    number_rows: str | None = None
     rows: dict[Role, Count] = {}
     min_rows: dict[Role, Count] = {}
     max_seconds: float | None = Field(default=None, gt=0)

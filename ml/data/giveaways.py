@@ -23,7 +23,7 @@ def one_column(project: Project, column: pd.Series) -> Pipeline:
     if types.is_numeric_dtype(column):
         encoder = SimpleImputer(strategy="median", keep_empty_features=True)
     else:
-        # Whole numbers to predict are not classes, whatever scikit-learn would guess of them.
+        # It would take whole numbers for classes.
         kind = "auto" if classify else "continuous"
         encoder = TargetEncoder(target_type=kind, cv=folds(5, shuffle=True, random_state=project.seed))
     estimator = tree(max_leaf_nodes=MAX_LEAVES, random_state=project.seed)

@@ -12,6 +12,7 @@ from ml.files import read_json
 from ml.project import Project
 from ml.records import Verdict
 from ml.registry.channel import Challenger, Channel
+from ml.registry.recalls import recall_of
 from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving.client import Service
@@ -47,6 +48,11 @@ def _roll_back(
         if not registry.record(Verdict, earlier).blessed:
             raise MlError(
                 f"version {earlier} of {project.name} was never blessed: only what passed may serve"
+            )
+        if bad := recall_of(registry, earlier):
+            raise MlError(
+                f"version {earlier} of {project.name} was trained on recalled data (recall {bad.number}: "
+                f"{bad.why}): return to another version, or `recall --undo {bad.number}` first"
             )
         registry.move(channel, earlier, "rollback", why, before=now)
         for running in target.known():

@@ -29,6 +29,8 @@ ADVICE = {
     "contract.py.",
     "environment": "The model was trained with other versions: train again with this requirements.txt.",
     "reproducible": "Training is not repeatable: pass the seed to all that draws, and sort what is read.",
+    "recall": "Rows that it learned from were marked bad since: build the data again, which leaves them out; "
+    "`ml recall` lists why.",
     "expectation": "The model contradicts expectations.py: look at the rows that break it, and who is right.",
     "warning": "Nothing is stopped by this; have a look when you work on the features.",
 }

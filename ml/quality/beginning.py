@@ -136,8 +136,8 @@ def _data_gates(
 ) -> dict[str, tuple[Any, str]]:
     labelled = parts["labelled"]
     gates: dict[str, tuple[Any, str]] = {"min_rows": (_least_rows(len(labelled)), "")}
-    shares = {one.name: labelled[one.name].isna().mean() for one in draft.kept if one.role != "personal"}
-    if missing := {name: _up(share * 1.5 + 0.02) for name, share in shares.items() if share}:
+    able = [one.name for one in draft.kept if one.nullable and one.role != "personal"]
+    if missing := {name: _up(labelled[name].isna().mean() * 1.5 + 0.02) for name in able}:
         gates["max_missing"] = (missing, "")
     twice = float(fingerprints(labelled, project)["content"].duplicated().mean())
     gates["max_duplicates"] = (_up(2 * twice + 0.01), "rows equal but for the id")

@@ -197,8 +197,10 @@ def trials(found: list[dict[str, Any]], metric: str) -> Picture:
     return Picture("All trials", finding, figure)
 
 
-def data(now: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]], version: int) -> Picture | None:
-    """Return how each column is distributed in these train rows and in the champion's; none if none can be.
+def data(
+    now: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]], named: str, here: str = "this build"
+) -> Picture | None:
+    """Return how each column is distributed in these rows and in others, ``named``; none if none can be.
 
     Both are reference statistics of a data manifest: shares of values, or percentiles.
     """
@@ -224,8 +226,8 @@ def data(now: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]], vers
         drawn.set_yticks([])
         drawn.spines["left"].set_visible(False)
     left_out = f", the {len(chosen)} most moved of {len(found)} columns" if len(found) > len(chosen) else ""
-    caption = f"Train rows: this build (blue), version {version} (grey){left_out}"
-    most = f"Distribution of {len(found)} columns beside version {version}: {chosen[0]} moved most, "
+    caption = f"Rows: {here} (blue), {named} (grey){left_out}"
+    most = f"Distribution of {len(found)} columns beside {named}: {chosen[0]} moved most, "
     return Picture(caption, f"{most}{moved[chosen[0]]:.1%} of its rows.", figure)
 
 

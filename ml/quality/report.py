@@ -8,11 +8,13 @@ import base64
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from ml.data.difference import row_changes
 from ml.errors import MlError
 from ml.files import read_json
 from ml.project import Project
@@ -26,7 +28,7 @@ from ml.records import DataManifest, Gate, Judged
 from ml.registry.provenance import build_text, commit_text
 from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, load_bundle
-from ml.workspace import Workspace
+from ml.workspace import ROWS_FILE, Workspace
 
 # Which picture says most of a kind of gates; the first that was drawn is shown beside the refusal.
 TELLING = {
@@ -54,7 +56,7 @@ def write_report(folder: Path, project: Project, workspace: Workspace, judged: J
     beside.mkdir()
     shutil.copy(STYLE, beside / "style.css")
     pictures = _pictures(project, workspace, bundle, test, figures, judged.gates)
-    reference, without = _against_reference(project, data, judged.champion)
+    reference, without = _against_reference(project, workspace, data, judged.champion)
     if reference:
         pictures["data"] = reference
     drawn = {name: picture.svg() for name, picture in pictures.items()}
@@ -225,7 +227,7 @@ def _pictures(
 
 
 def _against_reference(
-    project: Project, data: DataManifest, champion: int | None
+    project: Project, workspace: Workspace, data: DataManifest, champion: int | None
 ) -> tuple[Picture | None, str]:
     """Return the picture of the data beside the champion's, or why there is none."""
     if champion is None:
@@ -234,8 +236,12 @@ def _against_reference(
         before = Registry(project.name).data_manifest(champion).reference_statistics
     except (OSError, MlError) as error:
         return None, f"The data are not compared with the champion's: {error}"
-    found = plots.data(data.reference_statistics, before, champion)
-    return found, "" if found else f"The data of version {champion} have no column that can be compared."
+    found = plots.data(data.reference_statistics, before, f"version {champion}")
+    if found is None:
+        return None, f"The data of version {champion} have no column that can be compared."
+    theirs = pd.read_parquet(Registry(project.name).folder(champion) / "model" / ROWS_FILE)
+    ours = pd.read_parquet(workspace.folder("data") / ROWS_FILE)
+    return replace(found, caption=f"{found.caption}; since then {row_changes(theirs, ours)}"), ""
 
 
 def _lineage(bundle: Bundle, data: DataManifest, judged: Judged) -> dict[str, str]:

@@ -20,7 +20,9 @@ from ml.errors import GateRefused, MlError
 from ml.files import digest, now
 from ml.project import Project
 from ml.records import DataManifest
+from ml.registry.data_versions import keep
 from ml.registry.provenance import newest_commit
+from ml.registry.recalls import active, tainted
 from ml.registry.versions import Registry
 from ml.stages import Context
 from ml.workspace import ROWS_FILE, Outcome, Workspace, code_digest
@@ -51,7 +53,7 @@ def run(context: Context) -> Outcome[DataManifest]:
         parts["unlabelled"], broken["unlabelled"] = examine(
             tables.unlabelled, without_target, project.personal
         )
-    labelled = parts["labelled"]
+    parts["labelled"] = labelled = _without_recalled(project, parts["labelled"])
     reference = champion_data(project, context.channel)
     if any(broken.values()):
         findings = _findings_beside(broken["labelled"], project, labelled, reference)
@@ -73,7 +75,22 @@ def run(context: Context) -> Outcome[DataManifest]:
     def work(folder: Path) -> dict[str, Any]:
         return _build(context, parts, reference, folder) | {"source": tables.origin}
 
-    return workspace.run(DataManifest, inputs, work, force=context.force)
+    outcome = workspace.run(DataManifest, inputs, work, force=context.force)
+    keep(project, workspace.folder("data"), outcome.record)
+    return outcome
+
+
+def _without_recalled(project: Project, labelled: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that no recall marks as bad, and tell how many were left out for which."""
+    registry = Registry(project.name)
+    if not (known := active(registry)) or project.id not in labelled:
+        return labelled
+    hit = tainted(registry, fingerprints(labelled, project)).to_numpy()
+    for one in known:
+        if count := int((hit == one.number).sum()):
+            say(f"data: {count} rows are left out by recall {one.number} ({one.what}): {one.why}")
+    kept: pd.DataFrame = labelled[hit == 0].reset_index(drop=True)
+    return kept
 
 
 def _build(
@@ -108,6 +125,7 @@ def _build(
         "gates": [finding.record() for finding in findings],
         "rows_in": {name: len(table) for name, table in parts.items()},
         "rows_out": {name: len(table) for name, table in written.items()},
+        "columns": {str(name): str(dtype) for name, dtype in labelled.dtypes.items()},
         "reference_statistics": statistics(divided["train"].drop(columns=project.id), project.personal),
     }
 

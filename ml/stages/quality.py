@@ -15,6 +15,7 @@ from ml.quality.markup import STYLE
 from ml.quality.testing import TESTS, run_tests
 from ml.quality.verdict import read_gates
 from ml.records import DataManifest, Judged, ModelManifest, Verdict
+from ml.registry.recalls import active
 from ml.registry.versions import Registry
 from ml.stages import Context
 from ml.workspace import Outcome, Workspace, code_digest
@@ -47,6 +48,7 @@ def run(context: Context) -> Outcome[Verdict]:
         "champion": champion,
         "channel": channel,
         "loosened": looser,
+        "recalls": [one.number for one in active(Registry(project.name))],
         "settings": project.model_dump(mode="json", include={"gates", "training", "target", "seed"}),
         "code": code_digest(Path(__file__), STYLE, *TESTS.glob("*.py")),
     }

@@ -38,10 +38,11 @@ def with_many_valued(
         )
         estimator.set_params(cat_features=tuple(f"many_valued__{name}" for name in many_valued))
     else:
-        classify = project.task == "classification"
-        folds = (StratifiedKFold if classify else KFold)(5, shuffle=True, random_state=project.seed)
-        kind = "auto" if classify else "continuous"  # whole numbers to predict are not classes
-        encoder = make_pipeline(TargetEncoder(target_type=kind, cv=folds), StandardScaler())
+        kind = StratifiedKFold if project.task == "classification" else KFold
+        folds = kind(5, shuffle=True, random_state=project.seed)
+        # It would take whole numbers for classes.
+        target_type = "auto" if project.task == "classification" else "continuous"
+        encoder = make_pipeline(TargetEncoder(target_type=target_type, cv=folds), StandardScaler())
     transformers = [*columns.transformers, ("many_valued", encoder, list(many_valued))]
     wider = ColumnTransformer(transformers)
     if type(estimator).__module__.startswith("catboost"):

@@ -24,6 +24,8 @@ MODULES = (
     "sklearn.dummy",
     "catboost",
 )
+# Taken where their packages are installed; they are not in the lock.
+OPTIONAL = {"XGB": "xgboost", "LGBM": "lightgbm"}
 
 # What those modules have and no project can use: it learns something else than one target of single rows.
 UNFIT = {
@@ -84,14 +86,22 @@ def make_estimator(candidate: EstimatorChoice, seed: int) -> BaseEstimator:
         settings["random_state"] = seed
     if found.__module__.startswith("catboost"):
         settings |= {"thread_count": 1, "verbose": False, "allow_writing_files": False}
+    elif found.__module__.startswith(tuple(OPTIONAL.values())):
+        settings |= {"n_jobs": 1} | ({"verbosity": -1} if candidate.estimator.startswith("LGBM") else {})
     return found(**(settings | candidate.parameters))
 
 
 def _estimator_class(name: str, file: str) -> Any:
-    for module in MODULES:
+    optional = [module for start, module in OPTIONAL.items() if name.startswith(start)]
+    for module in optional or MODULES:
         try:
             found = getattr(importlib.import_module(module), name, None)
         except ImportError as error:
+            if optional:
+                raise MlError(
+                    f"{file}: {name} needs the package {module}, which is not installed: put it into "
+                    "requirements.in and run `make lock`"
+                ) from error
             raise MlError(f"{file}: {name}: {error}: install requirements.txt anew") from error
         if inspect.isclass(found):
             return found

@@ -29,6 +29,9 @@ RUN = [  # here, in this order
     "openssl genpkey -algorithm ed25519 -out signing.pem",
     "openssl pkey -in signing.pem -pubout -out verify.pem",
 ]
+RECALLED = (
+    "unit/test_recall.py::test_versions_trained_on_bad_rows_leave_their_channels_and_their_answers_are_listed"
+)
 # What other tests run, as it stands or with smaller numbers
 ELSEWHERE = {
     "make rollback": "jenkins/test_pipeline.py::test_builds_follow_each_other_and_a_rollback_takes_one_back",
@@ -38,6 +41,22 @@ ELSEWHERE = {
     ".venv/bin/python -m ml deploy --canary 10 --for 10m --min-requests 1000": (
         "end_to_end/test_deployment.py::test_a_canary_is_promoted_or_withdrawn_and_the_reason_is_kept"
     ),
+    ".venv/bin/python -m ml new shop --from customers.csv --target left": (
+        "end_to_end/test_new_project.py::test_a_stranger_s_table_becomes_a_service_that_answers"
+    ),
+    "make run PROJECT=shop": (
+        "end_to_end/test_new_project.py::test_a_stranger_s_table_becomes_a_service_that_answers"
+    ),
+    ".venv/bin/python -m ml data --check": (
+        "unit/data/sources/test_fetch.py::test_every_table_is_asked_and_nothing_is_built"
+    ),
+    ".venv/bin/python -m ml data --version 0123abcd": (
+        "unit/registry/test_data_versions.py::test_what_is_kept_comes_back_and_is_learned_from"
+    ),
+    ".venv/bin/python -m ml diff 1 build": "unit/test_diff.py::test_a_version_a_build_and_files_are_compared",
+    '.venv/bin/python -m ml recall --rows bad.csv --why "the sensor stood still"': RECALLED,
+    ".venv/bin/python -m ml recall": RECALLED,
+    ".venv/bin/python -m ml recall --undo 1": RECALLED,
     "make sabotage": "sabotage/test_sabotage.py::test_a_fault_is_stopped_by_the_stage_whose_job_it_is",
     "make jenkins-local": "jenkins/test_local.py::test_controller_and_agents_start_and_stop",
     "make jenkins-up": "jenkins/test_compose.py::test_up_starts_everything_and_says_how_to_use_it",

@@ -201,7 +201,12 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     assert count == 2
     (site.project / "project.toml").write_text(changed, encoding="utf-8")
     shutil.copytree(site.project, live.checkout / "ml" / "projects" / live.project)
-    for name in ("titanic", "temperature"):  # minutes of training that the tests need not wait for
+    for name in (
+        "titanic",
+        "temperature",
+        "flights",
+        "iris",
+    ):  # minutes of training that the tests need not wait for
         shutil.rmtree(live.checkout / "ml" / "projects" / name)
     edits = {
         "jenkins/push.Jenkinsfile": [

@@ -268,7 +268,7 @@ def test_a_stage_of_a_branch_that_moved_is_not_restarted_on_another_commit(
 def test_the_nightly_job_builds_every_project(small: Jenkins) -> None:
     build = small.build("jenkins/nightly.Jenkinsfile")
     assert build.report["result"] == "SUCCESS", build.console
-    jobs = [f"/models/{name}" for name in ("small", "temperature", "titanic")]
+    jobs = [f"/models/{name}" for name in ("flights", "small", "temperature", "titanic")]
     assert build.report["builds"] == jobs
     assert (
         '<a href="http://jenkins/job//models/small/1/">small #1</a>: SUCCESS<br>'
@@ -293,10 +293,8 @@ def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) ->
     [made] = first.report["jobs"]
     assert made["removed"] == "DISABLE"
     names = [line.split()[0] for line in made["parameters"]["PROJECTS"].splitlines()]
-    assert names == ["small", "temperature", "titanic"]
-    assert first.report["builds"] == ["/models/small", "/models/temperature", "/models/titanic"], (
-        "all are new"
-    )
+    assert names == ["flights", "iris", "small", "temperature", "titanic"]
+    assert first.report["builds"] == [f"/models/{name}" for name in names], "all are new"
 
     before = unlinted.head()
     (unlinted.checkout / "README.md").write_text("# Another\n", encoding="utf-8")
@@ -320,7 +318,7 @@ def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) ->
 
     before = unlinted.head()
     unlinted.edit("ml/data/split.py", '"""\n\n', '"""\n\n# a thought\n')
-    assert len(pushed(unlinted, before).report["builds"]) == 4, "all use the code"
+    assert len(pushed(unlinted, before).report["builds"]) == 6, "all use the code"
 
 
 def test_a_script_of_jobs_that_was_not_approved_is_not_run(unlinted: Jenkins) -> None:

@@ -122,11 +122,11 @@ def test_a_row_is_answered_the_same_in_any_batch(
         "in other batches": np.split(order, ends[ends < len(order)]),
         "alone": [order[[row]] for row in range(min(len(order), MAX_ROWS_ALONE))],
     }
-    whole, differences, until = candidate.predict(test_rows), {}, time.monotonic() + MAX_SECONDS_ALONE
+    whole, differences = candidate.predict(test_rows), {}
     for way, batches in ways.items():
-        answers, asked = [], []
+        answers, asked, until = [], [], time.monotonic() + MAX_SECONDS_ALONE
         for batch in batches:
-            if way == "alone" and time.monotonic() > until:
+            if way == "alone" and asked and time.monotonic() > until:
                 break
             answers.append(candidate.predict(test_rows.iloc[batch].reset_index(drop=True)))
             asked.append(batch)

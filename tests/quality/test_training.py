@@ -12,11 +12,14 @@ from sklearn.metrics import mean_squared_error
 from ml import locations
 from ml.files import digest
 from ml.project import Project
+from ml.registry.recalls import tainted
+from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, largest_difference, predict
 from ml.training.grid import EstimatorChoice
 from ml.training.pipeline import feature_table
 from ml.training.scores import scorer
 from ml.training.search import fit
+from ml.workspace import ROWS_FILE, Workspace
 
 OTHER_SEEDS = 2
 
@@ -25,6 +28,15 @@ def test_made_under_this_lock(gate: Callable[..., None], candidate: Bundle) -> N
     """The versions it was trained with are those it is tested and served with."""
     same = candidate.manifest.provenance.lock_sha256 == digest(locations.LOCK_FILE)
     gate("environment", "trained under another lock", 0.0 if same else 1.0, at_most=0.0)
+
+
+def test_trained_on_no_recalled_row(
+    gate: Callable[..., None], project: Project, workspace: Workspace
+) -> None:
+    """None of the rows that it learned from was marked bad since."""
+    rows = pd.read_parquet(workspace.folder("train") / ROWS_FILE)
+    hit = tainted(Registry(project.name), rows[rows["part"] != "test"])
+    gate("recall", "recalled rows that it was trained on", int((hit > 0).sum()), at_most=0)
 
 
 def test_repeated_training_gives_the_same_model(

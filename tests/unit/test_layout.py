@@ -17,8 +17,7 @@ PACKAGE = locations.ROOT / "ml"
 FLOORS = (
     ("errors", "console", "locations", "files"),
     ("settings", "source_settings", "user_code", "project", "records"),
-    ("registry",),
-    ("workspace",),
+    ("registry", "workspace"),
     ("touched",),
     ("store",),
     ("data",),
@@ -27,7 +26,8 @@ FLOORS = (
     ("serving",),
     ("delivery",),
     ("stages",),
-    ("pipeline", "predict", "show", "new", "options"),
+    ("pipeline", "predict", "show", "options"),
+    ("new", "recall", "diff"),
     ("cli",),
     ("__main__",),
 )

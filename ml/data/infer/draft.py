@@ -9,6 +9,7 @@ Kind = Literal["whole number", "number", "category", "code", "date", "text"]
 Task = Literal["classification", "regression"]
 
 ROLES: tuple[Role, ...] = ("id", "target", "feature", "time", "group", "personal", "left out")
+POSITIVE_WORDS = ("yes", "true", "y", "late", "bad", "default", "churn", "positive", "fraud", "failed")
 PYTHON_TYPES: dict[Kind, str] = {"whole number": "int", "number": "float"}
 
 
@@ -73,6 +74,15 @@ class Draft:
     def id(self) -> str:
         """The column that names each row."""
         return self.of("id")[0].name
+
+    @property
+    def positive(self) -> str | None:
+        """The class of two texts that scores of one class are about, if its name says so."""
+        classes = next(one for one in self.columns if one.name == self.target).rules.get("isin", [])
+        if len(classes) != 2 or not all(isinstance(one, str) for one in classes):
+            return None
+        found = [one for one in classes if one.lower() in POSITIVE_WORDS]
+        return found[0] if len(found) == 1 else None
 
     @property
     def kept(self) -> list[Column]:

@@ -10,7 +10,7 @@ from pandas.api import types
 
 from ml.data.infer.draft import Column, Draft, Guess, Role, Task, names_of
 from ml.data.infer.kinds import Found, kind_of
-from ml.data.infer.refusals import check_classes, check_table, check_target
+from ml.data.infer.refusals import check_classes, check_said, check_table, check_target
 from ml.data.infer.roles import find_group, find_id, find_time, role_of, words_of
 from ml.data.infer.rules import rules_of
 
@@ -40,7 +40,7 @@ def guess(
     ``roles`` are columns of which a person said what they are for; ``codes`` are columns of digits with
     leading zeros. A table without a column that names its rows gets a draft without an id.
     """
-    check_table(table, target)
+    check_table(table, target, roles or {})
     kinds = {str(name): kind_of(table[name], name in codes) for name in table}
     check_target(table[target], kinds[target].kind)
     task, task_guess = _task(table[target], kinds[target])
@@ -87,19 +87,23 @@ def _columns(
 ) -> list[Column]:
     """Return the columns with their roles; what a person said goes before what is guessed."""
     found = {}
+    gaps = bool(table.drop(columns=target).isna().any(axis=None))  # where there are some, more will come
     for name in map(str, table):
         role, why, doubtful = role_of(table[name], kinds[name], len(table))
         if name == target:
             role, why, doubtful = "target", kinds[name].why, False
         if name in said:
             role, why, doubtful = said[name], "you said so", False
+            check_said(table[name], role)
         if types.is_datetime64_any_dtype(table[name]):
             role, why, doubtful = (
                 "left out",
                 "times, not texts: write them as ISO 8601 texts to use them",
                 True,
             )
-        nullable = bool(table[name].isna().any())
+        nullable = bool(table[name].isna().any()) or (
+            gaps and role == "feature" and kinds[name].kind != "code"
+        )
         found[name] = Column(
             name,
             kinds[name].kind,
@@ -107,10 +111,11 @@ def _columns(
             why,
             doubtful,
             nullable or role == "personal",
+            unique=role == "id",
             values=int(table[name].nunique()),
             date_format=kinds[name].date_format,
         )
-    taken = {target, *said}
+    taken = {target, *said, *(one.name for one in found.values() if one.why.startswith("personal"))}
     if "id" not in said.values() and (id_ := find_id(table, dict(kinds), taken)):
         name, why, doubtful = id_
         found[name] = replace(found[name], role="id", why=why, doubtful=doubtful, unique=True, nullable=False)

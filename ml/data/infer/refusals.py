@@ -1,10 +1,11 @@
 """Tables that no project can be made from: each is refused with one line that says why and what to do."""
 
 import difflib
+from collections.abc import Mapping
 
 import pandas as pd
 
-from ml.data.infer.draft import Kind
+from ml.data.infer.draft import Kind, Role
 from ml.errors import MlError, UsageError
 
 MIN_ROWS = 30
@@ -15,7 +16,16 @@ MAX_TEXT_CLASSES = 50
 MAX_SHOWN = 8
 
 
-def check_table(table: pd.DataFrame, target: str) -> None:
+def check_said(column: pd.Series, role: Role) -> None:
+    """Raise ``MlError`` if a column cannot be what a person says that it is."""
+    if role == "id" and (column.isna().any() or not column.is_unique):
+        wrong = column.isna() if column.isna().any() else column.duplicated()
+        told = "is missing" if column.isna().any() else "stands there already"
+        row = int(wrong.to_numpy().argmax()) + 1
+        raise MlError(f"column '{column.name}' cannot name each row: its value in row {row} {told}")
+
+
+def check_table(table: pd.DataFrame, target: str, said: Mapping[str, Role]) -> None:
     """Raise ``MlError`` for a table that is no table, ``UsageError`` for a target that it does not have."""
     names = [str(name) for name in table]
     if len(names) > MAX_COLUMNS:
@@ -23,6 +33,8 @@ def check_table(table: pd.DataFrame, target: str) -> None:
             f"the table has {len(names)} columns, and {MAX_COLUMNS} are the most that a contract can be read "
             "with: choose those that may matter"
         )
+    if unknown := [name for name in said if name not in names]:
+        raise UsageError(f"no column '{unknown[0]}' in the table")
     if target not in names:
         near = difflib.get_close_matches(target, names, 1)
         meant = f": did you mean '{near[0]}'?" if near else ""
@@ -80,5 +92,5 @@ def check_classes(target: pd.Series, folds: int, test_share: float) -> None:
         more = f" (and {rare - 1} more classes are as rare)" if rare > 1 else ""
         raise MlError(
             f"class {classes.idxmin()!r} of '{target.name}' has {classes.min()} rows{more}, and {needed} are "
-            "the least: collect more, or put rare classes together"
+            "the least: put rare classes together, or collect more"
         )

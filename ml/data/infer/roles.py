@@ -81,14 +81,14 @@ def role_of(column: pd.Series, found: Found, rows: int) -> tuple[Role, str, bool
     if others < MIN_OTHER_ROWS:
         return "left out", f"constant, but for {others} rows" if others else "constant", others > 0
     if person := _personal(column, values, found):
-        return "personal", *person
+        return "left out", f"personal: {person[0]}", person[1]
     if found.kind in ("text", "code") and found.date_format is None:
         if different > 0.5 * len(values):
             return "left out", f"{found.why or 'texts'}: nearly every row has another", found.kind == "text"
     if found.kind == "whole number" and different == rows and _is_sequence(values):
         return "left out", "numbers the rows", False
     if found.kind == "date" and BIRTH_WORDS & set(words_of(str(column.name))):
-        return "personal", "a date of birth", True
+        return "left out", "personal: a date of birth", True
     return "feature", found.why, False
 
 

@@ -16,6 +16,7 @@ MAX_LISTED = 40
 MAX_LETTERS = 40  # of a value in a list
 COMMON_END = 0.01  # share of rows on the first or last of few whole numbers: a scale that ends there
 MAX_SCALE = 20
+MIN_ALIKE = 20  # different categories: fewer tell too little of what others look like
 MAX_PARTS = 12  # of a regular expression
 
 Rules = tuple[dict[str, Any], tuple[str, ...]]
@@ -55,7 +56,8 @@ def number_rules(guess: pd.Series, rest: pd.Series) -> Rules:
 
 
 def _is_scale(values: pd.Series, low: float, high: float) -> bool:
-    return all((values == end).mean() >= COMMON_END for end in (low, high))
+    steps = values.nunique() == high - low + 1
+    return steps and all((values == end).mean() >= COMMON_END for end in (low, high))
 
 
 def _range(guess: pd.Series, rest: pd.Series, whole: bool) -> Rules:
@@ -93,7 +95,8 @@ def text_rules(kind: Kind, guess: pd.Series, rest: pd.Series) -> Rules:
             if not (new := set(rest) - set(counts.index)):
                 return {"isin": sorted(counts.index)}, ()
             notes = (f"no list of values: other rows hold {sorted(new)[0]!r:.40} too",)
-    if kind in ("code", "date") and (pattern := pattern_of(guess)):
+    alike = kind in ("code", "date") or (kind == "category" and len(counts) >= MIN_ALIKE)
+    if alike and (pattern := pattern_of(guess)):
         refuted = ~rest.str.fullmatch(pattern)
         if not refuted.any():
             return {"str_matches": f"^{pattern}$"}, notes

@@ -32,6 +32,8 @@ def settings_text(draft: Draft, settings: Settings) -> str:
     """Return ``project.toml``."""
     lines = [f"# {settings.title}, begun with `python -m ml new`"]
     lines += [_line("title", settings.title), _line("task", draft.task), _line("target", draft.target)]
+    if positive := draft.positive:
+        lines += [_line("positive", positive, "the class that scores of one class are about")]
     lines += [
         _line("id", draft.id),
         _line("seed", settings.seed, "of the split, the folds and every estimator"),

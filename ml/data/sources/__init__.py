@@ -123,6 +123,8 @@ def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
     ]
     columns: list[str] = []
     for batch in module.read(source, asked):
+        if agreed.number_rows:
+            batch = _numbered(batch, agreed.number_rows, rows)
         rows += len(batch)
         if (limit := getattr(source, "max_seconds", None)) and time.monotonic() - started > limit:
             raise MlError(
@@ -139,6 +141,14 @@ def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
     check_count(f"{told}, {role} table", rows, agreed.rows.get(role), agreed.min_rows.get(role))
     for other in appended:
         yield from _appended(other, asked, columns, known)
+
+
+def _numbered(batch: pd.DataFrame, name: str, before: int) -> pd.DataFrame:
+    if name in batch:
+        raise MlError(f"project.toml: source.number_rows: the table has a column '{name}' already")
+    numbered = batch.copy()
+    numbered.insert(0, name, range(before + 1, before + 1 + len(batch)))
+    return numbered
 
 
 def _appended(source: Agreed, asked: Asked, columns: list[str], known: set[Any]) -> Batches:

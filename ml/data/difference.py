@@ -1,0 +1,97 @@
+"""What became of rows and columns from one version of the data to another."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ml.data.drift import BINS, Drift, population_stability
+
+
+@dataclass(frozen=True)
+class RowChanges:
+    """How many rows came, went, say something else under the same id, and stayed as they were."""
+
+    added: int
+    removed: int
+    changed: int
+    same: int
+
+    def __str__(self) -> str:
+        """Read like a sentence."""
+        counts = f"{self.added:,} added, {self.removed:,} removed, {self.changed:,} changed"
+        return f"{counts}, {self.same:,} the same"
+
+
+def row_changes(before: pd.DataFrame, now: pd.DataFrame) -> RowChanges:
+    """Compare rows by their fingerprints, ``id`` and ``content``: no value is looked at."""
+    both = before[["id", "content"]].merge(now[["id", "content"]], on="id", suffixes=("_before", "_now"))
+    same = int((both["content_before"] == both["content_now"]).sum())
+    return RowChanges(len(now) - len(both), len(before) - len(both), len(both) - same, same)
+
+
+@dataclass(frozen=True)
+class ColumnChange:
+    """A column before and now: its type, missing share and middle, and how far its distribution moved."""
+
+    name: str
+    before: str
+    now: str
+    moved: Drift | None = None
+
+
+Statistics = dict[str, dict[str, Any]]
+
+
+def column_changes(
+    before: Statistics, now: Statistics, types: dict[str, tuple[str, str]]
+) -> list[ColumnChange]:
+    """Return every column of either side, those that moved most first; ``types`` are before and now."""
+    found = list(_changes(before, now, types))
+    gone = [one for one in found if one.moved is None]
+    stayed = [one for one in found if one.moved is not None]
+    return gone + sorted(stayed, key=lambda one: -one.moved.value if one.moved else 0.0)
+
+
+def _changes(
+    before: Statistics, now: Statistics, types: dict[str, tuple[str, str]]
+) -> Iterator[ColumnChange]:
+    for name in dict.fromkeys([*before, *now]):
+        was, becomes = types.get(name, ("", ""))
+        first = _told(before[name], was) if name in before else "not there"
+        second = _told(now[name], becomes) if name in now else "not there"
+        moved = psi(before[name], now[name]) if name in before and name in now else None
+        yield ColumnChange(name, first, second, moved)
+
+
+def psi(before: dict[str, Any], now: dict[str, Any]) -> Drift | None:
+    """Return the population stability index of two columns of which only statistics are kept."""
+    rows = [one["rows"] - one["missing"] for one in (before, now)]
+    if not all(rows):
+        return None
+    if "shares" in before and "shares" in now:
+        names = sorted({*before["shares"], *now["shares"]})
+        shares = [np.array([one["shares"].get(name, 0.0) for name in names]) for one in (before, now)]
+    elif "percentiles" in before and "percentiles" in now:
+        points = [np.asarray(one["percentiles"]) for one in (before, now)]
+        edges = np.unique(points[0][:: len(points[0]) // BINS])[1:-1]
+        shares = [
+            np.bincount(np.searchsorted(edges, one), minlength=len(edges) + 1) / len(one) for one in points
+        ]
+    else:
+        return None
+    return population_stability(shares[0] * rows[0], shares[1] * rows[1])
+
+
+def _told(entry: dict[str, Any], dtype: str) -> str:
+    parts = [dtype] if dtype else []
+    if entry["rows"]:
+        parts.append(f"{entry['missing'] / entry['rows']:.1%} missing")
+    if "mean" in entry:
+        parts.append(f"mean {entry['mean']:.4g}, deviation {entry['standard_deviation']:.4g}")
+    elif entry.get("shares"):
+        value, share = max(entry["shares"].items(), key=lambda one: one[1])
+        parts.append(f"{len(entry['shares'])} values, {value} in {share:.0%}")
+    return ", ".join(parts)

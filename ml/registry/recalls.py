@@ -1,0 +1,135 @@
+"""Data that was marked bad: which rows, since when, why; kept beside the versions, and never deleted.
+
+``<registry>/<project>/recalls/<n>.json`` tells of a recall, signed with the release key; ``<n>.parquet`` has
+the fingerprints of its rows.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from ml.errors import MlError
+from ml.files import digest, now, read_json, write_json
+from ml.records import Part, parse
+from ml.registry import signing
+from ml.registry.channel import person
+from ml.registry.versions import Registry
+from ml.workspace import ROWS_FILE
+
+NO_ROWS = pd.DataFrame({"id": pd.Series(dtype="uint64"), "content": pd.Series(dtype="uint64")})
+
+
+class Recall(Part):
+    """One recall; ``by_id``: whatever a row of these ids says is bad, not what it said then alone."""
+
+    number: int
+    project: str
+    what: str
+    why: str
+    at: str
+    by: str
+    by_id: bool
+    rows: int
+    sha256: str
+    undone: str | None = None
+
+
+def recalls(registry: Registry) -> list[Recall]:
+    """Return every recall, oldest first; one that the release key did not sign raises ``MlError``."""
+    return [_read(registry, file) for file in sorted(_folder(registry).glob("*.json"), key=_number)]
+
+
+def active(registry: Registry) -> list[Recall]:
+    """Return the recalls that hold."""
+    return [one for one in recalls(registry) if one.undone is None]
+
+
+def tainted(registry: Registry, rows: pd.DataFrame) -> pd.Series:
+    """Return for each row (``id`` and ``content``, its fingerprints) the recall that it is in, else 0."""
+    found = pd.Series(0, index=rows.index)
+    for one in active(registry):
+        bad = pd.read_parquet(_folder(registry) / f"{one.number}.parquet")
+        hit = rows["id"].isin(bad["id"])
+        if not one.by_id:
+            pairs = pd.MultiIndex.from_frame(bad[["id", "content"]])
+            hit &= pd.MultiIndex.from_frame(rows[["id", "content"]]).isin(pairs)
+        found = found.mask(hit & (found == 0), one.number)
+    return found
+
+
+def recall_of(registry: Registry, version: int) -> Recall | None:
+    """Return the recall that a version was trained on rows of, if there is one."""
+    known = {one.number: one for one in active(registry)}
+    if not known:
+        return None
+    rows = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE)
+    hit = tainted(registry, rows[rows["part"] != "test"])
+    return known[int(hit[hit > 0].iloc[0])] if (hit > 0).any() else None
+
+
+def add(registry: Registry, what: str, why: str, rows: pd.DataFrame, *, by_id: bool) -> Recall:
+    """Mark rows as bad, by their fingerprints, and return the recall."""
+    folder = _folder(registry)
+    folder.mkdir(parents=True, exist_ok=True)
+    number = max((_number(file) for file in folder.glob("*.json")), default=0) + 1
+    file = folder / f"{number}.parquet"
+    rows[["id", "content"]].drop_duplicates().to_parquet(file, index=False)
+    recall = Recall(
+        number=number,
+        project=registry.project,
+        what=what,
+        why=why,
+        at=now(),
+        by=person(),
+        by_id=by_id,
+        rows=len(rows),
+        sha256=digest(file),
+    )
+    _write(registry, recall)
+    return recall
+
+
+def undo(registry: Registry, number: int) -> Recall:
+    """Let a recall hold no more; an unknown number, or one that was undone, raises ``MlError``."""
+    known = {one.number: one for one in recalls(registry)}
+    if number not in known:
+        raise MlError(
+            f"no recall {number} of {registry.project}: there are {', '.join(map(str, known)) or 'none'}"
+        )
+    if known[number].undone:
+        raise MlError(f"recall {number} of {registry.project} was undone already: {known[number].undone}")
+    recall = known[number].model_copy(update={"undone": f"{now()} by {person()}"})
+    _write(registry, recall)
+    return recall
+
+
+def _folder(registry: Registry) -> Path:
+    return registry.root / "recalls"
+
+
+def _number(file: Path) -> int:
+    return int(file.stem)
+
+
+def _write(registry: Registry, recall: Recall) -> None:
+    content = recall.model_dump(mode="json")
+    write_json(
+        _folder(registry) / f"{recall.number}.json",
+        content | {"signature": signing.seal({"recall": content})},
+    )
+
+
+def _read(registry: Registry, file: Path) -> Recall:
+    content = read_json(file)
+    signature = content.pop("signature", None)
+    recall = parse(Recall, content, str(file))
+    whole = signing.sealed({"recall": content}, signature) and (recall.project, recall.number) == (
+        registry.project,
+        _number(file),
+    )
+    rows = file.with_suffix(".parquet")
+    if not whole or not rows.exists() or digest(rows) != recall.sha256:
+        raise MlError(
+            f"{file} is not signed by the release key, or its rows were altered: recall the data again"
+        )
+    return recall
