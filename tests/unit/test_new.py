@@ -78,9 +78,9 @@ def test_a_project_is_written_and_what_was_guessed_is_told(
     contract = load_contract(project)
     assert "email" not in contract.columns and "refund" not in contract.columns
     text = (project.folder / "contract.py").read_text()
-    assert 'plan: str = pa.Field(isin=["basic", "plus", "pro"])' in text
+    assert 'plan: str = pa.Field(nullable=True, isin=["basic", "plus", "pro"])' in text
     assert r'str_matches=r"^DE-\d{3}$"' in text and "start_price <= end_price" in text
-    assert "share: float = pa.Field(ge=0, le=1)" in text
+    assert "share: float = pa.Field(nullable=True, ge=0, le=1)" in text
     assert json.loads((project.folder / "grid.json").read_text())
     assert not [one for one in projects.iterdir() if one.name != "mine"], "nothing else is left there"
 
