@@ -13,7 +13,7 @@ from ml.data.contract import examine, load_contract
 from ml.data.gates import fingerprints, judge_data
 from ml.data.infer.draft import Column, Draft
 from ml.data.infer.python_text import contract_text, features_text, made_features
-from ml.data.infer.settings_text import Settings, settings_text
+from ml.data.infer.settings_text import Settings, missing_limit, settings_text
 from ml.data.settings_check import check_settings
 from ml.data.split import check_rows, split
 from ml.errors import MlError
@@ -137,7 +137,7 @@ def _data_gates(
     labelled = parts["labelled"]
     gates: dict[str, tuple[Any, str]] = {"min_rows": (_least_rows(len(labelled)), "")}
     able = [one.name for one in draft.kept if one.nullable and one.role != "personal"]
-    if missing := {name: _up(labelled[name].isna().mean() * 1.5 + 0.02) for name in able}:
+    if missing := {name: missing_limit(labelled[name].isna().mean()) for name in able}:
         gates["max_missing"] = (missing, "")
     twice = float(fingerprints(labelled, project)["content"].duplicated().mean())
     gates["max_duplicates"] = (_up(2 * twice + 0.01), "rows equal but for the id")

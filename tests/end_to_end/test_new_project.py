@@ -51,7 +51,7 @@ def test_a_stranger_s_table_becomes_a_service_that_answers(customers: Path, tmp_
         return done.stdout
 
     said = ml("new", "shop", "--from", str(customers), "--target", "left")
-    assert "personal: each looks like a phone number" in said
+    assert "personal: phone numbers" in said
     grid = tmp_path / "projects" / "shop" / "grid.json"
     found = json.loads(grid.read_text())
     assert "CatBoostClassifier" in found

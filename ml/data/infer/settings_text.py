@@ -1,6 +1,7 @@
 """``project.toml`` of a draft, commented, with the gates that a first look at the rows gave."""
 
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,11 @@ class Settings:
     floors: dict[str, tuple[float, str]] = field(default_factory=dict)
     ports: tuple[int, int] = (8000, 8001)
     seed: int = 42
+
+
+def missing_limit(share: float) -> float:
+    """Return the share of missing values that a column may have, of which so many are missing now."""
+    return min(1.0, math.ceil((share * 1.5 + 0.02) * 100) / 100)
 
 
 def settings_text(draft: Draft, settings: Settings) -> str:
