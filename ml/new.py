@@ -194,7 +194,7 @@ def _print(begun: Begun, folder: Path) -> None:
     for guessed in [*draft.guesses, *_first_figures(begun)]:
         about.add_row(*map(_plain, (guessed.about, guessed.guess + " ?" * guessed.doubtful, guessed.why)))
     results.print(about)
-    for line in draft.doubtful:
+    for line in (*draft.doubtful, *begun.notes):
         results.print(f"look at  {line}", markup=False)
     beaten = look.low > look.dummy
     if not beaten:

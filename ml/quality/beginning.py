@@ -37,11 +37,15 @@ MAX_LEARNED = 200_000
 
 @dataclass(frozen=True)
 class Begun:
-    """A project as it was written, what was guessed of it, and the score its gates come from."""
+    """A project as it was written, what was guessed of it, and the score its gates come from.
+
+    ``notes`` tell which gates its own rows do not pass, so that they are left out.
+    """
 
     project: Project
     draft: Draft
     look: FirstLook
+    notes: tuple[str, ...] = ()
 
 
 def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
@@ -86,7 +90,9 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
     )
     project = _write(folder, name, draft, settings, functions)
     check_settings(project, load_contract(project).columns)
-    return Begun(_without_refuted(folder, name, draft, settings, functions, parts), draft, look)
+    gates, notes = _holding(project, parts, settings.data_gates)
+    project = _write(folder, name, draft, replace(settings, data_gates=gates), functions)
+    return Begun(project, draft, look, notes)
 
 
 def _write(
@@ -176,27 +182,19 @@ def _gates(look: FirstLook) -> dict[str, tuple[Any, str]]:
     return gates
 
 
-def _without_refuted(
-    folder: Path,
-    name: str,
-    draft: Draft,
-    settings: Settings,
-    functions: dict[str, tuple[Column, str]],
-    parts: dict[str, pd.DataFrame],
-) -> Project:
-    """Write the project without the data gates that its own rows do not pass, and tell them."""
-    project = load_project(folder, name)
+def _holding(
+    project: Project, parts: dict[str, pd.DataFrame], gates: dict[str, tuple[Any, str]]
+) -> tuple[dict[str, tuple[Any, str]], tuple[str, ...]]:
+    """Return the data gates that the project's own rows pass, and what is to be told of the others."""
     divided = {part: rows for part, rows in parts.items() if part != "labelled"}
-    refuted = [one for one in judge_data(project, parts["labelled"], divided, None) if one.violation]
-    if not refuted:
-        return project
-    gates = dict(settings.data_gates)
-    for finding in refuted:
-        if finding.kind not in SETTINGS:
-            raise MlError(f"{finding.violation}")
-        say(f"new:  look at it  {finding.violation}: the gate {SETTINGS[finding.kind]} is left out")
-        gates.pop(SETTINGS[finding.kind], None)
-    return _write(folder, name, draft, replace(settings, data_gates=gates), functions)
+    kept, notes = dict(gates), []
+    for finding in judge_data(project, parts["labelled"], divided, None):
+        if finding.violation and finding.kind not in SETTINGS:
+            raise MlError(str(finding.violation))
+        if finding.violation:
+            kept.pop(SETTINGS[finding.kind], None)
+            notes.append(f"data_gates.{SETTINGS[finding.kind]} is left out: {finding.violation}")
+    return kept, tuple(notes)
 
 
 def _least_rows(count: int) -> int:
