@@ -54,12 +54,13 @@ def create(name: str, given: str, target: str, id_column: str | None = None, *, 
         codes = _codes(found, aside)
         said: dict[str, Role] = {id_column: "id"} if id_column else {}
         draft = guess(found.table, target, said, codes)
+        if ask and (answers := {one.name: _answer(one) for one in draft.columns if one.doubtful}):
+            said = {one.name: one.role for one in draft.of("id", "time", "group")} | said | answers
+            draft = guess(found.table, target, said, codes)
         source = dict(found.settings)
         if not draft.of("id"):
             draft = _with_numbered_rows(found.table, target, said, codes)
             source["number_rows"] = draft.id
-        if ask:
-            draft = _asked(found.table, draft, codes)
         settings = Settings(_title(name, target), source, TEST_SHARE, ports=_free_ports())
         begun = begin(aside, name, draft, settings)
         shutil.rmtree(aside / "__pycache__", ignore_errors=True)
@@ -117,17 +118,8 @@ def _with_numbered_rows(
     return dataclasses.replace(draft, columns=columns)
 
 
-def _asked(table: pd.DataFrame, draft: Draft, codes: frozenset[str]) -> Draft:
-    """Ask what each doubtful column is for, and guess again with the answers."""
-    answers = {one.name: _answer(one) for one in draft.columns if one.doubtful and one.name in table}
-    if all(answers[one.name] == one.role for one in draft.columns if one.name in answers):
-        return draft
-    numbered = table if draft.id in table else table.assign(**{draft.id: range(1, len(table) + 1)})
-    kept: dict[str, Role] = {one.name: one.role for one in draft.of("id", "time", "group")}
-    return guess(numbered, draft.target, kept | answers, codes)
-
-
 def _answer(column: Column) -> Role:
+    """Ask at the terminal what a column is for; an empty answer keeps what was guessed."""
     able = [one for one in ROLES if one != "target"]
     while True:
         told = (
@@ -136,7 +128,7 @@ def _answer(column: Column) -> Role:
         typed = results.input(told, markup=False).strip().lower()
         if not typed:
             return column.role
-        if matching := [one for one in able if one.startswith(typed)]:
+        if matching := [one for one in able if typed in one]:
             return cast(Role, matching[0])
         results.print(f"  '{typed}' is none of them", markup=False)
 

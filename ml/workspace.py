@@ -7,6 +7,7 @@ the sha256 of every input and output: equal inputs and intact outputs mean there
 
 import ast
 import fcntl
+import functools
 import hashlib
 import shutil
 import time
@@ -178,12 +179,17 @@ def code_files(*files: Path) -> set[Path]:
         file = waiting.pop()
         if file not in found:
             found.add(file)
-            waiting += _imported(file) if file.suffix == ".py" else []
+            waiting += _imported(file, file.stat().st_mtime_ns) if file.suffix == ".py" else []
     return found
 
 
-def _imported(file: Path) -> Iterator[Path]:
-    """Yield the files of ``ml`` that a Python file names in an import, at its top or in a function."""
+@functools.lru_cache(maxsize=1000)
+def _imported(file: Path, _: int) -> tuple[Path, ...]:
+    """Return the files of ``ml`` that a Python file names in an import, as it was written at that time."""
+    return tuple(_named_in_imports(file))
+
+
+def _named_in_imports(file: Path) -> Iterator[Path]:
     for node in ast.walk(ast.parse(file.read_bytes())):
         names = []
         if isinstance(node, ast.Import):

@@ -223,3 +223,18 @@ def test_thousands_separators_are_declared(projects: Path, tmp_path: Path) -> No
     project = find_project("mine")
     assert project.source.format.thousands == ","  # type: ignore[union-attr]
     assert "spent" in project.features.numeric
+
+
+def test_with_ask_a_person_decides_what_is_doubtful(
+    projects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter(["nonsense", "out", ""])
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda *_: next(answers))
+    names = [f"Person {n}" for n in range(ROWS)]
+    table = customers().rename(columns={"customer_id": "who"}).assign(who=names)
+    assert new(tmp_path, table, "--ask") == 0
+    said = capsys.readouterr().out
+    assert "'nonsense' is none of them" in said and "column 'joined'" in said
+    project = find_project("mine")
+    assert project.id == "row", "what named the rows is not taken, so they are numbered"

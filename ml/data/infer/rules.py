@@ -10,6 +10,7 @@ import pandas as pd
 from ml.data.infer.draft import Kind
 
 SLACK = 2.0  # a range ends so many times as far from the median as the values seen
+LONG_TAIL, LONG_TAIL_SLACK = 2.0, 4.0  # times as far out as nine tenths of the values; then it ends so far
 MAX_WIDER = 4  # times that a refuted range is widened before it is given up
 MIN_SEEN = 5  # of each value, in the rows that a list of values is guessed from
 MAX_LISTED = 40
@@ -62,17 +63,25 @@ def _is_scale(values: pd.Series, low: float, high: float) -> bool:
 
 def _range(guess: pd.Series, rest: pd.Series, whole: bool) -> Rules:
     middle, low, high = float(guess.median()), float(guess.min()), float(guess.max())
-    slack, notes = SLACK, list[str]()
+    below, above = (_slack(guess, end, share) for end, share in ((low, 0.1), (high, 0.9)))
+    notes: list[str] = []
     for _ in range(MAX_WIDER):
-        ends = _rounded(middle - slack * (middle - low), middle + slack * (high - middle), whole)
-        ge = 0 if low >= 0 > ends[0] or (low >= 0 and ends[0] < 0) else ends[0]
+        ends = _rounded(middle - below * (middle - low), middle + above * (high - middle), whole)
+        ge = 0 if low >= 0 > ends[0] else ends[0]
         outside = rest[(rest < ge) | (rest > ends[1])]
         if outside.empty:
             return {"ge": ge, "le": ends[1]}, tuple(notes)
         notes = [f"the range of {len(guess)} rows is left by {len(outside)} of {len(rest)} others: wider"]
-        slack *= 2
+        below, above = 2 * below, 2 * above
     least = {"ge": 0} if low >= 0 and rest.min() >= 0 else {}
     return least, ("no range: its values are too far apart",)
+
+
+def _slack(values: pd.Series, end: float, share: float) -> float:
+    """Return how many times as far from the median as now a range may end: of a long tail more."""
+    middle = float(values.median())
+    usual = abs(float(values.quantile(share)) - middle)
+    return LONG_TAIL_SLACK if abs(end - middle) > LONG_TAIL * usual else SLACK
 
 
 def _rounded(low: float, high: float, whole: bool) -> tuple[float, float]:

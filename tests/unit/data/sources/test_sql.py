@@ -12,6 +12,7 @@ from sqlalchemy import create_engine
 from ml.data.sources import sql
 from ml.data.sources.interface import Asked, SourceAway
 from ml.errors import MlError
+from ml.project import find_project
 from ml.source_settings import QueryCheck, SqlSource
 from tests.load.servers import Postgres
 
@@ -167,3 +168,13 @@ def test_a_missing_query_is_told(tmp_path: Path) -> None:
     source = SqlSource(kind="sql", labelled="people.sql", database="people.sqlite")
     with pytest.raises(MlError, match=r"people.sql is missing: it must hold the query"):
         list(sql.read(source, Asked("p", tmp_path, tmp_path, "people.sql")))
+
+
+def test_the_passengers_titled_mrs_are_asked_of_the_titanic_in_sqlite(tmp_path: Path) -> None:
+    table = pd.read_csv(find_project("titanic").folder / "data" / "train.csv")
+    with sqlite3.connect(tmp_path / "titanic.sqlite") as connection:
+        table.to_sql("passengers", connection, index=False)
+    query = "SELECT * FROM passengers WHERE Name LIKE :title"
+    found = read(tmp_path, query, database="titanic.sqlite", parameters={"title": "%, Mrs.%"})
+    assert len(found) == table["Name"].str.contains(", Mrs.", regex=False).sum() == 125
+    assert set(found["Sex"]) == {"female"}
