@@ -13,9 +13,10 @@ SLACK = 2.0  # a range ends so many times as far from the median as the values s
 LONG_TAIL, LONG_TAIL_SLACK = 2.0, 4.0  # times as far out as nine tenths of the values; then it ends so far
 MAX_WIDER = 4  # times that a refuted range is widened before it is given up
 MIN_SEEN = 5  # of each value, in the rows that a list of values is guessed from
+MIN_SHARE_SEEN = 0.03  # where one value is rarer, others may come
 MAX_LISTED = 40
 MAX_LETTERS = 40  # of a value in a list
-COMMON_END = 0.01  # share of rows on the first or last of few whole numbers: a scale that ends there
+COMMON_END = 0.03  # share of rows on the first or last of few whole numbers: a scale that ends there
 MAX_SCALE = 20
 MIN_ALIKE = 20  # different categories: fewer tell too little of what others look like
 MAX_PARTS = 12  # of a regular expression
@@ -50,7 +51,8 @@ def number_rules(guess: pd.Series, rest: pd.Series) -> Rules:
         return {"isin": [int(one) for one in values]}, ()
     low, high = float(guess.min()), float(guess.max())
     if whole and len(values) <= MAX_SCALE and _is_scale(guess, low, high) and rest.between(low, high).all():
-        return {"ge": int(low), "le": int(high)}, ()
+        # Where counting begins with 1, a 0 is what "none of them" is often written as.
+        return {"ge": 0 if low == 1 else int(low), "le": int(high)}, ()
     if not whole and low >= 0 and 0.5 < high <= 1 and rest.between(0, 1).all():
         return {"ge": 0, "le": 1}, ()
     return _range(guess, rest, whole)
@@ -100,7 +102,7 @@ def text_rules(kind: Kind, guess: pd.Series, rest: pd.Series) -> Rules:
     counts = guess.value_counts()
     notes: tuple[str, ...] = ()
     if kind == "category" and len(counts) <= MAX_LISTED and counts.index.str.len().max() <= MAX_LETTERS:
-        if counts.min() >= MIN_SEEN:
+        if counts.min() >= max(MIN_SEEN, MIN_SHARE_SEEN * len(guess)):
             if not (new := set(rest) - set(counts.index)):
                 return {"isin": sorted(counts.index)}, ()
             notes = (f"no list of values: other rows hold {sorted(new)[0]!r:.40} too",)

@@ -24,7 +24,7 @@ def test_a_range_that_the_other_rows_leave_is_wider_and_told() -> None:
 
 def test_a_scale_ends_where_it_ends_and_amounts_do_not() -> None:
     stars = pd.Series(np.tile([1, 2, 3, 4, 5], 100))
-    assert number_rules(stars, stars)[0] == {"ge": 1, "le": 5}
+    assert number_rules(stars, stars)[0] == {"ge": 0, "le": 5}
     days = pd.Series(np.tile([3, 7, 14, 28, 90], 100))
     assert number_rules(days, days)[0]["ge"] == 0
 
