@@ -67,9 +67,16 @@ def project_folders() -> list[Path]:
     return [ROOT / "ml" / "projects", *(Path(part).absolute() for part in extra.split(os.pathsep) if part)]
 
 
+def new_projects() -> Path:
+    """Return the folder that a new project is written into: the first of ``ML_PROJECTS`` if it is set."""
+    return project_folders()[:2][-1]
+
+
 def default_project() -> str:
     """Return the project that is meant where none is named: the worked example, or the first there is."""
-    names = sorted(file.parent.name for folder in project_folders() for file in folder.glob("*/project.toml"))
+    names = sorted(
+        file.parent.name for folder in project_folders() for file in folder.glob("[!.]*/project.toml")
+    )
     return "titanic" if "titanic" in names or not names else names[0]
 
 

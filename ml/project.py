@@ -114,7 +114,11 @@ class Project(Settings):
 def project_names() -> list[str]:
     """Return the names of all projects, sorted."""
     return sorted(
-        {file.parent.name for folder in locations.project_folders() for file in folder.glob("*/project.toml")}
+        {
+            file.parent.name
+            for folder in locations.project_folders()
+            for file in folder.glob("[!.]*/project.toml")
+        }
     )
 
 

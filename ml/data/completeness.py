@@ -93,6 +93,9 @@ def check_count(what: str, rows: int, agreed: int | None, least: int | None = No
         )
 
 
+MAX_LINE_LETTERS = 2 * MAX_FIELD_BYTES
+
+
 class _Lines:
     """The lines of a stream, of which the first that is not empty and the last are kept."""
 
@@ -101,7 +104,9 @@ class _Lines:
         self.first = self.last = ""
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._stream:
+        while line := self._stream.readline(MAX_LINE_LETTERS):
+            if len(line) == MAX_LINE_LETTERS and not line.endswith(("\n", "\r")):
+                raise csv.Error("field larger than a line may be")  # told as one, before it fills the memory
             self.last = line
             self.first = self.first or line.strip()
             yield line

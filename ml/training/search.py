@@ -36,32 +36,39 @@ def check_features(project: Project, features: pd.DataFrame) -> None:
     are nearly all different this is asked only for a renaming along a line. How often a
     feature that a function makes may be missing is in ``data_gates.max_missing``.
     """
-    seen: dict[bytes, str] = {}
-    problems = []
+    problems = list(useless_features(project, features).values())
     for name in features:
-        codes, values = pd.factorize(features[name])
-        if len(values) < 2:
-            shown = "" if name in project.personal else f" {values[0]}" if len(values) else ""
-            value = f"the one value{shown}" if len(values) else "no value at all"
-            problems.append(
-                f"feature '{name}' is constant in the training data ({value}): mend the function or source "
-                "that makes it, or take it out of [features] in project.toml"
-            )
-            continue
         missing, most = features[name].isna().mean(), project.data_gates.max_missing.get(str(name), 1.0)
         if missing > most:
             problems.append(
                 f"feature '{name}' is missing in {missing:.1%} of the training rows, and "
                 f"data_gates.max_missing allows {most:.1%}: mend the function or source that makes it"
             )
-        twin = seen.setdefault(codes.tobytes(), str(name))
+    if problems:
+        raise MlError("; ".join(problems))
+
+
+def useless_features(project: Project, features: pd.DataFrame) -> dict[str, str]:
+    """Return the features that have one value, or tell what one before tells, each with what to do."""
+    seen: dict[bytes, str] = {}
+    found = {}
+    for name in map(str, features):
+        codes, values = pd.factorize(features[name])
+        if len(values) < 2:
+            shown = "" if name in project.personal else f" {values[0]}" if len(values) else ""
+            value = f"the one value{shown}" if len(values) else "no value at all"
+            found[name] = (
+                f"feature '{name}' is constant in the training data ({value}): mend the function or source "
+                "that makes it, or take it out of [features] in project.toml"
+            )
+            continue
+        twin = seen.setdefault(codes.tobytes(), name)
         if twin != name and (len(values) <= MAX_RENAMED or _on_a_line(features[twin], features[name])):
-            problems.append(
+            found[name] = (
                 f"features '{twin}' and '{name}' are duplicates in the training data: take one out of "
                 "[features] in project.toml"
             )
-    if problems:
-        raise MlError("; ".join(problems))
+    return found
 
 
 def _on_a_line(one: pd.Series, other: pd.Series) -> bool:

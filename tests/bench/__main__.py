@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ml.data.infer.settings_text import missing_limit
+
 TABLES = {
     "mlc_churn": ("modeldata", "churn"),
     "wa_churn": ("modeldata", "churn"),
@@ -176,41 +178,44 @@ def corruption(told: str) -> Callable[[Any], Any]:
     return lambda function: CORRUPTIONS.setdefault(told, function)
 
 
-def _column(guesses: Any, random: Any, *, roles: tuple[str, ...], listed: bool | None = None) -> str | None:
+NUMBERS, TEXTS = ("number", "whole number"), ("category", "code")
+
+
+def _column(draft: Any, random: Any, kinds: tuple[str, ...], *, listed: bool | None = None) -> str | None:
     names = [
         one.name
-        for one in guesses
-        if one.role in roles and (listed is None or bool(one.values or one.pattern) == listed)
+        for one in draft.of("feature")
+        if one.kind in kinds and (listed is None or bool({"isin", "str_matches"} & set(one.rules)) == listed)
     ]
     return str(random.choice(names)) if names else None
 
 
 @corruption("a column is gone")
-def _gone(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    return table.drop(columns=_column(guesses, random, roles=("number", "category")))
+def _gone(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    return table.drop(columns=_column(draft, random, (*NUMBERS, *TEXTS)))
 
 
 @corruption("a unit is a thousand times smaller")
-def _unit(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    name = _column(guesses, random, roles=("number",), listed=False)
+def _unit(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    name = _column(draft, random, NUMBERS, listed=False)
     return None if name is None else table.assign(**{name: table[name] * 1000})
 
 
 @corruption("signs are turned")
-def _signs(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    name = _column(guesses, random, roles=("number",), listed=False)
+def _signs(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    name = _column(draft, random, NUMBERS, listed=False)
     return None if name is None else table.assign(**{name: -table[name]})
 
 
 @corruption("numbers became text")
-def _text(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    name = _column(guesses, random, roles=("number",))
+def _text(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    name = _column(draft, random, NUMBERS)
     return None if name is None else table.assign(**{name: table[name].astype(str) + " EUR"})
 
 
 @corruption("a tenth of a full column is missing")
-def _missing(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    names = [one.name for one in guesses if one.role in ("number", "category") and not one.nullable]
+def _missing(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    names = [one.name for one in draft.of("feature") if table[one.name].notna().all()]
     if not names:
         return None
     name = str(random.choice(names))
@@ -218,35 +223,34 @@ def _missing(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | N
 
 
 @corruption("categories in capitals")
-def _capitals(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    name = _column(guesses, random, roles=("category",))
+def _capitals(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    name = _column(draft, random, TEXTS)
     return None if name is None else table.assign(**{name: table[name].str.upper() + "!"})
 
 
 @corruption("an unknown category in a hundredth")
-def _unknown(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    name = _column(guesses, random, roles=("category",))
+def _unknown(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    name = _column(draft, random, TEXTS)
     mask = random.random(len(table)) < 0.01
     return None if name is None else table.assign(**{name: table[name].mask(mask, "?")})
 
 
 @corruption("another word for the target")
-def _target(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    [one] = [one for one in guesses if one.role == "target"]
-    return table.assign(**{one.name: table[one.name].astype(str) + " "})
+def _target(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    return table.assign(**{draft.target: table[draft.target].astype(str) + " "})
 
 
 @corruption("-999 for missing numbers")
-def _sentinel(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    name = _column(guesses, random, roles=("number",))
+def _sentinel(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    name = _column(draft, random, NUMBERS)
     mask = random.random(len(table)) < 0.05
     return None if name is None else table.assign(**{name: table[name].mask(mask, -999)})
 
 
 @corruption("a number and a category swapped")
-def _swapped(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | None:
-    number = _column(guesses, random, roles=("number",))
-    text = _column(guesses, random, roles=("category",))
+def _swapped(table: pd.DataFrame, draft: Any, random: Any) -> pd.DataFrame | None:
+    number = _column(draft, random, NUMBERS)
+    text = _column(draft, random, TEXTS)
     if number is None or text is None:
         return None
     return table.assign(**{number: table[text], text: table[number].astype(str)})
@@ -254,41 +258,56 @@ def _swapped(table: pd.DataFrame, guesses: Any, random: Any) -> pd.DataFrame | N
 
 def contracts(name: str, file: Path, scratch: Path) -> str:
     """Infer a contract from half of a table, ten times: does the other half hold, and what is caught?"""
-    from ml.data.contract import examine
-    from ml.data.infer import infer
+    from ml.data.infer.guess import guess
 
     table, target = pd.read_csv(file), TABLES[name][1]
-    refused, caught, tried, missed = 0, 0, 0, set()
+    table.insert(0, "row_id", range(len(table)))
+    refused, caught, tried, missed, why = 0, 0, 0, set(), ""
     for seed in range(HALVES):
         random = np.random.default_rng(seed)
         order = random.permutation(len(table))
         first, second = (
             table.iloc[np.sort(part)].reset_index(drop=True) for part in np.array_split(order, 2)
         )
-        guesses = infer(first, target)
-        schema = _schema(scratch, f"{name}_{seed}", guesses)
-        refused += bool(examine(second, schema)[1])
+        draft = guess(first, target)
+        schema = _schema(scratch, f"{name}_{seed}", draft)
+        limits = {
+            one.name: missing_limit(first[one.name].isna().mean()) for one in draft.kept if one.nullable
+        }
+        if problem := _problem(second, schema, limits):
+            refused, why = refused + 1, problem
         for told, damage in CORRUPTIONS.items():
-            broken = damage(second, [one for one in guesses if one.kept], random)
+            broken = damage(second, draft, random)
             if broken is not None:
                 tried += 1
-                found = bool(examine(broken, schema)[1])
+                found = bool(_problem(broken, schema, limits))
                 caught += found
                 missed |= set() if found else {told}
     told = f"refused {refused} of {HALVES} fresh halves; caught {caught} of {tried}"
-    return f"{name:12} {told}; missed: {', '.join(sorted(missed)) or 'none'}"
+    return f"{name:12} {told}; missed: {', '.join(sorted(missed)) or 'none'}{why and '; refused: ' + why}"
 
 
-def _schema(scratch: Path, name: str, guesses: Any) -> Any:
-    from ml.data.contract_text import contract_text
+def _problem(table: pd.DataFrame, schema: Any, limits: dict[str, float]) -> str:
+    """Return what the contract, or the gate of missing values that is written beside it, finds first."""
+    from ml.data.contract import examine
+
+    if found := examine(table, schema)[1]:
+        return str(found[0])
+    over = [name for name, most in limits.items() if table[name].isna().mean() > most]
+    return f"'{over[0]}' misses too many values" if over else ""
+
+
+def _schema(scratch: Path, name: str, draft: Any) -> Any:
+    from ml.data.infer.python_text import class_name, contract_text
 
     file = scratch / f"{name}.py"
-    file.write_text(contract_text(name, guesses, []), encoding="utf-8")
+    file.write_text(contract_text(draft, name), encoding="utf-8")
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     spec.loader.exec_module(module)
-    return module.Rows.to_schema()
+    return getattr(module, class_name(name)).to_schema()
 
 
 if __name__ == "__main__":

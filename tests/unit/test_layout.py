@@ -26,7 +26,7 @@ FLOORS = (
     ("serving",),
     ("delivery",),
     ("stages",),
-    ("pipeline", "predict", "show", "proposal", "options"),
+    ("pipeline", "predict", "show", "options"),
     ("new", "recall", "diff"),
     ("cli",),
     ("__main__",),

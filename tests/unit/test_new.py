@@ -70,16 +70,17 @@ def test_a_project_is_written_and_what_was_guessed_is_told(
     said = capsys.readouterr().out
     assert (project.task, project.positive, project.id) == ("classification", "yes", "customer_id")
     assert project.split.kind == "time" and project.split.by == "joined"
-    assert set(project.features.numeric) == {"age", "share", "spent", "start_price", "end_price"}
+    made = {"joined_month", "joined_weekday"}
+    assert set(project.features.numeric) == {"age", "share", "spent", "start_price", "end_price", *made}
     assert project.features.categorical == ["plan", "shop"]
-    for told in ("email", "personal", "country", "the one value", "tells the target all alone"):
+    for told in ("email", "personal: mail", "country", "constant", "gives the target away"):
         assert told in said, told
     contract = load_contract(project)
     assert "email" not in contract.columns and "refund" not in contract.columns
     text = (project.folder / "contract.py").read_text()
-    assert 'plan: str = pa.Field(isin=["basic", "plus", "pro"])' in text
-    assert r'str_matches=r"^[A-Z]{2}\-\d{3}$"' in text and "start_price <= end_price" in text
-    assert "share: float = pa.Field(ge=0, le=1)" in text
+    assert 'plan: str = pa.Field(nullable=True, isin=["basic", "plus", "pro"])' in text
+    assert r'str_matches=r"^DE-\d{3}$"' in text and "start_price <= end_price" in text
+    assert "share: float = pa.Field(nullable=True, ge=0, le=1)" in text
     assert json.loads((project.folder / "grid.json").read_text())
     assert not [one for one in projects.iterdir() if one.name != "mine"], "nothing else is left there"
 
@@ -153,24 +154,27 @@ DATES = ("2024-01-31", "31.01.2024", "01/31/2024", "2024/01/31")
 BAD: dict[str, tuple[Callable[[], pd.DataFrame | bytes], str]] = {
     "empty": (lambda: b"", "is empty"),
     "a web page": (lambda: b"<!DOCTYPE html><html><body>404</body></html>", "is a web page, not a table"),
-    "one row": (lambda: customers().head(1), "has 1 rows: a model and its tests need 50"),
-    "one column": (lambda: customers()[["left"]], "has the one column 'left'"),
-    "one class": (lambda: edited(left="yes"), "has the one value 'yes'"),
-    "no value": (lambda: edited(**dict.fromkeys(customers(), None)), "no value at all"),
-    "5,000 columns": (many_columns, "columns, and 1,000 are the most"),
+    "one row": (lambda: customers().head(1), "the table has 1 row: 30 are the least"),
+    "one column": (lambda: customers()[["left"]], "the table has one column, 'left'"),
+    "one class": (lambda: edited(left="yes"), "has one class only (yes)"),
+    "no value": (lambda: edited(**dict.fromkeys(customers(), None)), "has no value in any row"),
+    "5,000 columns": (many_columns, "has 5013 columns, and 1000 are the most"),
     "a rare class": (
         lambda: edited(left=lambda t: t["left"].mask(t.index < 3, "maybe")),
-        "'maybe' has 3 rows",
+        "class 'maybe' of 'left' has 3 rows, and 6 are the least",
     ),
     "mixed types": (
         lambda: edited(age=lambda t: t["age"].astype(object).mask(t.index == 7, "old")),
-        "row 8 has 'old'",
+        "mixes numbers and words: 1 of 400 values are none, 'old' in 1 row, the first in row 8",
     ),
     "no target": (
         lambda: edited(left=lambda t: t["left"].mask(t.index < 12)),
         "is missing in 12 of 400 rows",
     ),
-    "dates": (lambda: edited(joined=[DATES[n % 4] for n in range(ROWS)]), "has dates written in 4 ways"),
+    "dates": (
+        lambda: edited(joined=[DATES[n % 4] for n in range(ROWS)]),
+        "holds dates written in 4 ways (2024-01-31, ",
+    ),
     "a header within": (pasted_together, "the header stands there again in line 10"),
     "one name twice": (lambda: text("age,plan", "age,age"), "two columns are called 'age'"),
     "a huge cell": (lambda: text("Germany", '"' + "x" * 11_000_000), "more than 10,000,000 bytes"),
@@ -209,8 +213,8 @@ def test_a_wrong_command_line_is_told(
 def test_a_target_that_is_not_there_is_told_with_the_columns(
     projects: Path, tmp_path: Path, error_of: ErrorOf
 ) -> None:
-    assert new(tmp_path, customers(), target="leaves") == 1
-    assert "no column 'leaves': the target is one of customer_id, email" in error_of()
+    assert new(tmp_path, customers(), target="Left") == 2
+    assert "no column 'Left': did you mean 'left'? (the columns are customer_id, email" in error_of()
 
 
 def test_thousands_separators_are_declared(projects: Path, tmp_path: Path) -> None:
@@ -222,18 +226,15 @@ def test_thousands_separators_are_declared(projects: Path, tmp_path: Path) -> No
 
 
 def test_with_ask_a_person_decides_what_is_doubtful(
-    projects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    projects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[str] = []
-
-    def answer(question: str) -> str:
-        asked.append(question)
-        return "out"
-
+    answers = iter(["nonsense", "out", ""])
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("builtins.input", answer)
+    monkeypatch.setattr("builtins.input", lambda *_: next(answers))
     names = [f"Person {n}" for n in range(ROWS)]
-    assert new(tmp_path, customers().rename(columns={"customer_id": "who"}).assign(name=names), "--ask") == 0
-    assert [question.partition(":")[0] for question in asked] == ["who", "name"]
-    assert "it names each row, but is not called an id" in asked[0]
-    assert find_project("mine").id == "row", "the numbers are not taken, so the rows are numbered"
+    table = customers().rename(columns={"customer_id": "who"}).assign(who=names)
+    assert new(tmp_path, table, "--ask") == 0
+    said = capsys.readouterr().out
+    assert "'nonsense' is none of them" in said and "column 'joined'" in said
+    project = find_project("mine")
+    assert project.id == "row", "what named the rows is not taken, so they are numbered"

@@ -1,0 +1,180 @@
+"""Python as a colleague would write it: ``contract.py`` and ``features.py`` of a draft, formatted."""
+
+import builtins
+import json
+import keyword
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import pandera.pandas as pa
+
+from ml.data.infer.draft import Column, Draft, Role
+
+WIDTH = 110
+HEADINGS: tuple[tuple[Role, str], ...] = (
+    ("id", "names each row"),
+    ("target", "what is predicted"),
+    ("time", "when it was: the split goes by it"),
+    ("group", "whose rows belong together: the split goes by it"),
+    ("feature", "what it is predicted from"),
+    ("personal", "tells of people: no message, report or model shows it; a request may leave it out"),
+)
+
+
+def contract_text(draft: Draft, name: str) -> str:
+    """Return ``contract.py``: one ``pandera.DataFrameModel`` with the rules of every column that is kept."""
+    attributes = attribute_names([one.name for one in draft.kept])
+    lines = ['"""What every table of this project must satisfy: training data and requests alike."""', ""]
+    lines += ["import pandas as pd"] if draft.ordered else []
+    lines += ["import pandera.pandas as pa", "", "", f"class {class_name(name)}(pa.DataFrameModel):"]
+    lines += ['    """One row of the table.', ""]
+    lines += ["    Ranges have slack: they were guessed on some rows and proved on the others.", '    """']
+    for role, heading in HEADINGS:
+        if columns := draft.of(role):
+            lines += ["", f"    # {heading}"]
+            lines += [line for one in columns for line in _field(one, attributes[one.name])]
+    lines += ["", *_left_out(draft), "    class Config:"]
+    lines += ['        """No column less; columns more are left out."""', "", '        strict = "filter"']
+    for number, pair in enumerate(draft.ordered, 1):
+        lines += ["", *_ordered(draft, pair, f"{attributes[pair[0]]}_before_{attributes[pair[1]]}"[:60])]
+    return "\n".join(lines) + "\n"
+
+
+def class_name(name: str) -> str:
+    """Return a project's name as that of a class."""
+    found = "".join(part[:1].upper() + part[1:] for part in re.split(r"[^A-Za-z0-9]+", name))
+    return found if found[:1].isalpha() and not hasattr(builtins, found) else f"Table{found}"
+
+
+def attribute_names(names: list[str]) -> dict[str, str]:
+    """Return for each column a name that Python takes: its own where that is one."""
+    taken: set[str] = set()
+    found = {}
+    for number, name in enumerate(names, 1):
+        plain = unicodedata.normalize("NFKC", name)
+        able = re.sub(r"\W+", "_", plain).strip("_")
+        able = f"column_{number}" if not able else f"column_{able}" if able[0].isdigit() else able
+        if keyword.iskeyword(able) or hasattr(pa.DataFrameModel, able) or hasattr(builtins, able):
+            able += "_"
+        if able in taken or able in ("pa", "pd", "Config"):
+            able = f"{able}_{number}"
+        taken.add(able)
+        found[name] = able
+    return found
+
+
+def _field(column: Column, attribute: str) -> Iterator[str]:
+    arguments: dict[str, Any] = {}
+    if attribute != column.name:
+        arguments["alias"] = column.name
+    if column.unique:
+        arguments["unique"] = True
+    if column.nullable:
+        arguments["nullable"] = True
+    arguments |= column.rules
+    if column.example is not None and not column.nullable:
+        arguments["metadata"] = {"example": column.example}
+    for note in column.notes:
+        yield f"    # {note}"[:WIDTH]
+    yield from call(f"{attribute}: {column.python_type} = pa.Field", arguments, 4)
+
+
+def call(start: str, arguments: dict[str, Any], indent: int) -> list[str]:
+    """Return a call as the formatter writes it: on one line, on three, or an argument a line."""
+    pad = " " * indent
+    inner = ", ".join(f"{name}={literal(value)}" for name, value in arguments.items())
+    if len(one := f"{pad}{start}({inner})") <= WIDTH:
+        return [one]
+    if len(three := f"{pad}    {inner}") <= WIDTH:
+        return [f"{pad}{start}(", three, f"{pad})"]
+    lines = [f"{pad}{start}("]
+    for name, value in arguments.items():
+        if len(plain := f"{pad}    {name}={literal(value)},") <= WIDTH or not isinstance(value, (list, dict)):
+            lines.append(plain + ("" if len(plain) <= WIDTH else "  # noqa: E501"))
+            continue
+        ends = "[]" if isinstance(value, list) else "{}"
+        if isinstance(value, dict):
+            items = [f"{literal(key)}: {literal(one)}" for key, one in value.items()]
+        else:
+            items = [literal(one) for one in value]
+        lines += [
+            f"{pad}    {name}={ends[0]}",
+            *(f"{pad}        {one}," for one in items),
+            f"{pad}    {ends[1]},",
+        ]
+    return [*lines, f"{pad})"]
+
+
+def literal(value: Any) -> str:
+    """Return a value as Python writes it, texts in double quotes, regular expressions raw."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{literal(key)}: {literal(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(literal, value)) + "]"
+    if not isinstance(value, str):
+        return repr(value)
+    if value.startswith("^") and value.endswith("$") and '"' not in value and "\n" not in value:
+        return f'r"{value}"'
+    if '"' in value and "'" not in value and value.isprintable() and "\\" not in value:
+        return f"'{value}'"
+    return json.dumps(value, ensure_ascii=not value.isprintable())
+
+
+def _left_out(draft: Draft) -> list[str]:
+    columns = draft.of("left out")
+    lines = ["    # left out:"] if columns else []
+    lines += [f"    #   {one.name}: {one.why}"[:WIDTH].rstrip() for one in columns]
+    return [*lines, ""] if columns else []
+
+
+def _ordered(draft: Draft, pair: tuple[str, str], name: str) -> list[str]:
+    low, high = pair
+    title = f"{low} <= {high}"
+    lines = call("@pa.dataframe_check", {"name": title}, 4)
+    lines += [f"    def {name}(cls, rows: pd.DataFrame) -> pd.Series:"]
+    lines += ['        """Tell of each row whether the one is not above the other, where both are there."""']
+    columns = {one.name: one for one in draft.columns}
+    for variable, column in (("low", low), ("high", high)):
+        value = f"rows[{literal(column)}]"
+        if form := columns[column].date_format:
+            options = {"format": form, "utc": True, "errors": "coerce"}
+            inner = ", ".join(f"{key}={literal(one)}" for key, one in options.items())
+            value = f"pd.to_datetime({value}, {inner})"
+        lines += [f"        {variable} = {value}"]
+    return [*lines, "        return ~(low > high)"]
+
+
+def made_features(draft: Draft) -> dict[str, tuple[Column, str]]:
+    """Return the features that are made of dates: the column and the attribute that pandas has it by."""
+    attributes = attribute_names([one.name for one in draft.kept])
+    parts = ["month", "weekday"]
+    found = {}
+    for column in draft.dates:
+        for part in [*parts, "hour"] if column.date_format == "ISO8601" else parts:
+            found[f"{attributes[column.name]}_{part}"] = (column, part)
+    return found
+
+
+def features_text(draft: Draft, made: dict[str, tuple[Column, str]]) -> str:
+    """Return ``features.py``: what is made of the dates of a row."""
+    lines = [
+        '"""Features made of the dates of a row, inside the fitted pipeline."""',
+        "",
+        "import pandas as pd",
+    ]
+    lines += ["", "", "def calendar(rows: pd.DataFrame) -> pd.DataFrame:"]
+    lines += [
+        '    """Add the month, the weekday (0 is Monday) and the hour of the dates, where they tell."""'
+    ]
+    lines += ["    made = {}"]
+    for column in draft.dates:
+        parts = {name: part for name, (one, part) in made.items() if one is column}
+        if not parts:
+            continue
+        options = {"format": column.date_format, "utc": True, "errors": "coerce"}
+        inner = ", ".join(f"{key}={literal(one)}" for key, one in options.items())
+        lines += [f"    when = pd.to_datetime(rows[{literal(column.name)}], {inner})"]
+        lines += [f"    made[{literal(name)}] = when.dt.{part}" for name, part in parts.items()]
+    return "\n".join([*lines, "    return rows.assign(**made)"]) + "\n"

@@ -1,0 +1,102 @@
+"""What columns are for, and the Python that is written of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml import locations
+from ml.data.infer.draft import Draft
+from ml.data.infer.guess import guess
+from ml.data.infer.python_text import attribute_names, class_name, contract_text, features_text, made_features
+from ml.data.infer.roles import words_of
+from ml.errors import MlError, UsageError
+
+ROWS = 300
+
+
+def visits() -> pd.DataFrame:
+    random = np.random.default_rng(5)
+    begin = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(ROWS), unit="D")
+    return pd.DataFrame(
+        {
+            "VisitID": [f"V{number:05d}" for number in random.permutation(ROWS)],
+            "patient": random.integers(1, 61, ROWS),
+            "patient_name": [f"Ann{number} Smith" for number in range(ROWS)],
+            "dose_min": (low := random.integers(1, 50, ROWS)),
+            "dose_max": low + random.integers(0, 9, ROWS),
+            "class": random.choice(["a", "b", "c"], ROWS),
+            "begin": begin.strftime("%d.%m.%Y"),
+            "end": (begin + pd.Timedelta(days=3)).strftime("%d.%m.%Y"),
+            "remark": [f"it was rather a fine day number {number}" for number in range(ROWS)],
+            "well": random.choice([0, 1], ROWS),
+        }
+    )
+
+
+def roles(draft: Draft) -> dict[str, str]:
+    return {one.name: one.role for one in draft.columns}
+
+
+def test_ids_groups_people_and_free_text_are_no_features() -> None:
+    found = roles(guess(visits(), "well"))
+    assert (found["VisitID"], found["patient"], found["well"]) == ("id", "group", "target")
+    assert found["patient_name"] == found["remark"] == "left out"
+    assert {found[name] for name in ("dose_min", "dose_max", "class", "begin", "end")} == {"feature"}
+
+
+def test_pairs_that_begin_and_end_something_are_found_and_the_target_is_none_of_them() -> None:
+    draft = guess(visits(), "well")
+    assert draft.ordered == (("begin", "end"), ("dose_min", "dose_max"))
+
+
+def test_what_a_person_says_goes_before_what_is_guessed() -> None:
+    draft = guess(visits(), "well", {"patient": "feature", "class": "left out"})
+    assert roles(draft)["patient"] == "feature" and roles(draft)["class"] == "left out"
+    with pytest.raises(MlError, match="'patient' cannot name each row: its value in row"):
+        guess(visits(), "well", {"patient": "id"})
+    with pytest.raises(UsageError, match="no column 'nobody'"):
+        guess(visits(), "well", {"nobody": "id"})
+
+
+def test_digits_with_leading_zeros_are_codes() -> None:
+    table = visits().assign(postcode=10115)
+    draft = guess(
+        table.assign(postcode=np.tile([1067, 10115, 80331], 100)), "well", codes=frozenset({"postcode"})
+    )
+    [postcode] = [one for one in draft.columns if one.name == "postcode"]
+    assert postcode.kind == "code" and postcode.python_type == "str" and "postcode" in draft.categorical
+
+
+def test_words_of_a_name() -> None:
+    assert words_of("customerID") == ["customer", "id"]
+    assert words_of("Last_Name 2") == ["last", "name", "2"]
+
+
+def test_names_that_python_does_not_take_have_others() -> None:
+    found = attribute_names(["class", "str", "имя", "🙂", "2nd", "a b", "a-b", "validate"])
+    assert found["class"] == "class_" and found["str"] == "str_" and found["имя"] == "имя"
+    assert found["🙂"] == "column_4" and found["2nd"] == "column_2nd"
+    assert found["a b"] == "a_b" and found["a-b"] == "a_b_7" and found["validate"] == "validate_"
+    assert class_name("wa-churn_2") == "WaChurn2" and class_name("2024") == "Table2024"
+
+
+def test_what_is_written_is_formatted_and_clean(tmp_path: Path) -> None:
+    long = [f"a rather long category number {number}" for number in range(9)]
+    table = visits().assign(kind=np.resize(long, ROWS), **{'say "x"': np.resize(['"', "\\"], ROWS)})
+    draft = guess(table, "well")
+    made = made_features(draft)
+    (tmp_path / "contract.py").write_text(contract_text(draft, "visits"), encoding="utf-8")
+    (tmp_path / "features.py").write_text(features_text(draft, made), encoding="utf-8")
+    for tool in (
+        ["ruff", "format", "--check", "--config", str(locations.ROOT / "pyproject.toml")],
+        ["flake8", "--config", str(locations.ROOT / ".flake8")],
+        ["pydocstyle", f"--config={locations.ROOT / 'pyproject.toml'}"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", *tool, str(tmp_path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr

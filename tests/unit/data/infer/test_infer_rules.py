@@ -1,0 +1,58 @@
+"""Rules that hold tomorrow: guessed on some rows, weakened by what the others show."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml.data.infer.rules import number_rules, pattern_of, rules_of
+
+
+def halves(values: pd.Series) -> tuple[pd.Series, pd.Series]:
+    return values[::2], values[1::2]
+
+
+def test_a_range_has_slack_and_ends_at_zero_where_nothing_is_below() -> None:
+    prices = pd.Series(np.random.default_rng(1).lognormal(3, 1, 1000))
+    rules, notes = number_rules(*halves(prices))
+    assert rules["ge"] == 0 and rules["le"] > 1.5 * prices.max() and notes == ()
+
+
+def test_a_range_that_the_other_rows_leave_is_wider_and_told() -> None:
+    rules, [note] = number_rules(pd.Series(np.linspace(1, 2, 500)), pd.Series([1.5, 4.2]))
+    assert rules["le"] >= 4.2 and "left by 1 of 2 others" in note
+
+
+def test_a_scale_ends_where_it_ends_and_amounts_do_not() -> None:
+    stars = pd.Series(np.tile([1, 2, 3, 4, 5], 100))
+    assert number_rules(stars, stars)[0] == {"ge": 0, "le": 5}
+    days = pd.Series(np.tile([3, 7, 14, 28, 90], 100))
+    assert number_rules(days, days)[0]["ge"] == 0
+
+
+def test_a_list_of_values_is_no_rule_if_one_is_rare_or_another_comes() -> None:
+    plans = pd.Series(["basic", "plus"] * 50)
+    assert rules_of("category", plans, plans)[0] == {"isin": ["basic", "plus"]}
+    rare = pd.concat([plans, pd.Series(["gold"])])
+    assert "isin" not in rules_of("category", rare, plans)[0]
+    rules, [note] = rules_of("category", plans, rare)
+    assert "isin" not in rules and "'gold'" in note
+
+
+@pytest.mark.parametrize(
+    ("texts", "pattern"),
+    [
+        (["7590-VHVEG", "5575-GNVDE"], r"\d{4}-[A-Z]{5}"),
+        (["DE-7", "DE-123"], r"DE-\d+"),
+        (["2024-01-31", "2025-12-01"], r"\d{4}-\d{2}-\d{2}"),
+        (["a1b2c3d4-0a1b", "00ff11ee-ffff"], r"[0-9a-f]{8}-[0-9a-f]{4}"),
+        (["some words", "x"], None),
+    ],
+)
+def test_codes_that_look_alike_have_a_pattern(texts: list[str], pattern: str | None) -> None:
+    assert pattern_of(pd.Series(texts)) == pattern
+
+
+def test_a_pattern_that_the_other_rows_refute_is_given_up_and_told() -> None:
+    codes = pd.Series([f"A{number:03d}" for number in range(200)])
+    rules, [note] = rules_of("code", codes, pd.Series(["A001", "odd one"]))
+    assert "str_matches" not in rules and "1 of 2 other rows look otherwise" in note
