@@ -42,17 +42,20 @@ class ColumnChange:
     moved: Drift | None = None
 
 
+NOT_THERE = "not there"
 Statistics = dict[str, dict[str, Any]]
 
 
 def column_changes(
     before: Statistics, now: Statistics, types: dict[str, tuple[str, str]]
 ) -> list[ColumnChange]:
-    """Return every column of either side, those that moved most first; ``types`` are before and now."""
+    """Return every column: those of one side, those that moved most; ``types`` are before and now."""
     found = list(_changes(before, now, types))
-    gone = [one for one in found if one.moved is None]
-    stayed = [one for one in found if one.moved is not None]
-    return gone + sorted(stayed, key=lambda one: -one.moved.value if one.moved else 0.0)
+    elsewhere = [one for one in found if NOT_THERE in (one.before, one.now)]
+    moved = sorted(
+        (one for one in found if one.moved), key=lambda one: -one.moved.value if one.moved else 0.0
+    )
+    return elsewhere + moved + [one for one in found if one not in elsewhere and not one.moved]
 
 
 def _changes(
@@ -60,8 +63,8 @@ def _changes(
 ) -> Iterator[ColumnChange]:
     for name in dict.fromkeys([*before, *now]):
         was, becomes = types.get(name, ("", ""))
-        first = _told(before[name], was) if name in before else "not there"
-        second = _told(now[name], becomes) if name in now else "not there"
+        first = _told(before[name], was) if name in before else NOT_THERE
+        second = _told(now[name], becomes) if name in now else NOT_THERE
         moved = psi(before[name], now[name]) if name in before and name in now else None
         yield ColumnChange(name, first, second, moved)
 

@@ -21,9 +21,10 @@ def test_rows_are_told_apart_by_id_and_content() -> None:
 def test_columns_that_moved_most_come_first_and_those_that_went_before_them() -> None:
     random = np.random.default_rng(1)
     table = pd.DataFrame({"size": random.normal(size=500), "kind": random.choice(["a", "b"], 500), "old": 1})
+    table = table.assign(name=[f"n{n}" for n in range(500)])
     later = table.assign(size=table["size"] + 2).drop(columns="old").assign(new=2.0)
     found = column_changes(statistics(table), statistics(later), {"size": ("float64", "float64")})
-    assert [one.name for one in found] == ["old", "new", "size", "kind"]
+    assert [one.name for one in found] == ["old", "new", "size", "kind", "name"]
     assert (found[0].now, found[1].before) == ("not there", "not there")
     assert found[2].before.startswith("float64, 0.0% missing, mean ")
     assert found[2].moved and found[2].moved.value > 0.25 and found[3].moved and found[3].moved.value == 0
