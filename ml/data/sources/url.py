@@ -128,7 +128,10 @@ def _answer(
     if source.token_from:
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise MlError(f"{told}: a token is sent by https only")
-        headers = headers | {"Authorization": f"Bearer {secret(source.token_from)}"}
+        token = secret(source.token_from).strip()
+        if not (token.isascii() and token.isprintable()):
+            raise MlError(f"{source.token_from} is no token: it holds a line break or a letter beyond ASCII")
+        headers = headers | {"Authorization": f"Bearer {token}"}
     wait = max(0.1, min(SECONDS_TO_ANSWER, deadline - time.monotonic()))
     try:
         with (
