@@ -60,6 +60,18 @@ def digests(folder: Path) -> dict[str, str]:
     return {name: digest(folder / name) for name in files}
 
 
+def first_altered(folder: Path, outputs: Mapping[str, str]) -> str | None:
+    """Return the first file that is not there with the sha256 that a record gives it; none if all are."""
+    return next(
+        (
+            name
+            for name, expected in outputs.items()
+            if not (folder / name).is_file() or digest(folder / name) != expected
+        ),
+        None,
+    )
+
+
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object so that the file appears whole or not at all."""
     try:

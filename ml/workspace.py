@@ -20,7 +20,7 @@ from typing import Any, Generic
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
-from ml.files import digest, digests, now, read_json, swap, write_json
+from ml.files import digest, digests, first_altered, now, read_json, swap, write_json
 from ml.project import Project
 from ml.records import FORMAT, RECORDS, AnyRecord, parse
 from ml.registry import signing
@@ -118,11 +118,10 @@ class Workspace:
         content = read_json(file)
         if content.get("project") != self.project:
             raise MlError(f"{file} is of project '{content.get('project')}', not {self.project}: {again}")
-        for name, expected in _outputs(content).items():
-            if not (file.parent / name).is_file() or digest(file.parent / name) != expected:
-                raise MlError(
-                    f"{file.parent / name} is missing or was altered since {stage} wrote it: {again} again"
-                )
+        if name := first_altered(file.parent, _outputs(content)):
+            raise MlError(
+                f"{file.parent / name} is missing or was altered since {stage} wrote it: {again} again"
+            )
         if signed:
             content = signing.verify(file, signing.build_keys(stage))
         return parse(kind, content, str(file))

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ml import locations
 from ml.console import say
+from ml.dvc import DvcFailed, run_dvc
 from ml.errors import MlError, UsageError
-from ml.files import read_json, swap
+from ml.files import first_altered, read_json, swap
 from ml.project import Project
 from ml.records import DataManifest, parse
 from ml.registry.versions import Registry
@@ -70,13 +71,10 @@ def _shelf(project: Project) -> Path:
 
 
 def _checked(copy: Path, name: str) -> DataManifest:
-    from ml.files import digest
-
     file = copy / Path(DataManifest.path).name
     manifest = parse(DataManifest, read_json(file), str(file))
-    for output, expected in manifest.outputs.items():
-        if not (copy / output).is_file() or digest(copy / output) != expected:
-            raise MlError(f"data version {name}: {output} is missing or was altered since it was kept")
+    if output := first_altered(copy, manifest.outputs):
+        raise MlError(f"data version {name}: {output} is missing or was altered since it was kept")
     if manifest.version[:SIGNS] != name:
         raise MlError(f"data version {name}: what was kept there is version {manifest.version[:SIGNS]}")
     return manifest
@@ -118,19 +116,10 @@ def _pull(project: Project, name: str, copy: Path) -> None:
 
 
 def _dvc(folder: Path, *arguments: str) -> None:
-    program = locations.dvc()
-    if program is None:
-        raise MlError(
-            "[versions] of project.toml keeps data in DVC, and dvc is not installed: install it in an "
-            "environment of its own (pipx install dvc), and name it in ML_DVC if it is not on the PATH"
-        )
+    needed = "[versions] of project.toml keeps data in DVC, and "
     try:
-        done = subprocess.run(
-            [program, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS
-        )
+        run_dvc(*arguments, folder=folder, seconds=SECONDS, needed=needed)
     except subprocess.TimeoutExpired as error:
         raise MlError(f"dvc {arguments[0]} took more than {SECONDS} s: is the remote reachable?") from error
-    if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["dvc says nothing"]
-        told = next((line for line in lines if line.startswith("ERROR")), lines[-1])
-        raise MlError(f"dvc {arguments[0]}: {told.removeprefix('ERROR: ')}")
+    except DvcFailed as error:
+        raise MlError(f"dvc {arguments[0]}: {error}") from error
