@@ -15,7 +15,7 @@ import httpx2
 from ml import locations
 from ml.console import say
 from ml.data.sources.interface import Asked, Batches, SourceAway, secret
-from ml.data.sources.table_files import can_read, ending, read_batches
+from ml.data.sources.table_files import COMPRESSED, can_read, ending, read_batches
 from ml.errors import MlError
 from ml.files import digest, read_json, write_json
 from ml.source_settings import UrlSource
@@ -51,8 +51,7 @@ def origin(_: UrlSource, name: str) -> str:
 
 def delivered(source: UrlSource, asked: Asked) -> datetime | None:
     """Return when the server says that the file was changed."""
-    with _answer(source, asked, {}, time.monotonic() + SECONDS_TO_ANSWER) as answer:
-        told = answer.headers.get("Last-Modified")
+    told = _headers(source, asked).get("Last-Modified")
     try:
         return parsedate_to_datetime(told) if told else None
     except ValueError:
@@ -61,9 +60,16 @@ def delivered(source: UrlSource, asked: Asked) -> datetime | None:
 
 def size(source: UrlSource, asked: Asked) -> str:
     """Return how large the file is, if the server tells; its content is not fetched."""
-    with _answer(source, asked, {}, time.monotonic() + SECONDS_TO_ANSWER) as answer:
-        told = answer.headers.get("Content-Length")
+    told = _headers(source, asked).get("Content-Length")
     return f"{int(told):,} bytes" if told and told.isdecimal() else "there"
+
+
+def _headers(source: UrlSource, asked: Asked) -> httpx2.Headers:
+    try:
+        with _answer(source, asked, {}, time.monotonic() + SECONDS_TO_ANSWER) as answer:
+            return answer.headers
+    except _Passing as error:
+        raise SourceAway(f"{_plain(asked.name)}: {error}") from error
 
 
 def _kind(source: UrlSource, asked: Asked) -> str:
@@ -78,7 +84,7 @@ def fetched(source: UrlSource, asked: Asked) -> Path:
     kind = _kind(source, asked)
     name = hashlib.sha256(asked.name.encode()).hexdigest()[:32]
     suffix = Path(urlsplit(asked.name).path).suffix.lower()
-    packed = suffix if suffix in (".gz", ".zst", ".bz2", ".xz") else ""
+    packed = suffix if suffix in COMPRESSED else ""
     file = locations.downloads() / f"{name}{kind}{packed}"
     noted = file.with_name(f"{name}.json")
     before = read_json(noted) if noted.exists() and file.exists() else {}

@@ -167,3 +167,35 @@ def test_how_to_read_it_is_said_where_the_address_does_not(server: Server, tmp_p
     assert len(read(server, tmp_path, "/export?day=1", file_type=".csv")) == 2
     with pytest.raises(MlError, match=r'say file_type = ".csv"'):
         read(server, tmp_path, "/export?day=1")
+
+
+def test_a_server_that_is_down_is_told_when_it_is_asked_for_size_and_age(
+    server: Server, tmp_path: Path
+) -> None:
+    source = UrlSource(kind="url", labelled=server.address + "/t.csv")
+    asked = Asked("p", tmp_path, tmp_path, source.labelled)
+    dated = {"Last-Modified": "Wed, 25 Nov 2026 08:00:00 GMT"}
+    server.answers = [(200, dated, CONTENT)]
+    assert url.size(source, asked) == f"{len(CONTENT)} bytes"
+    when = url.delivered(source, asked)
+    assert when and when.isoformat() == "2026-11-25T08:00:00+00:00"
+    server.answers = [(503, {}, b"")]
+    for ask in (url.size, url.delivered):
+        with pytest.raises(SourceAway, match="/t.csv: the server answers 503"):
+            ask(source, asked)
+
+
+@pytest.mark.parametrize("token", ["open\nsesame", "open-sésame"])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_told(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    token: str,
+) -> None:
+    monkeypatch.setenv("TABLE_TOKEN", token)
+    server.answers = [(200, {}, CONTENT)]
+    with pytest.raises(MlError, match="TABLE_TOKEN is no token") as caught:
+        read(server, tmp_path, token_from="TABLE_TOKEN")
+    assert "open" not in str(caught.value) + capsys.readouterr().err
+    assert server.asked == []
