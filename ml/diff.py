@@ -75,23 +75,20 @@ def _side(project: Project, workspace: Workspace, given: str) -> Side:
 
 
 def _of_file(project: Project, file: Path) -> Side:
-    import pandas as pd
-
-    from ml.data.contract import examine, load_contract
+    from ml.data.contract import examine, load_contract, text_columns
     from ml.data.drift import statistics
     from ml.data.gates import fingerprints
-    from ml.data.sources.table_files import read_batches
+    from ml.data.sources import number_rows
+    from ml.data.sources.table_files import read_whole
     from ml.source_settings import Agreed, Format
 
     if not file.exists():
         raise UsageError(f"{file}: neither a version's number, nor build, nor a file")
     contract = load_contract(project)
-    text = [name for name, column in contract.columns.items() if str(column.dtype) in ("str", "string")]
     source = project.source
-    written = getattr(source, "format", Format())
-    table = pd.concat(list(read_batches(file, written, text, counted=True)), ignore_index=True)
+    table = read_whole(file, getattr(source, "format", Format()), text_columns(contract))
     if isinstance(source, Agreed) and source.number_rows and source.number_rows not in table:
-        table.insert(0, source.number_rows, range(1, len(table) + 1))
+        table = number_rows(table, source.number_rows)
     if project.id not in table:
         raise UsageError(f"{file}: has no column '{project.id}', which names the rows")
     table, _ = examine(table, contract, project.personal)

@@ -15,13 +15,14 @@ import pandas as pd
 from pandas.api import types
 from rich.table import Column as Heading
 from rich.table import Table
+from rich.text import Text
 
 from ml import locations
 from ml.console import results, say
 from ml.data.infer.draft import ROLES, Column, Draft, Guess, Role
 from ml.data.infer.guess import TEST_SHARE, guess
 from ml.data.infer.settings_text import Settings
-from ml.data.sources import SOURCES
+from ml.data.sources import SOURCES, number_rows
 from ml.data.sources.discover import Discovered, discover
 from ml.data.sources.interface import Asked
 from ml.errors import MlError, UsageError
@@ -107,9 +108,7 @@ def _with_numbered_rows(
 ) -> Draft:
     """Number the rows of a table that has no column to name them by, as every build will."""
     column = next(one for one in ROW_NAMES if one not in table)
-    numbered = table.copy()
-    numbered.insert(0, column, range(1, len(table) + 1))
-    draft = guess(numbered, target, said | {column: "id"}, codes)
+    draft = guess(number_rows(table, column), target, said | {column: "id"}, codes)
     why = "no column names each row, so each build numbers them: a source must keep their order"
     columns = tuple(
         dataclasses.replace(one, why=why, doubtful=True) if one.name == column else one
@@ -180,11 +179,11 @@ def _print(begun: Begun, folder: Path) -> None:
     )
     for one in draft.columns:
         mark = " ?" if one.doubtful or one.notes else ""
-        table.add_row(*map(_plain, (one.name, one.kind, one.role + mark, _rules(one), one.why)))
+        table.add_row(*map(Text, (one.name, one.kind, one.role + mark, _rules(one), one.why)))
     results.print(table)
     about = Table("about", "guess", "why", show_header=False)
     for guessed in [*draft.guesses, *_first_figures(begun)]:
-        about.add_row(*map(_plain, (guessed.about, guessed.guess + " ?" * guessed.doubtful, guessed.why)))
+        about.add_row(*map(Text, (guessed.about, guessed.guess + " ?" * guessed.doubtful, guessed.why)))
     results.print(about)
     for line in (*draft.doubtful, *begun.notes):
         results.print(f"look at  {line}", markup=False)
@@ -224,9 +223,3 @@ def _rules(column: Column) -> str:
         parts.append(f"{rules.pop('ge')} to {rules.pop('le')}")
     parts += [f"{name} {value}"[:SHOWN_RULES] for name, value in rules.items()]
     return ", ".join(parts)
-
-
-def _plain(text: str) -> Any:
-    from rich.text import Text
-
-    return Text(text)

@@ -12,13 +12,12 @@ from ml.console import results, say
 from ml.errors import MlError, UsageError
 from ml.project import Project
 from ml.records import DataManifest, Verdict
+from ml.registry.data_versions import MIN_SIGNS
 from ml.registry.versions import Registry
 from ml.workspace import ROWS_FILE, Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
-
-MIN_HASH = 6
 
 
 def show_recalls(project: Project) -> None:
@@ -87,16 +86,13 @@ def _list(versions: list[int]) -> str:
 
 def _of_file(project: Project, file: Path) -> "tuple[pd.DataFrame, bool]":
     """Return the fingerprints of a file's rows, and whether it names them by id alone."""
-    import pandas as pd
-
-    from ml.data.contract import check, load_contract
+    from ml.data.contract import check, load_contract, text_columns
     from ml.data.gates import fingerprints
-    from ml.data.sources.table_files import read_batches
+    from ml.data.sources.table_files import read_whole
     from ml.source_settings import Format
 
     contract = load_contract(project)
-    text = [name for name, column in contract.columns.items() if column.dtype and str(column.dtype) == "str"]
-    table = pd.concat(list(read_batches(file, Format(), text, counted=True)), ignore_index=True)
+    table = read_whole(file, Format(), text_columns(contract))
     if project.id not in table:
         raise MlError(f"{file}: has no column '{project.id}', which names the rows")
     if set(contract.columns) <= set(table):
@@ -108,8 +104,8 @@ def _of_file(project: Project, file: Path) -> "tuple[pd.DataFrame, bool]":
 def _of_data(registry: Registry, workspace: Workspace, given: str) -> "pd.DataFrame":
     import pandas as pd
 
-    if len(given) < MIN_HASH:
-        raise UsageError(f"--data {given}: name {MIN_HASH} signs of the hash at least")
+    if len(given) < MIN_SIGNS:
+        raise UsageError(f"--data {given}: name {MIN_SIGNS} signs of the hash at least")
     places = [
         (registry.data_manifest(version), registry.folder(version) / "model" / ROWS_FILE)
         for version in registry.versions()

@@ -149,6 +149,14 @@ class CatboostSource(Settings):
         return self
 
 
+AnySource = Agreed | CatboostSource
+
+
+def agreed_of(source: AnySource) -> Agreed:
+    """Return what is agreed on of a source's tables; of a published data set its snapshot says so."""
+    return source.snapshot if isinstance(source, CatboostSource) else source
+
+
 AnyTable = Annotated[
     FilesSource | UrlSource | SqlSource | FeedbackSource | DvcSource, Field(discriminator="kind")
 ]

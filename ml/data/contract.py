@@ -64,6 +64,15 @@ def load_contract(project: Project) -> pa.DataFrameSchema:
         raise MlError(f"{file}: not a usable contract: {error}") from error
 
 
+def text_columns(contract: pa.DataFrameSchema) -> list[str]:
+    """Return the columns that are read as text, so that one of digits keeps its leading zeros."""
+    return [
+        name
+        for name, column in contract.columns.items()
+        if column.dtype is not None and types.is_string_dtype(column.dtype.type)
+    ]
+
+
 def check(table: pd.DataFrame, contract: pa.DataFrameSchema, what: str) -> pd.DataFrame:
     """Return ``table`` in the contract's order and types, or raise ``MlError`` with the first deviation.
 

@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import pandas as pd
 import pandera.pandas as pa
-from pandas.api import types
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
-from ml.data.contract import check
+from ml.data.contract import check, text_columns
 from ml.data.request import BrokenRows, RowReader
 from ml.data.rows import rows_to_table
 from ml.errors import MlError, UsageError
@@ -30,8 +29,7 @@ def read_table(
     """
     options = {}
     if contract is not None:
-        text = [name for name, column in contract.columns.items() if types.is_string_dtype(column.dtype.type)]
-        options["dtype"] = dict.fromkeys(text, "str")
+        options["dtype"] = dict.fromkeys(text_columns(contract), "str")
     try:
         return read(file, **options)
     except FileNotFoundError as error:

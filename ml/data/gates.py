@@ -19,7 +19,7 @@ from ml.files import digest
 from ml.project import Project
 from ml.records import DataManifest
 from ml.registry.versions import Registry
-from ml.source_settings import CatboostSource
+from ml.source_settings import agreed_of
 from ml.workspace import ROWS_FILE
 
 # What needs a champion's data, and what a table can be judged by alone
@@ -124,8 +124,7 @@ def _declared(project: Project, names: tuple[str, ...]) -> list[str]:
 
 
 def _rows_agreed(project: Project) -> bool:
-    source = project.source
-    return bool((source.snapshot if isinstance(source, CatboostSource) else source).rows)
+    return bool(agreed_of(project.source).rows)
 
 
 def _rows(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from ml.console import say
 from ml.errors import MlError
 from ml.store.lookup import Answered, said_of
-from ml.store.tables import compared, labels, open_log, predictions
+from ml.store.tables import compared, labels, open_log, predictions, reason_of
 
 MAX_WAITING = 20_000
 MAX_AT_ONCE = 2_000
@@ -103,7 +103,7 @@ class PredictionLog:
                 kept = []
             except (SQLAlchemyError, MlError, OSError, ValueError) as error:
                 if not self._complained:
-                    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+                    reason = reason_of(error)
                     say(f"prediction log: cannot be written, trying again: {reason}")
                 self._complained = True
                 if self._engine:

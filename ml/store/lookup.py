@@ -8,7 +8,7 @@ from sqlalchemy import Engine, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml.errors import MlError
-from ml.store.tables import compared, labels, open_log, predictions
+from ml.store.tables import compared, labels, open_log, predictions, reason_of
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:
                 select(labels).where(labels.c.request == request).order_by(labels.c.number)
             ).all()
     except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-        raise MlError(f"the prediction log cannot be read: {reason}") from error
+        raise MlError(f"the prediction log cannot be read: {reason_of(error)}") from error
     if not rows:
         raise MlError(f"no request '{request}' in the prediction log {make_url(url).render_as_string()}")
     return list(rows), list(told)

@@ -60,6 +60,11 @@ labels = Table(
 )
 
 
+def reason_of(error: Exception) -> str:
+    """Return what the database itself says, on one line: no statement, no values."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+
 def open_log(url: str) -> Engine:
     """Return a prediction log's database with its tables made; an unusable URL raises ``MlError``."""
     try:

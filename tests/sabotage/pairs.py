@@ -33,7 +33,7 @@ from ml.console import progress, results
 from ml.data.contract import examine, load_contract
 from ml.data.drift import statistics
 from ml.data.gates import Reference, fingerprints, judge_data
-from ml.data.sources import files
+from ml.data import sources
 from ml.data.split import split
 from ml.delivery.judgement import Observed, Pairs, judge
 from ml.files import digest
@@ -42,7 +42,7 @@ from ml.projects.temperature.make_data import PLACES
 from ml.quality.metrics import RecordedPredictions
 from ml.quality.slices import slice_rows
 from ml.records import DataManifest, ModelManifest, Score
-from ml.source_settings import CatboostSource
+from ml.source_settings import agreed_of
 from ml.training.bundle import Bundle
 from ml.training.grid import EstimatorChoice
 from ml.training.scores import positive_class, scorer
@@ -112,7 +112,8 @@ Spoil = Callable[["Made", np.random.Generator], "Made"]
 
 def make(project: Project, labelled: pd.DataFrame, chosen: EstimatorChoice, spoil: str = "") -> Made:
     """Split the rows and fit the estimator, on rows that ``spoil`` names the damage of."""
-    train, test = split(labelled, project)
+    parts = split(labelled, project)
+    train, test = parts["train"], parts["test"]
     random = np.random.default_rng(project.seed + len(labelled))
     rows = train.drop(columns=project.target)
     target = train[project.target]
@@ -268,7 +269,10 @@ def stopped(champion: Made, candidate: Made) -> dict[str, list[str]]:
     found = [
         str(finding.violation)
         for finding in judge_data(
-            project, candidate.labelled, candidate.train, candidate.test, champion.reference
+            project,
+            candidate.labelled,
+            {"train": candidate.train, "test": candidate.test},
+            champion.reference,
         )
         if finding.violation
     ]
@@ -377,8 +381,9 @@ def paired(champion: RecordedPredictions, candidate: RecordedPredictions) -> Pai
 def labelled(name: str) -> pd.DataFrame:
     """Return the labelled rows of a project that are in the repository."""
     project = find_project(name)
-    source = project.source.snapshot if isinstance(project.source, CatboostSource) else project.source
-    return examine(files.fetch(project, source).labelled, load_contract(project), project.personal)[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        tables = sources.read_tables(agreed_of(project.source), sources.ask(project, Path(scratch)))
+    return examine(tables.labelled, load_contract(project), project.personal)[0]
 
 
 def sample(project: Project, table: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -9,11 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import pandas as pd
-from pandas.api import types
 
 from ml.console import say
 from ml.data.completeness import check_count
-from ml.data.contract import load_contract
+from ml.data.contract import load_contract, text_columns
 from ml.data.sources import catboost_dataset, dvc, feedback, files, sql, url
 from ml.data.sources.interface import Asked, Batches, SourceAway, Tables
 from ml.data.sources.partners import Partner
@@ -21,6 +20,7 @@ from ml.errors import MlError
 from ml.project import Project
 from ml.source_settings import (
     Agreed,
+    AnySource,
     CatboostSource,
     DvcSource,
     FeedbackSource,
@@ -28,6 +28,7 @@ from ml.source_settings import (
     Role,
     SqlSource,
     UrlSource,
+    agreed_of,
 )
 
 # Each module offers read(source, asked) -> Batches, origin(source, name) -> str, and
@@ -40,7 +41,6 @@ SOURCES: dict[type[Any], ModuleType] = {
     DvcSource: dvc,
     CatboostSource: catboost_dataset,
 }
-AnySource = Agreed | CatboostSource
 
 
 def fetch(project: Project) -> Tables:
@@ -52,13 +52,13 @@ def fetch(project: Project) -> Tables:
         asked = ask(project, Path(scratch))
         source: AnySource = project.source
         try:
-            return _tables(source, asked)
+            return read_tables(source, asked)
         except SourceAway as away:
             if source.snapshot is None:
                 raise
             name = origin(source, "labelled").removeprefix("files: ")
             say(f"data: {name} cannot be reached ({away}); using the committed snapshot")
-        found, snapshot = _tables(source.snapshot, asked), source.snapshot
+        found, snapshot = read_tables(source.snapshot, asked), source.snapshot
         return dataclasses.replace(
             found,
             origin=f"snapshot: {snapshot.labelled}",
@@ -74,14 +74,12 @@ def origin(source: AnySource, role: Role) -> str:
 
 def ask(project: Project, scratch: Path) -> Asked:
     """Return what is asked of whatever source a project has."""
-    contract = load_contract(project)
-    text = [name for name, column in contract.columns.items() if types.is_string_dtype(column.dtype.type)]
     return Asked(
         project.name,
         project.folder,
         scratch,
         "",
-        text_columns=tuple(text),
+        text_columns=tuple(text_columns(load_contract(project))),
         target=project.target,
         id=project.id,
         personal=tuple(project.personal),
@@ -93,12 +91,8 @@ def name_of(source: AnySource, role: Role) -> str:
     return str(getattr(agreed_of(source), role))
 
 
-def agreed_of(source: AnySource) -> Agreed:
-    """Return what is agreed on of a source's tables; of a published data set its snapshot says so."""
-    return source.snapshot if isinstance(source, CatboostSource) else source
-
-
-def _tables(source: AnySource, asked: Asked) -> Tables:
+def read_tables(source: AnySource, asked: Asked) -> Tables:
+    """Return the tables of a source; its snapshot does not stand in for it."""
     told = agreed_of(source)
     labelled = pd.concat(list(batches(source, asked, "labelled")), ignore_index=True)
     if told.unlabelled is None:
@@ -113,18 +107,21 @@ def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
     told, module = origin(source, role), SOURCES[type(source)]
     asked = dataclasses.replace(asked, name=name_of(source, role), role=role)
     started, rows, known = time.monotonic(), 0, set()
-    joins = [] if isinstance(source, CatboostSource) else source.join
-    appended = [] if isinstance(source, CatboostSource) or role == "unlabelled" else source.append
-    if isinstance(source, Agreed):
-        check_age(source, asked)
+    appended = agreed.append if role == "labelled" else []
+    if agreed.max_age_days is not None:
+        check_age(told, module.delivered(source, asked), agreed.max_age_days)
     partners = [
         Partner(join, origin(join.source, "labelled"), list(batches(join.source, asked, "labelled")))
-        for join in joins
+        for join in agreed.join
     ]
     columns: list[str] = []
     for batch in module.read(source, asked):
         if agreed.number_rows:
-            batch = _numbered(batch, agreed.number_rows, rows)
+            if agreed.number_rows in batch:
+                raise MlError(
+                    f"project.toml: source.number_rows: the table has a column '{agreed.number_rows}' already"
+                )
+            batch = number_rows(batch, agreed.number_rows, rows)
         rows += len(batch)
         if (limit := getattr(source, "max_seconds", None)) and time.monotonic() - started > limit:
             raise MlError(
@@ -143,11 +140,10 @@ def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
         yield from _appended(other, asked, columns, known)
 
 
-def _numbered(batch: pd.DataFrame, name: str, before: int) -> pd.DataFrame:
-    if name in batch:
-        raise MlError(f"project.toml: source.number_rows: the table has a column '{name}' already")
-    numbered = batch.copy()
-    numbered.insert(0, name, range(before + 1, before + 1 + len(batch)))
+def number_rows(rows: pd.DataFrame, name: str, before: int = 0) -> pd.DataFrame:
+    """Return rows with a first column that numbers them, after so many rows before."""
+    numbered = rows.copy()
+    numbered.insert(0, name, range(before + 1, before + 1 + len(rows)))
     return numbered
 
 
@@ -171,18 +167,19 @@ def _appended(source: Agreed, asked: Asked, columns: list[str], known: set[Any])
     say(f"data: {told}: {', '.join(notes)}")
 
 
-def check_age(source: Agreed, asked: Asked) -> None:
-    """Raise ``MlError`` if the newest delivery is older than agreed on."""
-    if source.max_age_days is None:
-        return
-    told, when = origin(source, asked.role), SOURCES[type(source)].delivered(source, asked)
+def check_age(told: str, when: datetime | None, most_days: float) -> None:
+    """Raise ``MlError`` if the newest delivery is older than agreed on, or does not tell its age."""
     if when is None:
         raise MlError(
             f"{told}: it does not tell its age: take max_age_days out and use data_gates.timeliness"
         )
-    age = (datetime.now(UTC) - when).total_seconds() / 86400
-    if age > source.max_age_days:
+    if (age := age_days(when)) > most_days:
         raise MlError(
-            f"{told}: delivered {age:.1f} days ago, max_age_days allows {source.max_age_days:g}: did the "
-            "source deliver?"
+            f"{told}: delivered {age:.1f} days ago, max_age_days allows {most_days:g}: did the source "
+            "deliver?"
         )
+
+
+def age_days(when: datetime) -> float:
+    """Return how many days ago something was."""
+    return (datetime.now(UTC) - when).total_seconds() / 86400

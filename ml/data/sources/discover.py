@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from ml.data.completeness import open_file
+from ml.data.completeness import SEPARATORS, open_file
 from ml.data.sources import SOURCES, files, url
 from ml.data.sources.interface import Asked
 from ml.data.sources.table_files import TEXT, can_read, ending
@@ -21,12 +21,10 @@ from ml.source_settings import CatboostSource, FilesSource, Format, SqlSource, U
 
 LOOK_BYTES = 2_000_000
 LOOK_LINES = 500
-SEPARATORS = (",", ";", "\t", "|")
 MAX_COPIED_BYTES = 20_000_000
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 NUMBER = re.compile(r"[-+]?(\d{1,3}([.,]\d{3})+([.,]\d+)?|\d+([.,]\d+)?|[.,]\d+)([eE][-+]?\d+)?")
 EMPTY_WORDS = re.compile(r"[-–—.?*]+|n\.?/?a\.?|none|null|nil|missing|unknown|keine|нет|#n/?a", re.IGNORECASE)
-MIN_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -176,13 +174,16 @@ def _written(file: Path) -> tuple[Format, list[str]]:
     text = raw.decode(encoding, errors="replace")
     if re.match(r"\s*<(!doctype|html|\?xml)", text, re.IGNORECASE):
         raise MlError(f"{file} is a web page, not a table: was a login or an error page saved?")
-    lines = text.splitlines()[: LOOK_LINES if len(raw) < LOOK_BYTES else -1][:LOOK_LINES]
+    lines = text.splitlines()
+    if len(raw) == LOOK_BYTES:
+        lines.pop()  # it may be cut off
+    lines = lines[:LOOK_LINES]
     separator, skipped = _separator(lines)
     rows = list(csv.reader(io.StringIO("\n".join(lines[skipped:])), delimiter=separator))
     header, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
     _check_header(file, header, body)
     decimal, thousands = _marks(body)
-    empty = _empty_words(body, decimal)
+    empty = _empty_words(body)
     found: dict[str, Any] = {
         "separator": separator,
         "encoding": encoding,
@@ -260,7 +261,7 @@ def _most(values: list[str], pattern: str) -> bool:
     )
 
 
-def _empty_words(body: list[list[str]], decimal: str) -> list[str]:
+def _empty_words(body: list[list[str]]) -> list[str]:
     """Return the words that stand among numbers for no value, beside those that pandas knows."""
     known = {"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "n/a", "#N/A", "<NA>"}
     words: set[str] = set()

@@ -2,11 +2,13 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Engine, and_, func, select
+from sqlalchemy import Connection, and_, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import locations
@@ -15,7 +17,7 @@ from ml.data.sources.interface import Asked, Batches, SourceAway
 from ml.data.sources.table_files import BATCH_ROWS
 from ml.errors import MlError
 from ml.source_settings import FeedbackSource
-from ml.store.tables import labels, open_log, predictions
+from ml.store.tables import labels, open_log, predictions, reason_of
 
 DAY_SECONDS = 86400
 
@@ -32,16 +34,10 @@ def read(source: FeedbackSource, asked: Asked) -> Batches:
             f"data: {origin(source, asked.name)}: personal columns are not kept with answers: "
             f"{', '.join(told)} and the features made of them are missing in these rows"
         )
-    engine = _engine(asked)
-    try:
-        with engine.connect().execution_options(stream_results=True) as connection:
-            for rows in connection.execute(_matured(source, asked)).partitions(BATCH_ROWS):
-                table = pd.DataFrame([json.loads(row.inputs) for row in rows])
-                yield table.assign(**{asked.target: [json.loads(row.label) for row in rows]})
-    except SQLAlchemyError as error:
-        raise MlError(f"{origin(source, asked.name)}: {_reason(error)}") from error
-    finally:
-        engine.dispose()
+    with _connected(source, asked) as connection:
+        for rows in connection.execute(_matured(source, asked)).partitions(BATCH_ROWS):
+            table = pd.DataFrame([json.loads(row.inputs) for row in rows])
+            yield table.assign(**{asked.target: [json.loads(row.label) for row in rows]})
 
 
 def origin(_: FeedbackSource, name: str) -> str:
@@ -51,7 +47,7 @@ def origin(_: FeedbackSource, name: str) -> str:
 
 def delivered(source: FeedbackSource, asked: Asked) -> datetime | None:
     """Return when the last label came."""
-    with _engine(asked).connect() as connection:
+    with _connected(source, asked) as connection:
         newest = connection.execute(
             select(func.max(labels.c.at)).select_from(_both()).where(_of(source, asked))
         ).scalar()
@@ -60,7 +56,7 @@ def delivered(source: FeedbackSource, asked: Asked) -> datetime | None:
 
 def size(source: FeedbackSource, asked: Asked) -> str:
     """Return how many answers there are, and how many of them have a label."""
-    with _engine(asked).connect() as connection:
+    with _connected(source, asked) as connection:
         answers = connection.execute(
             select(func.count()).select_from(predictions).where(_of(source, asked))
         ).scalar_one()
@@ -70,18 +66,23 @@ def size(source: FeedbackSource, asked: Asked) -> str:
     return f"{answers:,} answers, {rows:,} of them with a matured label"
 
 
-def _engine(asked: Asked) -> Engine:
-    url = locations.predictions(asked.project, asked.name)
+@contextmanager
+def _connected(source: FeedbackSource, asked: Asked) -> Iterator[Connection]:
+    """Connect to the store of a channel; what the database says is told on one line."""
+    url, told = locations.predictions(asked.project, asked.name), origin(source, asked.name)
     if url is None:
         raise MlError(f"feedback: no answers of channel {asked.name} are kept (ML_PREDICTIONS=off)")
     try:
-        return open_log(url)
+        engine = open_log(url)
     except SQLAlchemyError as error:
-        raise SourceAway(f"feedback: channel {asked.name}: {_reason(error)}") from error
-
-
-def _reason(error: SQLAlchemyError) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise SourceAway(f"{told}: {reason_of(error)}") from error
+    try:
+        with engine.connect().execution_options(stream_results=True) as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise MlError(f"{told}: {reason_of(error)}") from error
+    finally:
+        engine.dispose()
 
 
 def _both() -> Any:

@@ -4,16 +4,16 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ml.data.completeness import check_count
-from ml.data.sources import SOURCES, AnySource, agreed_of, ask, check_age, name_of, origin
+from ml.data.sources import SOURCES, age_days, ask, check_age, name_of, origin
 from ml.data.sources.interface import Asked
 from ml.errors import MlError
 from ml.project import Project
-from ml.source_settings import Agreed, Role
+from ml.source_settings import AnySource, Role, agreed_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +35,9 @@ def probe(project: Project) -> list[Probe]:
         if agreed_of(source).unlabelled:
             roles.append("unlabelled")
         tables: list[tuple[AnySource, Role]] = [(source, role) for role in roles]
-        if isinstance(source, Agreed):
-            tables += [(join.source, "labelled") for join in source.join]
-            tables += [(other, "labelled") for other in source.append]
+        agreed = agreed_of(source)
+        tables += [(join.source, "labelled") for join in agreed.join]
+        tables += [(other, "labelled") for other in agreed.append]
         return [
             _probe(one, dataclasses.replace(asked, name=name_of(one, role), role=role))
             for one, role in tables
@@ -48,12 +48,12 @@ def _probe(source: AnySource, asked: Asked) -> Probe:
     told, module, started = origin(source, asked.role), SOURCES[type(source)], time.monotonic()
     size, age, problem = "", "", ""
     try:
-        if isinstance(source, Agreed):
-            check_age(source, asked)
+        when: datetime | None = module.delivered(source, asked)
+        age = f"{age_days(when):.1f} days" if when else ""
+        if (most := agreed_of(source).max_age_days) is not None:
+            check_age(told, when, most)
         count: Callable[[Any, Asked], str] = getattr(module, "size", _count)
         size = count(source, asked)
-        if when := module.delivered(source, asked):
-            age = f"{(datetime.now(UTC) - when).total_seconds() / 86400:.1f} days"
     except MlError as error:
         problem = str(error)
     return Probe(told, size, age, round(time.monotonic() - started, 2), problem)

@@ -16,6 +16,7 @@ from ml.data.sources.interface import Asked, Batches, SourceAway, secret
 from ml.data.sources.table_files import BATCH_ROWS
 from ml.errors import MlError
 from ml.source_settings import QueryCheck, SqlSource
+from ml.store.tables import reason_of
 
 SECONDS_TO_CONNECT = 10
 STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine
@@ -123,7 +124,7 @@ def _limit_time(connection: Connection, source: SqlSource) -> None:
 
 
 def _reason(error: SQLAlchemyError) -> str:
-    told = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    told = reason_of(error)
     return "took longer than max_seconds" if "interrupted" in told or "statement timeout" in told else told
 
 

@@ -75,6 +75,14 @@ def read_batches(
         raise MlError(f"{file} cannot be read as a table: {error}") from error
 
 
+def read_whole(file: Path, written: Format, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Return all rows of a file, as ``read_batches`` yields them; its last line needs no line break."""
+    table: pd.DataFrame = pd.concat(
+        list(read_batches(file, written, text_columns, counted=True)), ignore_index=True
+    )
+    return table
+
+
 def _text(
     file: Path, written: Format, text_columns: Sequence[str], separator: str, *, counted: bool
 ) -> Batches:
@@ -96,11 +104,10 @@ def _text(
 
 
 def _sheet(file: Path, written: Format, text_columns: Sequence[str]) -> pd.DataFrame:
-    sheet = written.sheet or 0
     try:
         table = pd.read_excel(
             file,
-            sheet_name=sheet,
+            sheet_name=written.sheet or 0,
             engine="calamine",
             skiprows=written.skip_lines,
             na_values=written.empty or None,
