@@ -44,13 +44,18 @@ class Split(Settings):
     validation_share: float = Field(default=0, ge=0, lt=1)
     gap_days: float = Field(default=0, ge=0)
 
+    @property
+    def held_out_share(self) -> float:
+        """The share of rows that no model is fitted on."""
+        return self.test_share + self.validation_share
+
     @model_validator(mode="after")
     def _check(self) -> "Split":
         if (self.kind == "hash") != (self.by is None):
             raise ValueError('name the column in by, with kind = "group" or kind = "time"')
         if self.gap_days and self.kind != "time":
             raise ValueError('gap_days needs kind = "time"')
-        if self.test_share + self.validation_share >= 1:
+        if self.held_out_share >= 1:
             raise ValueError("test_share and validation_share leave nothing to learn from")
         return self
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml.data.drift import BINS, Drift, population_stability
+from ml.data.drift import Drift, binned, population_stability
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,7 @@ def psi(before: dict[str, Any], now: dict[str, Any]) -> Drift | None:
         shares = [np.array([one["shares"].get(name, 0.0) for name in names]) for one in (before, now)]
     elif "percentiles" in before and "percentiles" in now:
         points = [np.asarray(one["percentiles"]) for one in (before, now)]
-        edges = np.unique(points[0][:: len(points[0]) // BINS])[1:-1]
-        shares = [
-            np.bincount(np.searchsorted(edges, one), minlength=len(edges) + 1) / len(one) for one in points
-        ]
+        shares = [binned(points[0], one) / len(one) for one in points]
     else:
         return None
     return population_stability(shares[0] * rows[0], shares[1] * rows[1])

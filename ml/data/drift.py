@@ -66,13 +66,17 @@ def measure(column: pd.Series, reference: dict[str, Any]) -> list[Drift]:
     if "percentiles" not in reference:
         return []
     percentiles = np.asarray(reference["percentiles"])
-    edges = np.unique(percentiles[:: len(PERCENTILES) // BINS])[1:-1]
-    before = np.bincount(np.searchsorted(edges, percentiles), minlength=len(edges) + 1)
-    now = np.bincount(np.searchsorted(edges, values.to_numpy()), minlength=len(edges) + 1)
+    before, now = binned(percentiles, percentiles), binned(percentiles, values.to_numpy())
     return [
         population_stability(before / len(percentiles) * known, now.astype(float)),
         _ks(percentiles, known, values),
     ]
+
+
+def binned(percentiles: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return how many values lie in each of the bins that the percentiles of a reference cut."""
+    edges = np.unique(percentiles[:: len(PERCENTILES) // BINS])[1:-1]
+    return np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
 
 
 def population_stability(before: np.ndarray, now: np.ndarray) -> Drift:

@@ -73,6 +73,17 @@ def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
     )
 
 
+def repeated_rows(project: Project, labelled: pd.DataFrame) -> np.ndarray:
+    """Tell which rows are equal to an earlier one but for the id."""
+    return fingerprints(labelled, project)["content"].duplicated().to_numpy()
+
+
+def shared_rows(project: Project, train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
+    """Tell which test rows are equal to a train row but for the id and the target."""
+    inner, outer = (fingerprints(part.drop(columns=project.target), project) for part in (train, test))
+    return outer["content"].isin(inner["content"]).to_numpy()
+
+
 def judge_data(
     project: Project,
     labelled: pd.DataFrame,
@@ -145,7 +156,7 @@ def _missing(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
 
 def _duplicates(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
     if (most := project.data_gates.max_duplicates) is not None:
-        twice = fingerprints(labelled, project)["content"].duplicated().to_numpy()
+        twice = repeated_rows(project, labelled)
         told = f"rows are equal to an earlier one but for '{project.id}'"
         yield too_many(
             "duplicates", "", twice.mean(), most, "", told, int(twice.sum()), examples(labelled, twice)
@@ -154,8 +165,7 @@ def _duplicates(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
 
 def _shared(project: Project, train: pd.DataFrame, test: pd.DataFrame) -> Iterator[Finding]:
     if (most := project.data_gates.max_shared_rows) is not None:
-        inner, outer = (fingerprints(part.drop(columns=project.target), project) for part in (train, test))
-        shared = outer["content"].isin(inner["content"]).to_numpy()
+        shared = shared_rows(project, train, test)
         told = f"test rows are equal to a train row but for '{project.id}'"
         shown = [
             f"{project.id} {test[project.id].iloc[row]}" for row in np.flatnonzero(shared)[:MAX_EXAMPLES]

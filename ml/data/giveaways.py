@@ -16,16 +16,21 @@ from ml.project import Project
 MAX_LEAVES = 16
 
 
+def target_encoder(project: Project) -> TargetEncoder:
+    """Return what replaces a value by the mean target of its rows, cross-fitted in five shuffled folds."""
+    classify = project.task == "classification"
+    folds = (StratifiedKFold if classify else KFold)(5, shuffle=True, random_state=project.seed)
+    # By itself it takes whole numbers for classes.
+    return TargetEncoder(target_type="auto" if classify else "continuous", cv=folds)
+
+
 def one_column(project: Project, column: pd.Series) -> Pipeline:
     """Return the unfitted small tree that sees one column; texts are encoded by the target (out of fold)."""
-    classify = project.task == "classification"
-    tree, folds = (DecisionTreeClassifier, StratifiedKFold) if classify else (DecisionTreeRegressor, KFold)
+    tree = DecisionTreeClassifier if project.task == "classification" else DecisionTreeRegressor
     if types.is_numeric_dtype(column):
         encoder = SimpleImputer(strategy="median", keep_empty_features=True)
     else:
-        # It would take whole numbers for classes.
-        kind = "auto" if classify else "continuous"
-        encoder = TargetEncoder(target_type=kind, cv=folds(5, shuffle=True, random_state=project.seed))
+        encoder = target_encoder(project)
     estimator = tree(max_leaf_nodes=MAX_LEAVES, random_state=project.seed)
     return make_pipeline(make_column_transformer((encoder, [column.name])), estimator)
 

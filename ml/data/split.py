@@ -20,8 +20,7 @@ def split(labelled: pd.DataFrame, project: Project) -> dict[str, pd.DataFrame]:
     of one instant stay together, and rows in the gap before are left out. Raises ``MlError`` if a part would
     be empty.
     """
-    test_share, validation_share = project.split.test_share, project.split.validation_share
-    held_out = test_share + validation_share
+    test_share, held_out = project.split.test_share, project.split.held_out_share
     if project.split.kind == "time":
         when, gap = times(labelled, project), pd.Timedelta(days=project.split.gap_days)
         ordered = when.sort_values(ignore_index=True)
@@ -29,11 +28,12 @@ def split(labelled: pd.DataFrame, project: Project) -> dict[str, pd.DataFrame]:
         in_train, in_test = when < first_out - gap, when >= first_test
         in_validation = (when >= first_out) & (when < first_test - gap)
     else:
-        in_test = lowest(labelled, project, test_share, project.split.by)
-        in_validation = lowest(labelled, project, held_out, project.split.by) & ~in_test
+        ranked = _ranked(labelled, project, project.split.by)
+        in_test = _within(ranked, test_share)
+        in_validation = _within(ranked, held_out) & ~in_test
         in_train = ~in_test & ~in_validation
     parts = {"train": in_train, "test": in_test}
-    if validation_share:
+    if project.split.validation_share:
         parts["validation"] = in_validation
     found = {name: labelled[mask].reset_index(drop=True) for name, mask in parts.items()}
     for name, part in found.items():
@@ -44,18 +44,29 @@ def split(labelled: pd.DataFrame, project: Project) -> dict[str, pd.DataFrame]:
     return found
 
 
-def lowest(labelled: pd.DataFrame, project: Project, share: float, by: str | None = None) -> pd.Series:
-    """Tell which rows have the lowest hashes: a share of those of each class, or of the groups in ``by``."""
+def lowest(labelled: pd.DataFrame, project: Project, share: float) -> pd.Series:
+    """Tell which rows have the lowest hashes: a share of those of each class (of all in a regression)."""
+    return _within(_ranked(labelled, project), share)
+
+
+Ranked = tuple[pd.Series, pd.Series]
+
+
+def _ranked(labelled: pd.DataFrame, project: Project, by: str | None = None) -> Ranked:
+    """Return each row's rank by the hash of its id in its class, or of its group; and out of how many."""
     column = by or project.id
     if column not in labelled:
         raise MlError(f"project.toml: split.by: no column '{column}' in the data")
     order = labelled[column].map(lambda key: hashlib.sha256(f"{project.seed}:{key}".encode()).hexdigest())
     if by:
-        ranks = order.rank(method="dense")
-        return ranks <= max(1, round(ranks.max() * share))
+        rank = order.rank(method="dense")
+        return rank, pd.Series(rank.max(), index=rank.index)
     classes = labelled[project.target] if project.task == "classification" else order.map(lambda _: 0)
-    rank = order.groupby(classes).rank(method="first")
-    size = order.groupby(classes).transform("size")
+    return order.groupby(classes).rank(method="first"), order.groupby(classes).transform("size")
+
+
+def _within(ranked: Ranked, share: float) -> pd.Series:
+    rank, size = ranked
     return rank <= (size * share).round().clip(1)
 
 
@@ -90,8 +101,7 @@ def check_rows(labelled: pd.DataFrame, project: Project) -> None:
             f", which has {len(classes)}: {known}"
         )
     needed = project.training.folds + 1
-    held_out = project.split.test_share + project.split.validation_share
-    if classes.min() * (1 - held_out) < needed:
+    if classes.min() * (1 - project.split.held_out_share) < needed:
         raise MlError(
             f"labelled table: class {classes.idxmin()!r} of '{project.target}' has {classes.min()} rows, "
             f"too few for {project.training.folds} folds and a test share of {project.split.test_share}"

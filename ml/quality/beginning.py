@@ -10,7 +10,7 @@ import pandas as pd
 from ml.console import say
 from ml.data import sources
 from ml.data.contract import examine, load_contract
-from ml.data.gates import fingerprints, judge_data
+from ml.data.gates import judge_data, repeated_rows, shared_rows
 from ml.data.infer.draft import Column, Draft
 from ml.data.infer.python_text import contract_text, features_text, made_features
 from ml.data.infer.settings_text import Settings, missing_limit, settings_text
@@ -145,13 +145,9 @@ def _data_gates(
     able = [one.name for one in draft.kept if one.nullable and one.role != "personal"]
     if missing := {name: missing_limit(labelled[name].isna().mean()) for name in able}:
         gates["max_missing"] = (missing, "")
-    twice = float(fingerprints(labelled, project)["content"].duplicated().mean())
+    twice = float(repeated_rows(project, labelled).mean())
     gates["max_duplicates"] = (_up(2 * twice + 0.01), "rows equal but for the id")
-    inner, outer = (
-        fingerprints(parts[part].drop(columns=project.target), project)["content"]
-        for part in ("train", "test")
-    )
-    shared = float(outer.isin(inner).mean())
+    shared = float(shared_rows(project, parts["train"], parts["test"]).mean())
     gates["max_shared_rows"] = (_up(2 * shared + 0.01), "test rows equal to a train row but for the id")
     best = max(scores, key=lambda name: scores[name])
     what = "ROC AUC" if draft.task == "classification" else "R²"

@@ -44,10 +44,13 @@ def active(registry: Registry) -> list[Recall]:
     return [one for one in recalls(registry) if one.undone is None]
 
 
-def tainted(registry: Registry, rows: pd.DataFrame) -> pd.Series:
-    """Return for each row (``id`` and ``content``, its fingerprints) the recall that it is in, else 0."""
+def tainted(registry: Registry, holding: list[Recall], rows: pd.DataFrame) -> pd.Series:
+    """Return for each row (``id`` and ``content``, its fingerprints) which recall it is in, else 0.
+
+    ``holding`` are the recalls that are asked, as ``active`` returns them.
+    """
     found = pd.Series(0, index=rows.index)
-    for one in active(registry):
+    for one in holding:
         bad = pd.read_parquet(_folder(registry) / f"{one.number}.parquet")
         hit = rows["id"].isin(bad["id"])
         if not one.by_id:
@@ -59,12 +62,16 @@ def tainted(registry: Registry, rows: pd.DataFrame) -> pd.Series:
 
 def recall_of(registry: Registry, version: int) -> Recall | None:
     """Return the recall that a version was trained on rows of, if there is one."""
-    known = {one.number: one for one in active(registry)}
-    if not known:
+    if not (holding := active(registry)):
         return None
-    rows = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE)
-    hit = tainted(registry, rows[rows["part"] != "test"])
-    return known[int(hit[hit > 0].iloc[0])] if (hit > 0).any() else None
+    hit = trained_on(registry, holding, registry.folder(version) / "model")
+    return next((one for one in holding if one.number in set(hit)), None)
+
+
+def trained_on(registry: Registry, holding: list[Recall], model: Path) -> pd.Series:
+    """Return for each row that the model in a folder learned from which recall it is in, else 0."""
+    rows = pd.read_parquet(model / ROWS_FILE)
+    return tainted(registry, holding, rows[rows["part"] != "test"])
 
 
 def add(registry: Registry, what: str, why: str, rows: pd.DataFrame, *, by_id: bool) -> Recall:

@@ -85,7 +85,7 @@ def _without_recalled(project: Project, labelled: pd.DataFrame) -> pd.DataFrame:
     registry = Registry(project.name)
     if not (known := active(registry)) or project.id not in labelled:
         return labelled
-    hit = tainted(registry, fingerprints(labelled, project)).to_numpy()
+    hit = tainted(registry, known, fingerprints(labelled, project)).to_numpy()
     for one in known:
         if count := int((hit == one.number).sum()):
             say(f"data: {count} rows are left out by recall {one.number} ({one.what}): {one.why}")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
-from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
+from ml.data.giveaways import target_encoder
 from ml.project import Project
 
 UNKNOWN, MISSING = -1, -2
@@ -38,11 +38,7 @@ def with_many_valued(
         )
         estimator.set_params(cat_features=tuple(f"many_valued__{name}" for name in many_valued))
     else:
-        kind = StratifiedKFold if project.task == "classification" else KFold
-        folds = kind(5, shuffle=True, random_state=project.seed)
-        # It would take whole numbers for classes.
-        target_type = "auto" if project.task == "classification" else "continuous"
-        encoder = make_pipeline(TargetEncoder(target_type=target_type, cv=folds), StandardScaler())
+        encoder = make_pipeline(target_encoder(project), StandardScaler())
     transformers = [*columns.transformers, ("many_valued", encoder, list(many_valued))]
     wider = ColumnTransformer(transformers)
     if type(estimator).__module__.startswith("catboost"):

@@ -12,14 +12,14 @@ from sklearn.metrics import mean_squared_error
 from ml import locations
 from ml.files import digest
 from ml.project import Project
-from ml.registry.recalls import tainted
+from ml.registry.recalls import active, trained_on
 from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, largest_difference, predict
 from ml.training.grid import EstimatorChoice
 from ml.training.pipeline import feature_table
 from ml.training.scores import scorer
 from ml.training.search import fit
-from ml.workspace import ROWS_FILE, Workspace
+from ml.workspace import Workspace
 
 OTHER_SEEDS = 2
 
@@ -34,8 +34,8 @@ def test_trained_on_no_recalled_row(
     gate: Callable[..., None], project: Project, workspace: Workspace
 ) -> None:
     """None of the rows that it learned from was marked bad since."""
-    rows = pd.read_parquet(workspace.folder("train") / ROWS_FILE)
-    hit = tainted(Registry(project.name), rows[rows["part"] != "test"])
+    registry = Registry(project.name)
+    hit = trained_on(registry, active(registry), workspace.folder("train"))
     gate("recall", "recalled rows that it was trained on", int((hit > 0).sum()), at_most=0)
 
 
