@@ -55,12 +55,13 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
     """
     functions: dict[str, tuple[Column, str]] = made_features(draft)
     project = _write(folder, name, draft, settings, functions)
-    parts = _rows(project)
+    table = sources.fetch(project).labelled
+    parts = _parts(project, table)
     say(f"new: {len(parts['labelled'])} rows read as a build reads them, {len(parts['train'])} to learn from")
     train = sample(project, parts["train"])
     useless = useless_features(project, feature_table(project, train))
     functions = {key: made for key, made in functions.items() if key not in useless}
-    draft = _leave_out(draft, {key: told.split(":")[0] for key, told in useless.items()}, doubtful=True)
+    draft = _leave_out(draft, {key: told.split(":")[0] for key, told in useless.items()})
     scores, telling = told_by(project, train[[one.name for one in draft.kept]])
     draft = _leave_out(
         draft,
@@ -68,7 +69,6 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
             key: f"gives the target away (alone it scores {scores[key]:.4f}): was it known before?"
             for key in telling
         },
-        doubtful=True,
     )
     if not draft.of("feature", "time"):
         raise MlError(
@@ -77,7 +77,7 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
     kept = {one.name for one in draft.kept}
     scores = {key: score for key, score in scores.items() if key in kept}
     project = _write(folder, name, draft, settings, functions)
-    parts = _rows(project)
+    parts = _parts(project, table)
     look = first_look(project, sample(project, parts["train"]), len(parts["test"]))
     settings = replace(
         settings,
@@ -115,19 +115,18 @@ def _write(
     return load_project(folder, name)
 
 
-def _rows(project: Project) -> dict[str, pd.DataFrame]:
-    """Return the labelled rows and their parts, read and checked as the data stage does."""
-    tables = sources.fetch(project)
-    labelled, broken = examine(tables.labelled, load_contract(project), project.personal)
+def _parts(project: Project, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the labelled rows and their parts, checked as the data stage does."""
+    labelled, broken = examine(table, load_contract(project), project.personal)
     if broken:
         raise MlError(f"a guess does not hold in all rows: {broken[0]} (look at this column in the source)")
     check_rows(labelled, project)
     return {"labelled": labelled, **split(labelled, project)}
 
 
-def _leave_out(draft: Draft, reasons: dict[str, str], *, doubtful: bool) -> Draft:
+def _leave_out(draft: Draft, reasons: dict[str, str]) -> Draft:
     columns = tuple(
-        replace(one, role="left out", why=reasons[one.name], doubtful=doubtful)
+        replace(one, role="left out", why=reasons[one.name], doubtful=True)
         if one.name in reasons and one.role in ("feature", "personal")
         else one
         for one in draft.columns

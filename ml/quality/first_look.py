@@ -1,7 +1,10 @@
 """A first look at a new project's rows: what a quick model reaches, for gates that a good one passes."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +28,7 @@ MAX_ROWS = 20_000
 DRAWS = 300
 SURE = (0.5, 99.5)  # percentiles of the draws
 SURELY_TOLD, MAYBE_TOLD = 0.9995, 0.98
-MIN_LEAD = 0.08  # of a column that gives the target away, over the best other
+MIN_LEAD = 0.08  # over the best other, of a column that maybe gives the target away
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,17 @@ def sample(project: Project, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.sample(MAX_ROWS, random_state=project.seed).sort_index().reset_index(drop=True)
 
 
-def told_by(project: Project, train: pd.DataFrame) -> tuple[dict[str, float], dict[str, bool]]:
-    """Return how well each column alone tells the target, and those that give it away (true: for sure).
+def told_by(project: Project, train: pd.DataFrame) -> tuple[dict[str, float], list[str]]:
+    """Return how well each column alone tells the target, and those that give it away.
 
     A column that is nearly as good as the answer gives it away if no other comes near.
     """
     scores = giveaways(project, train.drop(columns=[project.id, project.target]), train[project.target])
-    found = {}
+    found = []
     for name, score in scores.items():
         best_other = max((other for key, other in scores.items() if key != name), default=0.0)
-        if score >= SURELY_TOLD:
-            found[name] = True
-        elif score >= MAYBE_TOLD and score - best_other >= MIN_LEAD:
-            found[name] = False
+        if score >= SURELY_TOLD or (score >= MAYBE_TOLD and score - best_other >= MIN_LEAD):
+            found.append(name)
     return scores, found
 
 
@@ -78,23 +79,22 @@ def first_look(project: Project, train: pd.DataFrame, test_rows: int) -> FirstLo
     truth = target.iloc[answered].to_numpy()
     everything = np.arange(len(answered))
 
-    def out_of_fold(make: object) -> RecordedPredictions:
-        return joined([RecordedPredictions.of(*one) for one in fitted(make)])
-
-    def fitted(make: object):  # type: ignore[no-untyped-def]
-        for learned, predicted in folds:
-            model = make().fit(rows.iloc[learned], target.iloc[learned])  # type: ignore[operator]
-            yield model, rows.iloc[predicted]
+    def out_of_fold(make: Callable[[], Any]) -> RecordedPredictions:
+        return joined(
+            [
+                RecordedPredictions.of(
+                    make().fit(rows.iloc[learned], target.iloc[learned]), rows.iloc[predicted]
+                )
+                for learned, predicted in folds
+            ]
+        )
 
     best: tuple[float, str, RecordedPredictions] | None = None
     with threadpool_limits(1), warnings.catch_warnings(action="ignore"):
         for name, parameters in QUICK[project.task]:
             choice = EstimatorChoice(name, dict(parameters))
-            recorded = out_of_fold(
-                lambda choice=choice: build_pipeline(
-                    project, make_estimator(choice, project.seed), many_valued
-                )
-            )
+            estimator = make_estimator(choice, project.seed)
+            recorded = out_of_fold(partial(build_pipeline, project, estimator, many_valued))
             value = float(score(recorded, everything, truth))
             if best is None or value > best[0]:
                 best = value, name, recorded

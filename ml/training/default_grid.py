@@ -1,29 +1,25 @@
 """The grid that a new project begins with: few candidates that are good on most tables."""
 
+import json
 from typing import Any
 
 from ml.data.infer.draft import Task
 
 # Trees that look at a part of the columns at a time stand beside the usual: on four public tables none was
 # worse than CatBoost with its defaults, in 0.8 to 2.5 times its CPU (`python -m tests.bench tables`).
-CLASSIFICATION: dict[str, dict[str, list[Any]]] = {
-    "LogisticRegression": {"C": [0.1, 1.0], "max_iter": [1000]},
-    "CatBoostClassifier": {"iterations": [1000], "depth": [4, 6], "rsm": [0.3, 1.0]},
+GRIDS: dict[Task, dict[str, dict[str, list[Any]]]] = {
+    "classification": {
+        "LogisticRegression": {"C": [0.1, 1.0], "max_iter": [1000]},
+        "CatBoostClassifier": {"iterations": [1000], "depth": [4, 6], "rsm": [0.3, 1.0]},
+    },
+    "regression": {
+        "Ridge": {"alpha": [1.0, 10.0]},
+        "CatBoostRegressor": {"iterations": [1500], "learning_rate": [0.05], "depth": [5], "rsm": [0.5, 1.0]},
+    },
 }
-REGRESSION: dict[str, dict[str, list[Any]]] = {
-    "Ridge": {"alpha": [1.0, 10.0]},
-    "CatBoostRegressor": {"iterations": [1500], "learning_rate": [0.05], "depth": [5], "rsm": [0.5, 1.0]},
-}
-
-
-def default_grid(task: Task) -> dict[str, dict[str, list[Any]]]:
-    """Return the candidates by estimator, each with the values of its parameters."""
-    return CLASSIFICATION if task == "classification" else REGRESSION
 
 
 def grid_text(task: Task) -> str:
     """Return ``grid.json``, an estimator a line."""
-    import json
-
-    lines = [f"  {json.dumps(name)}: {json.dumps(values)}" for name, values in default_grid(task).items()]
+    lines = [f"  {json.dumps(name)}: {json.dumps(values)}" for name, values in GRIDS[task].items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -1,6 +1,5 @@
 """What was guessed of a table: typed, frozen, each guess with its reason and whether it is doubtful."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -110,8 +109,3 @@ class Draft:
         told = [f"{one.about}: {one.guess}: {one.why}" for one in self.guesses if one.doubtful]
         told += [f"column '{one.name}': {one.role}: {one.why}" for one in self.columns if one.doubtful]
         return told + [f"column '{one.name}': {note}" for one in self.columns for note in one.notes]
-
-
-def names_of(columns: Sequence[Column]) -> list[str]:
-    """Return the names of columns."""
-    return [one.name for one in columns]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
-from ml.data.infer.draft import Column, Draft, Guess, Role, Task, names_of
+from ml.data.infer.draft import Column, Draft, Guess, Role, Task
 from ml.data.infer.kinds import Found, kind_of
 from ml.data.infer.refusals import check_classes, check_said, check_table, check_target
 from ml.data.infer.roles import find_group, find_id, find_time, role_of, words_of
@@ -53,8 +53,7 @@ def guess(
     columns = [_with_rules(one, table, first, rest, kinds[one.name]) for one in columns]
     ordered = _ordered(table, [one for one in columns if one.role != "left out"], first)
     guesses = (task_guess, *_split_guess(columns))
-    draft = Draft(target, task, _metric(task, table[target]), folds, tuple(columns), ordered, guesses)
-    return draft
+    return Draft(target, task, _metric(task, table[target]), folds, tuple(columns), ordered, guesses)
 
 
 def _task(target: pd.Series, found: Found) -> tuple[Task, Guess]:
@@ -216,6 +215,6 @@ def _split_guess(columns: list[Column]) -> tuple[Guess, ...]:
         return (Guess("split", f"by time, {times[0].name}", times[0].why),)
     if groups := [one for one in columns if one.role == "group"]:
         return (Guess("split", f"by group, {groups[0].name}", groups[0].why),)
-    if names_of([one for one in columns if one.role == "id"]):
+    if any(one.role == "id" for one in columns):
         return (Guess("split", "by a hash of the id", "no column of times or groups was found"),)
     return ()

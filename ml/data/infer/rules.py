@@ -24,12 +24,12 @@ MAX_PARTS = 12  # of a regular expression
 Rules = tuple[dict[str, Any], tuple[str, ...]]
 # From strict to loose: which characters count as the same
 ALPHABETS = (
-    (("\\d", "0123456789"), ("[A-Z]", None), ("[a-z]", None)),
-    (("\\d", "0123456789"), ("[A-Za-z]", None)),
-    (("[0-9a-f]", "0123456789abcdef"),),
-    (("[0-9A-F]", "0123456789ABCDEF"),),
-    (("[A-Z0-9]", None),),
-    (("[A-Za-z0-9]", None),),
+    ("\\d", "[A-Z]", "[a-z]"),
+    ("\\d", "[A-Za-z]"),
+    ("[0-9a-f]",),
+    ("[0-9A-F]",),
+    ("[A-Z0-9]",),
+    ("[A-Za-z0-9]",),
 )
 
 
@@ -125,22 +125,17 @@ def pattern_of(texts: pd.Series) -> str | None:
     """Return the regular expression of codes that all look alike, if they do."""
     unique = list(dict.fromkeys(texts))
     for number, classes in enumerate(ALPHABETS):
-        runs = [_runs(text, [name for name, _ in classes]) for text in unique]
+        runs = [_runs(text, classes) for text in unique]
         names = [tuple(name for name, _ in one) for one in runs]
         if len(set(names)) != 1 or not 0 < len(names[0]) <= MAX_PARTS:
             continue
         parts = [_part(name, [one[place][1] for one in runs], number) for place, name in enumerate(names[0])]
-        if None not in parts and any(name in classes_names(classes) for name in names[0]):
+        if None not in parts and any(name in classes for name in names[0]):
             return "".join(part for part in parts if part is not None)
     return None
 
 
-def classes_names(classes: Any) -> list[str]:
-    """Return the names of the character classes of an alphabet."""
-    return [name for name, _ in classes]
-
-
-def _runs(text: str, classes: list[str]) -> list[tuple[str, str]]:
+def _runs(text: str, classes: tuple[str, ...]) -> list[tuple[str, str]]:
     """Return the runs of characters of one class, and each other character alone."""
     found: list[tuple[str, str]] = []
     for letter in text:
