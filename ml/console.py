@@ -20,10 +20,11 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
+def progress(title: str, total: int | None) -> Iterator[Callable[[str], None]]:
     """Show that ``total`` pieces of work go on: a bar on a terminal, a line every few seconds in a log.
 
-    Call what it yields once for each finished piece, with a note to show beside the count.
+    Call what it yields once for each finished piece, with a note to show beside the count. Without a total
+    nobody knows how many there will be.
     """
     if messages.is_terminal:
         columns = (
@@ -44,6 +45,6 @@ def progress(title: str, total: int) -> Iterator[Callable[[str], None]]:
         done += 1
         if done == total or time.monotonic() - last >= LOG_EVERY_SECONDS:
             last = time.monotonic()
-            say(f"{title}: {done}/{total}  {note}")
+            say(f"{title}: {done}/{total}  {note}" if total else f"{title}: {note}")
 
     yield advance

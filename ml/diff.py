@@ -77,7 +77,7 @@ def _side(project: Project, workspace: Workspace, given: str) -> Side:
 def _of_file(project: Project, file: Path) -> Side:
     from ml.data.contract import examine, load_contract, text_columns
     from ml.data.drift import statistics
-    from ml.data.gates import fingerprints
+    from ml.data.row_index import fingerprints
     from ml.data.sources import number_rows
     from ml.data.sources.table_files import read_whole
     from ml.source_settings import Agreed, Format

@@ -87,7 +87,7 @@ def _list(versions: list[int]) -> str:
 def _of_file(project: Project, file: Path) -> "tuple[pd.DataFrame, bool]":
     """Return the fingerprints of a file's rows, and whether it names them by id alone."""
     from ml.data.contract import check, load_contract, text_columns
-    from ml.data.gates import fingerprints
+    from ml.data.row_index import fingerprints
     from ml.data.sources.table_files import read_whole
     from ml.source_settings import Format
 

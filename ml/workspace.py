@@ -9,6 +9,8 @@ import ast
 import fcntl
 import functools
 import hashlib
+import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -132,6 +134,20 @@ class Workspace:
             return self.record(kind, part=part, signed=signed)
         except (OSError, MlError):
             return None
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Yield an empty folder for what is needed on the way; those of killed processes go, too."""
+        for left in self.root.glob(".scratch-*"):
+            if not Path(f"/proc/{left.suffix.removeprefix('.')}").exists():
+                shutil.rmtree(left, ignore_errors=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        folder = self.root / f".scratch-{secrets.token_hex(4)}.{os.getpid()}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _recover(self, stage: str) -> None:
         """Bring back the earlier folder if a run was killed between the two renames of its swap."""

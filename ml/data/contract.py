@@ -110,13 +110,13 @@ def examine(
 def examples(
     table: pd.DataFrame, broken: np.ndarray, column: str | None = None, personal: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Return the first rows of a mask, counted from 1 as people do, with the value of ``column``."""
+    """Return the first rows of a mask, by their index counted from 1 as people do, and their ``column``."""
     told = []
     for number in np.flatnonzero(broken)[:MAX_EXAMPLES]:
         value = (
             "" if column is None else ": ***" if column in personal else _shown(table[column].iloc[number])
         )
-        told.append(f"row {number + 1}{value}")
+        told.append(f"row {table.index[number] + 1}{value}")
     return tuple(told)
 
 

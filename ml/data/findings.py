@@ -1,9 +1,9 @@
 """What a gate of the data stage finds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ml.data.contract import Violation
+from ml.data.contract import MAX_EXAMPLES, Violation
 from ml.records import Gate
 
 
@@ -49,3 +49,29 @@ def too_few(
     """Return a finding that is a violation if the value is below the threshold."""
     broken = Violation(column, f"{told} ({value:.4g} is less than {threshold:g})", rows, tuple(shown))
     return Finding(kind, about, value, threshold, broken if value < threshold else None)
+
+
+@dataclass(frozen=True)
+class Count:
+    """In how many of the rows something is wrong, and which share of them is allowed; batches add up."""
+
+    kind: str
+    about: str
+    most: float
+    column: str
+    told: str
+    wrong: int
+    rows: int
+    shown: tuple[str, ...]
+
+    def __add__(self, other: "Count") -> "Count":
+        """Return what both batches of rows hold together."""
+        shown = (self.shown + other.shown)[:MAX_EXAMPLES]
+        return replace(self, wrong=self.wrong + other.wrong, rows=self.rows + other.rows, shown=shown)
+
+    def finding(self) -> Finding:
+        """Return it as what the gate found."""
+        share = self.wrong / self.rows
+        return too_many(
+            self.kind, self.about, share, self.most, self.column, self.told, self.wrong, self.shown
+        )

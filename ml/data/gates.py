@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from pandas.api import types
 
-from ml.data.contract import MAX_EXAMPLES, Violation, examples
+from ml.data.contract import Violation
 from ml.data.drift import measure
 from ml.data.findings import Finding, too_many
-from ml.data.formats import read_table
 from ml.data.plausibility import judge_table
-from ml.errors import MlError
+from ml.data.row_gates import RowGates
+from ml.data.row_index import Found, RowIndex, Rows, index_rows
+from ml.data.split import LEFT_OUT
 from ml.files import digest
 from ml.project import Project
 from ml.records import DataManifest
@@ -43,7 +41,7 @@ class Reference:
 
     version: int
     manifest: DataManifest
-    rows: pd.DataFrame
+    rows: Rows
 
     @property
     def statistics(self) -> dict[str, dict[str, Any]]:
@@ -59,29 +57,15 @@ def champion_data(project: Project, channel: str) -> Reference | None:
         return None
     registry.read(version)
     folder = registry.folder(version) / "model"
-    manifest = registry.data_manifest(version)
-    return Reference(version, manifest, pd.read_parquet(folder / ROWS_FILE))
+    return Reference(version, registry.data_manifest(version), folder / ROWS_FILE)
 
 
-def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
-    """Return two 64-bit hashes a row, ``id`` and ``content`` (all else): rows compared without values."""
-    return pd.DataFrame(
-        {
-            "id": pd.util.hash_pandas_object(table[project.id], index=False).to_numpy(),
-            "content": pd.util.hash_pandas_object(table.drop(columns=project.id), index=False).to_numpy(),
-        }
+def row_index(project: Project, labelled: pd.DataFrame, divided: dict[str, pd.DataFrame]) -> RowIndex:
+    """Return the index of a table that is in memory, as it was divided."""
+    parts = {key: name for name, rows in divided.items() for key in rows[project.id]}
+    return RowIndex(
+        index_rows(labelled, project, labelled[project.id].map(parts).fillna(LEFT_OUT).to_numpy())
     )
-
-
-def repeated_rows(project: Project, labelled: pd.DataFrame) -> np.ndarray:
-    """Tell which rows are equal to an earlier one but for the id."""
-    return fingerprints(labelled, project)["content"].duplicated().to_numpy()
-
-
-def shared_rows(project: Project, train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
-    """Tell which test rows are equal to a train row but for the id and the target."""
-    inner, outer = (fingerprints(part.drop(columns=project.target), project) for part in (train, test))
-    return outer["content"].isin(inner["content"]).to_numpy()
 
 
 def judge_data(
@@ -94,27 +78,46 @@ def judge_data(
 
     ``divided`` are its ``train`` and ``test`` rows. The rows stand in the order of their source.
     """
-    found = [
-        *_rows(project, labelled),
-        *_missing(project, labelled),
-        *_duplicates(project, labelled),
-        *_shared(project, divided["train"], divided["test"]),
-        *_giveaways(project, divided["train"]),
-        *_keys(project, labelled),
-        *_timeliness(project, labelled),
-        *judge_table(project, labelled),
+    rows = RowGates(project, reference.statistics if reference else {})
+    rows.see(labelled)
+    index = row_index(project, labelled, divided)
+    return [
+        *rows.findings(),
+        *judge_whole(project, len(labelled), labelled, divided["train"], index, reference),
     ]
-    if reference:
-        found += [
-            *_row_change(project, labelled, reference),
-            *_changed_rows(project, labelled, reference),
-            *_unseen(project, labelled, reference),
-            *_label_shift(project, labelled, reference),
-            *_drift(project, labelled, reference),
+
+
+def judge_whole(
+    project: Project,
+    count: int,
+    sample: pd.DataFrame,
+    train: pd.DataFrame,
+    index: RowIndex,
+    reference: Reference | None,
+) -> list[Finding]:
+    """Return what the gates find that look at more than one row, of a table with ``count`` rows.
+
+    What is equal or changed is found among all rows, by the index; what is a matter of statistics in a
+    ``sample`` (of a table that is not large that is every row) and those of its rows that are ``train``.
+    """
+    found = [
+        *_rows(project, count),
+        *_duplicates(project, index),
+        *_shared(project, index),
+        *_giveaways(project, train),
+        *judge_table(project, sample, whole=len(sample) == count),
+    ]
+    if reference is None:
+        return found + [
+            Finding(name, "", None, None, not_run=NO_CHAMPION) for name in _declared(project, AGAINST)
         ]
-    else:
-        found += [Finding(name, "", None, None, not_run=NO_CHAMPION) for name in _declared(project, AGAINST)]
-    return found
+    return [
+        *found,
+        *_row_change(project, count, reference),
+        *_changed_rows(project, index, reference),
+        *_label_shift(project, sample, reference),
+        *_drift(project, sample, reference),
+    ]
 
 
 def left_open(project: Project, found: list[Finding]) -> str:
@@ -138,40 +141,27 @@ def _rows_agreed(project: Project) -> bool:
     return bool(agreed_of(project.source).rows)
 
 
-def _rows(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
+def _rows(project: Project, count: int) -> Iterator[Finding]:
     if (least := project.data_gates.min_rows) is not None:
-        told = f"{len(labelled)} rows are fewer than {least}: is the source complete?"
-        few = Violation("", told, len(labelled)) if len(labelled) < least else None
-        yield Finding("rows", "number", len(labelled), least, few)
+        told = f"{count} rows are fewer than {least}: is the source complete?"
+        yield Finding("rows", "number", count, least, Violation("", told, count) if count < least else None)
 
 
-def _missing(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
-    for name, most in project.data_gates.max_missing.items():
-        if name in labelled:  # a feature that a function makes is judged in the train stage
-            missing = labelled[name].isna().to_numpy()
-            told = f"column '{name}': the share of missing values is too large"
-            shown = examples(labelled, missing)
-            yield too_many("missing", name, missing.mean(), most, name, told, int(missing.sum()), shown)
-
-
-def _duplicates(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
+def _duplicates(project: Project, index: RowIndex) -> Iterator[Finding]:
     if (most := project.data_gates.max_duplicates) is not None:
-        twice = repeated_rows(project, labelled)
         told = f"rows are equal to an earlier one but for '{project.id}'"
-        yield too_many(
-            "duplicates", "", twice.mean(), most, "", told, int(twice.sum()), examples(labelled, twice)
-        )
+        yield _found("duplicates", index.repeated(), most, told)
 
 
-def _shared(project: Project, train: pd.DataFrame, test: pd.DataFrame) -> Iterator[Finding]:
+def _shared(project: Project, index: RowIndex) -> Iterator[Finding]:
     if (most := project.data_gates.max_shared_rows) is not None:
-        shared = shared_rows(project, train, test)
         told = f"test rows are equal to a train row but for '{project.id}'"
-        shown = [
-            f"{project.id} {test[project.id].iloc[row]}" for row in np.flatnonzero(shared)[:MAX_EXAMPLES]
-        ]
-        shown = ["***"] * len(shown) if project.id in project.personal else shown
-        yield too_many("train and test overlap", "", shared.mean(), most, "", told, int(shared.sum()), shown)
+        yield _found("train and test overlap", index.shared(), most, told)
+
+
+def _found(kind: str, found: Found, most: float, told: str) -> Finding:
+    shown = [f"row {row + 1}" for row in found.rows]
+    return too_many(kind, "", found.share, most, "", told, found.count, shown)
 
 
 def _giveaways(project: Project, train: pd.DataFrame) -> Iterator[Finding]:
@@ -184,86 +174,22 @@ def _giveaways(project: Project, train: pd.DataFrame) -> Iterator[Finding]:
             yield too_many("gives the target away", name, score, most, name, told, len(train))
 
 
-def _keys(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
-    for join in project.data_gates.keys:
-        other = read_table(pd.read_csv, project.folder / join.file)
-        for table, column, place in ((labelled, join.column, "the data"), (other, join.key, join.file)):
-            if column not in table:
-                raise MlError(f"project.toml: data_gates.keys: no column '{column}' in {place}")
-        values = labelled[join.column]
-        alone = (values.notna() & ~values.astype(str).isin(other[join.key].astype(str))).to_numpy()
-        told = f"column '{join.column}' has values that {join.file} does not know"
-        shown = examples(labelled, alone, join.column, project.personal)
-        yield too_many("join key", join.column, alone.mean(), 0.0, join.column, told, int(alone.sum()), shown)
-
-
-def _timeliness(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
-    if (rule := project.data_gates.timeliness) is None:
-        return
-    if rule.column not in labelled:
-        raise MlError(f"project.toml: data_gates.timeliness: no column '{rule.column}' in the data")
-    dates = pd.to_datetime(labelled[rule.column], format="ISO8601", utc=True, errors="coerce")
-    if rule.first is not None:
-        begins = dates.min().date().isoformat() if dates.notna().any() else "no date"
-        shown = "another day" if rule.column in project.personal else begins
-        told = (
-            f"column '{rule.column}' begins with {shown}, not {rule.first}: is the start missing, or are "
-            "dates shifted?"
-        )
-        wrong = Violation(rule.column, told, len(labelled)) if begins != rule.first else None
-        yield Finding("timeliness", "first date", float(wrong is not None), 0.0, wrong)
-    if rule.max_age_days is None:
-        return
-    days = (datetime.now(UTC) - dates).dt.total_seconds() / 86400
-    age = float(days.min()) if dates.notna().any() else float("inf")
-    told = f"column '{rule.column}': the newest row is {age:.1f} days old: did the source deliver?"
-    stale = Violation(rule.column, told, len(labelled)) if age > rule.max_age_days else None
-    yield Finding("timeliness", "age of the newest row in days", age, rule.max_age_days, stale)
-    ahead = (days < -1).to_numpy()  # a day for time zones
-    told = f"column '{rule.column}' lies in the future: is a clock wrong, here or at the source?"
-    clock = examples(labelled, ahead, rule.column, project.personal)
-    yield too_many(
-        "timeliness", "rows of the future", ahead.mean(), 0.0, rule.column, told, int(ahead.sum()), clock
-    )
-
-
-def _row_change(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:
+def _row_change(project: Project, count: int, reference: Reference) -> Iterator[Finding]:
     if (most := project.data_gates.max_row_change) is not None:
         before = reference.manifest.rows_in["labelled"]
-        told = f"{len(labelled)} rows, version {reference.version} had {before}: is the source complete?"
-        yield too_many("rows", "change", abs(len(labelled) / before - 1), most, "", told, len(labelled))
+        told = f"{count} rows, version {reference.version} had {before}: is the source complete?"
+        yield too_many("rows", "change", abs(count / before - 1), most, "", told, count)
 
 
-def _changed_rows(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:
+def _changed_rows(project: Project, index: RowIndex, reference: Reference) -> Iterator[Finding]:
     """Compare rows that the champion's data had: what is recorded does not change."""
     most = project.data_gates.max_changed_rows
     if most is None or reference.manifest.inputs["contract"] != digest(project.folder / "contract.py"):
         return
-    before = reference.rows.set_index("id")["content"]
-    ours = fingerprints(labelled, project)
-    known = ours["id"].isin(before.index).to_numpy()
-    if known.any():
-        changed = known.copy()
-        changed[known] = before.loc[ours["id"][known]].to_numpy() != ours["content"][known].to_numpy()
+    changed = index.changed(reference.rows)
+    if changed.of:
         told = f"rows are not what they were in the data of version {reference.version}"
-        value = changed.sum() / known.sum()
-        yield too_many(
-            "known rows changed", "", value, most, "", told, int(changed.sum()), examples(labelled, changed)
-        )
-
-
-def _unseen(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:
-    if (most := project.data_gates.max_unseen) is None:
-        return
-    for name in labelled:
-        known = reference.statistics.get(str(name), {}).get("shares")
-        if known and not types.is_numeric_dtype(labelled[name]):
-            unseen = (labelled[name].notna() & ~labelled[name].astype(str).isin(list(known))).to_numpy()
-            told = f"column '{name}' has values never seen before"
-            shown = examples(labelled, unseen, str(name), project.personal)
-            yield too_many(
-                "unseen", str(name), unseen.mean(), most, str(name), told, int(unseen.sum()), shown
-            )
+        yield _found("known rows changed", changed, most, told)
 
 
 def _label_shift(project: Project, labelled: pd.DataFrame, reference: Reference) -> Iterator[Finding]:

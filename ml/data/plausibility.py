@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from pandas.api import types
 
 from ml.data.contract import Violation, examples
 from ml.data.findings import Finding, too_few, too_many
@@ -16,47 +15,22 @@ from ml.settings import Lag, Usual
 MANY_TIMES = 5  # a stretch that stands out is longer than any other of its column by this
 CHANCE = 1e-6  # the probability of such a stretch in rows dealt out anew must be below
 MIN_REPEATS = 5  # that all stand side by side: of a column that is sorted or grouped
+SAMPLED = "the table is so large that a sample of it is judged"
 OTHER_LAGS = (-2, -1, 1, 2)  # rows off
 MIN_LAG_RATIO = 1.25  # how much worse than another lag the declared one must fit; noise alone gives 1.1
 
 
-def judge_table(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
-    """Return what is found in the rows, which stand in the order of their source."""
-    yield from _garbled(project, labelled)
+def judge_table(project: Project, labelled: pd.DataFrame, *, whole: bool = True) -> Iterator[Finding]:
+    """Return what is found in the rows, which stand in the order of their source.
+
+    If they are not the ``whole`` table but a sample, rows on end say nothing: lags are not judged.
+    """
     yield from _stretches(project, labelled)
     yield from _one_value(project, labelled)
     for rule in project.data_gates.usual:
         yield _usual(project, labelled, rule)
     for lag in project.data_gates.lags:
-        yield _lag(labelled, lag)
-
-
-def garbled(text: object) -> bool:
-    """Tell whether a text was read in a wrong encoding: it holds U+FFFD, or is UTF-8 read as Latin-1."""
-    if not isinstance(text, str) or text.isascii():
-        return False
-    if "\ufffd" in text:
-        return True
-    for encoding in ("latin-1", "cp1252"):
-        try:
-            text.encode(encoding).decode("utf-8")
-        except UnicodeError:
-            continue
-        return True
-    return False
-
-
-def _garbled(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
-    if (most := project.data_gates.max_garbled) is None:
-        return
-    for name in labelled:
-        if not types.is_numeric_dtype(labelled[name]):
-            broken = labelled[name].map(garbled, na_action="ignore").fillna(False).to_numpy(dtype=bool)
-            told = f"column '{name}' holds texts that were read in a wrong encoding: is the source UTF-8?"
-            shown = examples(labelled, broken, str(name), project.personal)
-            yield too_many(
-                "garbled", str(name), broken.mean(), most, str(name), told, int(broken.sum()), shown
-            )
+        yield _lag(labelled, lag) if whole else Finding("lag", _lag_name(lag), None, None, not_run=SAMPLED)
 
 
 def _stretches(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
@@ -152,9 +126,11 @@ def _lag(labelled: pd.DataFrame, rule: Lag) -> Finding:
         f"column '{rule.column}' goes with '{rule.of}' of {_before(best)}, not of {_before(rule.rows)}: "
         "is a column shifted?"
     )
-    return too_many(
-        "lag", f"{rule.column} after {rule.of}", ratio, MIN_LAG_RATIO, rule.column, told, len(labelled)
-    )
+    return too_many("lag", _lag_name(rule), ratio, MIN_LAG_RATIO, rule.column, told, len(labelled))
+
+
+def _lag_name(rule: Lag) -> str:
+    return f"{rule.column} after {rule.of}"
 
 
 def _before(rows: int) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from ml.console import say
 from ml.data import sources
 from ml.data.contract import examine, load_contract
-from ml.data.gates import judge_data, repeated_rows, shared_rows
+from ml.data.gates import judge_data, row_index
 from ml.data.infer.draft import Column, Draft
 from ml.data.infer.python_text import contract_text, features_text, made_features
 from ml.data.infer.settings_text import Settings, missing_limit, settings_text
@@ -55,7 +55,7 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
     """
     functions: dict[str, tuple[Column, str]] = made_features(draft)
     project = _write(folder, name, draft, settings, functions)
-    table = sources.fetch(project).labelled
+    table = sources.fetch(project, sources.whole).labelled
     parts = _parts(project, table)
     say(f"new: {len(parts['labelled'])} rows read as a build reads them, {len(parts['train'])} to learn from")
     train = sample(project, parts["train"])
@@ -144,10 +144,10 @@ def _data_gates(
     able = [one.name for one in draft.kept if one.nullable and one.role != "personal"]
     if missing := {name: missing_limit(labelled[name].isna().mean()) for name in able}:
         gates["max_missing"] = (missing, "")
-    twice = float(repeated_rows(project, labelled).mean())
-    gates["max_duplicates"] = (_up(2 * twice + 0.01), "rows equal but for the id")
-    shared = float(shared_rows(project, parts["train"], parts["test"]).mean())
-    gates["max_shared_rows"] = (_up(2 * shared + 0.01), "test rows equal to a train row but for the id")
+    index = row_index(project, labelled, {name: parts[name] for name in ("train", "test")})
+    gates["max_duplicates"] = (_up(2 * index.repeated().share + 0.01), "rows equal but for the id")
+    shared = _up(2 * index.shared().share + 0.01)
+    gates["max_shared_rows"] = (shared, "test rows equal to a train row but for the id")
     best = max(scores, key=lambda name: scores[name])
     what = "ROC AUC" if draft.task == "classification" else "R²"
     limit = min(0.9999, math.ceil((scores[best] + max(1 - scores[best], 0.0) / 2) * 1e4) / 1e4)

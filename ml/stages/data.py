@@ -1,7 +1,11 @@
-"""The data stage: fetch the tables, check the contract, split, and keep what was found in a manifest."""
+"""The data stage: fetch the tables, check the contract, split, and keep what was found in a manifest.
 
-import hashlib
+A table goes through it in batches, a small one in a single one: memory does not grow with the rows.
+"""
+
+import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -9,13 +13,16 @@ import pandas as pd
 
 from ml.console import say
 from ml.data import sources
-from ml.data.contract import Violation, examine, load_contract
+from ml.data.contract import Violation, load_contract
+from ml.data.divide import batches_of, divide
 from ml.data.drift import statistics
 from ml.data.findings import Finding
-from ml.data.gates import Reference, champion_data, fingerprints, judge_data, left_open
+from ml.data.gates import Reference, champion_data, left_open
+from ml.data.intake import Taken, take
+from ml.data.row_index import fingerprints
 from ml.data.settings_check import check_settings
-from ml.data.sources.interface import Tables
-from ml.data.split import check_rows, split
+from ml.data.sources.interface import Batches, Tables
+from ml.data.split import check_rows
 from ml.errors import GateRefused, MlError
 from ml.files import digest, now
 from ml.project import Project
@@ -24,8 +31,9 @@ from ml.registry.data_versions import keep
 from ml.registry.provenance import newest_commit
 from ml.registry.recalls import active, tainted
 from ml.registry.versions import Registry
+from ml.source_settings import Role
 from ml.stages import Context
-from ml.workspace import ROWS_FILE, Outcome, Workspace, code_digest
+from ml.workspace import Outcome, Workspace, code_digest
 
 MAX_TOLD = 3
 
@@ -45,119 +53,136 @@ def run(context: Context) -> Outcome[DataManifest]:
                 f"{project.folder / 'contract.py'}: has no column '{column}', the {role} of project.toml"
             )
     check_settings(project, contract.columns)
-    tables = sources.fetch(project)
-    parts, broken = {}, {}
-    parts["labelled"], broken["labelled"] = examine(tables.labelled, contract, project.personal)
-    if tables.unlabelled is not None:
-        without_target = contract.remove_columns([project.target])
-        parts["unlabelled"], broken["unlabelled"] = examine(
-            tables.unlabelled, without_target, project.personal
-        )
-    parts["labelled"] = labelled = _without_recalled(project, parts["labelled"])
-    reference = champion_data(project, context.channel)
-    if any(broken.values()):
-        findings = _findings_beside(broken["labelled"], project, labelled, reference)
-        _refuse(project, _named(tables, broken), findings)
-    check_rows(labelled, project)
-    inputs = {
-        "tables": {name: _table_digest(table) for name, table in parts.items()},
-        "contract": digest(project.folder / "contract.py"),
-        "settings": project.model_dump(
-            mode="json", include={"task", "target", "id", "seed", "split", "data_gates", "personal"}
-        ),
-        "keys": {join.file: digest(project.folder / join.file) for join in project.data_gates.keys},
-        "champion": _compared_with(workspace, reference, labelled),
-        "today": now()[:10] if project.data_gates.timeliness else None,
-        "csv": csv,
-        "code": code_digest(Path(__file__)),
-    }
+    contracts = {"labelled": contract, "unlabelled": contract.remove_columns([project.target])}
+    without_recalled = _recall_filter(project)
+    with workspace.scratch() as scratch:
 
-    def work(folder: Path) -> dict[str, Any]:
-        return _build(context, parts, reference, folder) | {"source": tables.origin}
+        def receive(batches: Batches, role: Role) -> Taken:
+            file, each = scratch / f"{role}.parquet", without_recalled if role == "labelled" else _unchanged
+            return take(batches, contracts[role], project, file, each)
 
-    outcome = workspace.run(DataManifest, inputs, work, force=context.force)
+        tables = sources.fetch(project, receive)
+        parts = {"labelled": tables.labelled}
+        if tables.unlabelled is not None:
+            parts["unlabelled"] = tables.unlabelled
+        reference = champion_data(project, context.channel)
+        if any(one.violations for one in parts.values()):
+            findings = _findings_beside(tables.labelled, project, reference)
+            _refuse(project, _named(tables, parts), findings)
+        check_rows(tables.labelled.file, project)
+        digests = {name: digest(one.file) for name, one in parts.items()}
+        inputs = {
+            "tables": digests,
+            "contract": digest(project.folder / "contract.py"),
+            "settings": project.model_dump(
+                mode="json", include={"task", "target", "id", "seed", "split", "data_gates", "personal"}
+            ),
+            "keys": {join.file: digest(project.folder / join.file) for join in project.data_gates.keys},
+            "champion": _compared_with(workspace, reference, digests["labelled"]),
+            "today": now()[:10] if project.data_gates.timeliness else None,
+            "csv": csv,
+            "code": code_digest(Path(__file__)),
+        }
+
+        def work(folder: Path) -> dict[str, Any]:
+            return _build(context, parts, reference, folder) | {"source": tables.origin}
+
+        outcome = workspace.run(DataManifest, inputs, work, force=context.force)
     keep(project, workspace.folder("data"), outcome.record)
     return outcome
 
 
-def _without_recalled(project: Project, labelled: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that no recall marks as bad, and tell how many were left out for which."""
+def _unchanged(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows
+
+
+def _recall_filter(project: Project) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """Return what takes out the rows that a recall marks as bad, and tells how many for which."""
     registry = Registry(project.name)
-    if not (known := active(registry)) or project.id not in labelled:
-        return labelled
-    hit = tainted(registry, known, fingerprints(labelled, project)).to_numpy()
-    for one in known:
-        if count := int((hit == one.number).sum()):
-            say(f"data: {count} rows are left out by recall {one.number} ({one.what}): {one.why}")
-    kept: pd.DataFrame = labelled[hit == 0].reset_index(drop=True)
-    return kept
+    if not (known := active(registry)):
+        return _unchanged
+
+    def keep_clean(rows: pd.DataFrame) -> pd.DataFrame:
+        if project.id not in rows:
+            return rows
+        hit = tainted(registry, known, fingerprints(rows, project)).to_numpy()
+        for one in known:
+            if count := int((hit == one.number).sum()):
+                say(f"data: {count} rows are left out by recall {one.number} ({one.what}): {one.why}")
+        kept: pd.DataFrame = rows[hit == 0]
+        return kept
+
+    return keep_clean
 
 
 def _build(
-    context: Context, parts: dict[str, pd.DataFrame], reference: Reference | None, folder: Path
+    context: Context, parts: dict[str, Taken], reference: Reference | None, folder: Path
 ) -> dict[str, Any]:
     """Split, judge and write the tables; return what the manifest tells of them."""
     project, labelled = context.project, parts["labelled"]
-    divided = split(labelled, project)
-    findings = judge_data(project, labelled, divided, reference)
-    if any(finding.violation for finding in findings):
-        _refuse(project, {}, findings)
-    written = divided | {k: v for k, v in parts.items() if k == "unlabelled"}
-    for name, table in written.items():
-        table.to_parquet(folder / f"{name}.parquet", index=False)
-        if context.csv:
-            table.to_csv(folder / f"{name}.csv", index=False)
-    marked = [fingerprints(table, project).assign(part=name) for name, table in divided.items()]
-    pd.concat(marked).to_parquet(folder / ROWS_FILE, index=False)
-    counts = {name: len(table) for name, table in divided.items()}
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    if left_out := len(labelled) - sum(counts.values()):
+    divided = divide(labelled.file, project, reference, folder)
+    if any(finding.violation for finding in divided.findings):
+        _refuse(project, {}, divided.findings)
+    if "unlabelled" in parts:
+        shutil.copy(parts["unlabelled"].file, folder / "unlabelled.parquet")
+    names = [*divided.rows, *(name for name in parts if name == "unlabelled")]
+    if context.csv:
+        for name in names:
+            _write_csv(folder / f"{name}.parquet")
+    told = ", ".join(f"{count} {name}" for name, count in divided.rows.items())
+    if left_out := labelled.rows - sum(divided.rows.values()):
         told += f", {left_out} in the gap"
     say(
-        f"data: {len(labelled)} labelled rows -> {told}; contract and "
-        f"{sum(not finding.not_run for finding in findings)} gates hold"
+        f"data: {labelled.rows} labelled rows -> {told}; contract and "
+        f"{sum(not finding.not_run for finding in divided.findings)} gates hold"
     )
-    if open_questions := left_open(project, findings):
+    if open_questions := left_open(project, divided.findings):
         say(f"data: {open_questions}")
     return {
         "contract": "holds",
         "compared_with_version": reference.version if reference else None,
-        "gates": [finding.record() for finding in findings],
-        "rows_in": {name: len(table) for name, table in parts.items()},
-        "rows_out": {name: len(table) for name, table in written.items()},
-        "columns": {str(name): str(dtype) for name, dtype in labelled.dtypes.items()},
-        "reference_statistics": statistics(divided["train"].drop(columns=project.id), project.personal),
+        "gates": [finding.record() for finding in divided.findings],
+        "rows_in": {name: one.rows for name, one in parts.items()},
+        "rows_out": {name: parts[name].rows if name in parts else divided.rows[name] for name in names},
+        "columns": {str(name): str(dtype) for name, dtype in divided.train.dtypes.items()},
+        "reference_statistics": statistics(divided.train.drop(columns=project.id), project.personal),
     }
 
 
-def _compared_with(workspace: Workspace, reference: Reference | None, labelled: pd.DataFrame) -> Any:
+def _write_csv(file: Path) -> None:
+    for number, batch in enumerate(batches_of(file)):
+        mode = "w" if number == 0 else "a"
+        batch.to_pandas().to_csv(file.with_suffix(".csv"), index=False, mode=mode, header=number == 0)
+
+
+def _compared_with(workspace: Workspace, reference: Reference | None, labelled: str) -> Any:
     """Return what stands for the champion's data: data deployed since is not compared with itself."""
     if reference is None:
         return None
     kept = workspace.kept(DataManifest)
-    if kept and reference.manifest.inputs["tables"]["labelled"] == _table_digest(labelled):
+    if kept and reference.manifest.inputs["tables"]["labelled"] == labelled:
         return kept.inputs["champion"]
     return reference.manifest.outputs
 
 
-def _findings_beside(
-    broken: list[Violation], project: Project, labelled: pd.DataFrame, reference: Reference | None
-) -> list[Finding]:
+def _findings_beside(labelled: Taken, project: Project, reference: Reference | None) -> list[Finding]:
     """Return what the gates find in a table that breaks the contract, if it can be judged at all."""
-    if any(violation.structural for violation in broken):
+    if labelled.structural:
         return []
+    folder = labelled.file.parent / "broken"
+    folder.mkdir()
     try:
-        check_rows(labelled, project)
+        check_rows(labelled.file, project)
         with warnings.catch_warnings(action="ignore"):  # of arithmetic on values that are out of range
-            return judge_data(project, labelled, split(labelled, project), reference)
+            return divide(labelled.file, project, reference, folder).findings
     except (MlError, ValueError, TypeError):  # the contract's violations are what must be mended first
         return []
 
 
-def _named(tables: Tables, broken: dict[str, list[Violation]]) -> dict[str, list[Violation]]:
+def _named(tables: Tables[Taken], parts: dict[str, Taken]) -> dict[str, list[Violation]]:
     """Return what is broken by the name of each table, which says where it comes from."""
     origins = {"labelled": tables.origin, "unlabelled": tables.unlabelled_origin or tables.origin}
-    return {f"{name} table ({origins[name]})": found for name, found in broken.items()}
+    return {f"{name} table ({origins[name]})": one.violations for name, one in parts.items()}
 
 
 def _refuse(project: Project, broken: dict[str, list[Violation]], findings: list[Finding]) -> NoReturn:
@@ -178,10 +203,6 @@ def _refuse(project: Project, broken: dict[str, list[Violation]], findings: list
     if told:
         raise MlError(line)
     raise GateRefused(f"{line} (if this is right, change [data_gates] in {project.folder / 'project.toml'})")
-
-
-def _table_digest(table: pd.DataFrame) -> str:
-    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
 
 
 def tell(context: Context, record: DataManifest) -> str:

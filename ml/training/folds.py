@@ -8,7 +8,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-from ml.data.split import lowest, times
+from ml.data.divide import batches_of
+from ml.data.split import by_hash, last_places, times, up_to
 from ml.errors import MlError
 from ml.project import Project
 
@@ -22,19 +23,17 @@ def read_train(project: Project, folder: Path) -> pd.DataFrame:
     A sample has the rows with the lowest hashes of each class, so it is the same in every build. A larger
     file is never in memory as a whole.
     """
-    file = pq.ParquetFile(folder / TRAIN_FILE)
-    most, count = project.training.max_rows, file.metadata.num_rows
+    file = folder / TRAIN_FILE
+    most, count = project.training.max_rows, pq.read_metadata(file).num_rows
     if most is None or count <= most:
-        return pd.read_parquet(folder / TRAIN_FILE)
-    columns = dict.fromkeys([project.id, project.target])
-    chosen = lowest(pd.read_parquet(folder / TRAIN_FILE, columns=list(columns)), project, most / count)
-    parts, start = [], 0
-    for batch in file.iter_batches():
-        mask = chosen.iloc[start : start + batch.num_rows].to_numpy()
-        parts.append(batch.to_pandas()[mask])
-        start += batch.num_rows
-    rows: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    return rows
+        return pd.read_parquet(file)
+    columns = list(dict.fromkeys([project.id, project.target]))
+    placed = pd.concat([by_hash(one.to_pandas(), project) for one in batches_of(file, columns)])
+    last = last_places(placed, most / count)
+    batches = (one.to_pandas() for one in batches_of(file))
+    chosen = [rows[up_to(by_hash(rows, project), last)] for rows in batches]
+    found: pd.DataFrame = pd.concat(chosen, ignore_index=True)
+    return found
 
 
 def make_folds(project: Project, rows: pd.DataFrame, target: pd.Series, validation: int = 0) -> Folds:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from ml import locations
-from ml.data.gates import fingerprints
+from ml.data.row_index import fingerprints
 from ml.files import write_json
 from ml.project import Project, find_project
 from ml.quality.metrics import RecordedPredictions, interval

@@ -32,8 +32,9 @@ from threadpoolctl import threadpool_limits
 from ml.console import progress, results
 from ml.data.contract import examine, load_contract
 from ml.data.drift import statistics
-from ml.data.gates import Reference, fingerprints, judge_data
+from ml.data.gates import Reference, judge_data
 from ml.data import sources
+from ml.data.row_index import fingerprints
 from ml.data.split import split
 from ml.delivery.judgement import Observed, Pairs, judge
 from ml.files import digest
@@ -382,7 +383,9 @@ def labelled(name: str) -> pd.DataFrame:
     """Return the labelled rows of a project that are in the repository."""
     project = find_project(name)
     with tempfile.TemporaryDirectory() as scratch:
-        tables = sources.read_tables(agreed_of(project.source), sources.ask(project, Path(scratch)))
+        tables = sources.read_tables(
+            agreed_of(project.source), sources.ask(project, Path(scratch)), sources.whole
+        )
     return examine(tables.labelled, load_contract(project), project.personal)[0]
 
 

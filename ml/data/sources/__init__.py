@@ -3,6 +3,7 @@
 import dataclasses
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ from ml.console import say
 from ml.data.completeness import check_count
 from ml.data.contract import load_contract, text_columns
 from ml.data.sources import catboost_dataset, dvc, feedback, files, sql, url
-from ml.data.sources.interface import Asked, Batches, SourceAway, Tables
+from ml.data.sources.interface import Asked, Batches, Received, SourceAway, Tables
 from ml.data.sources.partners import Partner
 from ml.errors import MlError
 from ml.project import Project
@@ -43,22 +44,26 @@ SOURCES: dict[type[Any], ModuleType] = {
 }
 
 
-def fetch(project: Project) -> Tables:
+Receiver = Callable[[Batches, Role], Received]
+
+
+def fetch(project: Project, receive: Receiver[Received]) -> Tables[Received]:
     """Fetch the tables of a project from the source it declares; what cannot be had raises ``MlError``.
 
-    A snapshot, if there is one, stands in for a source that is away.
+    ``receive`` gets the rows of a table in batches, and which table it is; what it returns of them is
+    returned. A snapshot, if there is one, stands in for a source that is away, even half-way.
     """
     with tempfile.TemporaryDirectory() as scratch:
         asked = ask(project, Path(scratch))
         source: AnySource = project.source
         try:
-            return read_tables(source, asked)
+            return read_tables(source, asked, receive)
         except SourceAway as away:
             if source.snapshot is None:
                 raise
             name = origin(source, "labelled").removeprefix("files: ")
             say(f"data: {name} cannot be reached ({away}); using the committed snapshot")
-        found, snapshot = read_tables(source.snapshot, asked), source.snapshot
+        found, snapshot = read_tables(source.snapshot, asked, receive), source.snapshot
         return dataclasses.replace(
             found,
             origin=f"snapshot: {snapshot.labelled}",
@@ -91,13 +96,18 @@ def name_of(source: AnySource, role: Role) -> str:
     return str(getattr(agreed_of(source), role))
 
 
-def read_tables(source: AnySource, asked: Asked) -> Tables:
-    """Return the tables of a source; its snapshot does not stand in for it."""
-    told = agreed_of(source)
-    labelled = pd.concat(list(batches(source, asked, "labelled")), ignore_index=True)
-    if told.unlabelled is None:
+def whole(rows: Batches, _: Role) -> pd.DataFrame:
+    """Return a table that is known to fit into memory."""
+    table: pd.DataFrame = pd.concat(list(rows), ignore_index=True)
+    return table
+
+
+def read_tables(source: AnySource, asked: Asked, receive: Receiver[Received]) -> Tables[Received]:
+    """Return what is received of the tables of a source; its snapshot does not stand in for it."""
+    labelled = receive(batches(source, asked, "labelled"), "labelled")
+    if agreed_of(source).unlabelled is None:
         return Tables(labelled, None, origin(source, "labelled"))
-    unlabelled = pd.concat(list(batches(source, asked, "unlabelled")), ignore_index=True)
+    unlabelled = receive(batches(source, asked, "unlabelled"), "unlabelled")
     return Tables(labelled, unlabelled, origin(source, "labelled"), origin(source, "unlabelled"))
 
 

@@ -13,8 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml import locations
 from ml.console import say
-from ml.data.sources.interface import Asked, Batches, SourceAway
-from ml.data.sources.table_files import BATCH_ROWS
+from ml.data.sources.interface import Asked, BATCH_ROWS, Batches, SourceAway
 from ml.errors import MlError
 from ml.source_settings import FeedbackSource
 from ml.store.tables import labels, open_log, predictions, reason_of

@@ -4,11 +4,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import pandas as pd
 
 from ml.errors import MlError
 from ml.source_settings import Role
+
+
+BATCH_ROWS = (
+    250_000  # of a larger table so many are in memory at a time, and so many the sample it is judged by
+)
 
 
 class SourceAway(MlError):
@@ -41,12 +47,15 @@ class Asked:
     personal: tuple[str, ...] = ()
 
 
+Received = TypeVar("Received")
+
+
 @dataclass(frozen=True)
-class Tables:
+class Tables(Generic[Received]):
     """The labelled rows, the rows without a target if there are any, and a line on where each comes from."""
 
-    labelled: pd.DataFrame
-    unlabelled: pd.DataFrame | None
+    labelled: Received
+    unlabelled: Received | None
     origin: str
     unlabelled_origin: str = ""
 

@@ -11,11 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.data.completeness import check_compressed, check_file, open_file
-from ml.data.sources.interface import Batches
+from ml.data.sources.interface import BATCH_ROWS, Batches
 from ml.errors import MlError
 from ml.source_settings import Format
 
-BATCH_ROWS = 250_000
 COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
 TEXT = {".csv": ",", ".tsv": "\t", ".txt": ",", ".tab": "\t"}
 SHEETS = {".xlsx", ".xls", ".ods"}

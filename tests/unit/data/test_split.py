@@ -66,8 +66,8 @@ def test_rows_of_one_instant_stay_together() -> None:
 @pytest.mark.parametrize(
     ("settings", "change", "told"),
     [
-        ({"kind": "time", "by": "when"}, {"when": None}, "no ISO 8601 time in row 1"),
-        ({"kind": "time", "by": "when"}, {"when": "in May"}, "no ISO 8601 time in row 1"),
+        ({"kind": "time", "by": "when"}, {"when": None}, "no ISO 8601 time in row"),
+        ({"kind": "time", "by": "when"}, {"when": "in May"}, "no ISO 8601 time in row"),
         ({"kind": "time", "by": "day"}, {}, "split.by: no column 'day' in the data"),
         ({"kind": "group", "by": "owner"}, {}, "split.by: no column 'owner' in the data"),
         ({"kind": "group", "by": "plane"}, {"plane": 1}, "leaves no row for train"),

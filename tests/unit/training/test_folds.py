@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.data.split import lowest
+from ml.data.split import by_hash, last_places, up_to
 from ml.errors import MlError
 from ml.project import Project, find_project
 from ml.settings import Split
@@ -72,5 +72,6 @@ def test_of_a_large_table_a_stable_sample_of_each_class_is_learned(tmp_path: Pat
     assert len(read_train(project, tmp_path)) == 4000
     sampled = project.model_copy(update={"training": project.training.model_copy(update={"max_rows": 1000})})
     learned = read_train(sampled, tmp_path)
+    placed = by_hash(table, sampled)
     assert len(learned) == 1000 and learned["late"].mean() == 0.1
-    assert learned.equals(table[lowest(table, project, 0.25)].reset_index(drop=True))
+    assert learned.equals(table[up_to(placed, last_places(placed, 0.25))].reset_index(drop=True))

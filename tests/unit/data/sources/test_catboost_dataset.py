@@ -29,7 +29,7 @@ def test_the_snapshot_is_used_when_the_download_fails(
     project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(catboost_dataset, "DOWNLOAD", "raise RuntimeError('no network')")
-    tables = sources.fetch(project)
+    tables = sources.fetch(project, sources.whole)
     assert (len(tables.labelled), len(tables.unlabelled)) == (891, 418)  # type: ignore[arg-type]
     assert tables.origin == "snapshot: data/train.csv"
     said = capsys.readouterr().err.splitlines()
@@ -42,7 +42,7 @@ def test_a_download_that_hangs_is_given_up(
     site.edit("project.toml", "timeout_seconds = 10 ", "timeout_seconds = 0.5 ")
     monkeypatch.setattr(catboost_dataset, "DOWNLOAD", "import time; time.sleep(60)")
     start = time.monotonic()
-    assert sources.fetch(find_project("small")).origin.startswith("snapshot")
+    assert sources.fetch(find_project("small"), sources.whole).origin.startswith("snapshot")
     assert time.monotonic() - start < 30
     assert "no answer within 0.5 s" in capsys.readouterr().err
 
@@ -51,10 +51,10 @@ def test_a_download_that_works_is_used_and_is_the_same_table(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catboost_dataset, "DOWNLOAD", DOWNLOADED.replace("@FOLDER@", str(project.folder)))
-    tables = sources.fetch(project)
+    tables = sources.fetch(project, sources.whole)
     assert tables.origin == "catboost.datasets.titanic()"
     monkeypatch.setattr(catboost_dataset, "DOWNLOAD", "raise RuntimeError('no network')")
-    assert tables.labelled.equals(sources.fetch(project).labelled)
+    assert tables.labelled.equals(sources.fetch(project, sources.whole).labelled)
 
 
 def test_a_snapshot_that_was_changed_is_refused(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_a_snapshot_that_was_changed_is_refused(project: Project, monkeypatch: p
     file: Path = project.folder / "data" / "train.csv"
     file.write_bytes(file.read_bytes().replace(b"Braund", b"Brown"))
     with pytest.raises(MlError, match=r"train.csv was changed: its sha256 is"):
-        sources.fetch(project)
+        sources.fetch(project, sources.whole)
 
 
 def test_a_snapshot_without_sha256_is_refused(project: Project, site: Site) -> None:

@@ -22,7 +22,7 @@ def declare(site: Site, text: str) -> None:
 
 def fetched(site: Site) -> pd.DataFrame:
     assert site.project.exists()
-    return sources.fetch(find_project("small")).labelled
+    return sources.fetch(find_project("small"), sources.whole).labelled
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_snapshot_stands_in_for_a_database_that_is_away(
     assert "using the committed snapshot" in said
     with sqlite3.connect(site.project / "data" / "ship.sqlite") as connection:
         pd.read_csv(site.project / "data" / "train.csv").to_sql("passengers", connection, index=False)
-    assert sources.fetch(find_project("small")).origin == "sql: rows.sql of data/ship.sqlite"
+    assert sources.fetch(find_project("small"), sources.whole).origin == "sql: rows.sql of data/ship.sqlite"
     with sqlite3.connect(site.project / "data" / "ship.sqlite") as connection:
         connection.execute("DROP TABLE passengers")
     assert site.ml("data") == 1, "a database that is there and wrong is no case for a snapshot"

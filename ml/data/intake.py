@@ -1,0 +1,141 @@
+"""Rows come in batches: each is held against the contract and written aside; no table need fit in memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+import pandera.pandas as pa
+import pyarrow
+import pyarrow.parquet as pq
+
+from ml.console import progress
+from ml.data.contract import MAX_EXAMPLES, Violation, examine
+from ml.data.row_index import asking, quoted
+from ml.data.sources.interface import BATCH_ROWS, Batches
+from ml.errors import MlError
+from ml.project import Project
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A table as it came: the file with its rows in the contract's types, and what they break of it."""
+
+    file: Path
+    rows: int
+    violations: list[Violation]
+
+    @property
+    def structural(self) -> bool:
+        """Whether the values cannot be judged any further."""
+        return any(one.structural for one in self.violations)
+
+
+class BatchWriter:
+    """A Parquet file that grows by batches, each a row group; all have the types of the first."""
+
+    def __init__(self, file: Path) -> None:
+        """Refer to the file, which is created by the first batch."""
+        self._file = file
+        self._writer: pq.ParquetWriter | None = None
+        self.rows = 0
+
+    def __enter__(self) -> "BatchWriter":
+        """Be closed at the end."""
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def write(self, batch: pd.DataFrame | pyarrow.Table) -> None:
+        """Add rows; a column of another type than in the batches before raises ``MlError``."""
+        schema = self._writer.schema if self._writer else None
+        if isinstance(batch, pd.DataFrame):
+            try:
+                batch = pyarrow.Table.from_pandas(batch, schema=schema, preserve_index=False)
+            except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+                raise MlError(
+                    f"from row {self.rows + 1} on values are of another type than before: {error}: give the "
+                    "column one type in contract.py"
+                ) from error
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._file, batch.schema)
+        self._writer.write_table(batch, row_group_size=max(len(batch), 1))
+        self.rows += len(batch)
+
+
+def even(batches: Batches) -> Batches:
+    """Yield the same rows in batches of ``BATCH_ROWS``, the last as many as are left; one at least."""
+    waiting: list[pd.DataFrame] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += len(batch)
+        if count >= BATCH_ROWS:
+            whole = waiting[0] if len(waiting) == 1 else pd.concat(waiting, ignore_index=True)
+            full = count - count % BATCH_ROWS
+            for start in range(0, full, BATCH_ROWS):
+                yield whole.iloc[start : start + BATCH_ROWS]
+            waiting, count = ([whole.iloc[full:]], count - full) if count > full else ([], 0)
+    if waiting:
+        yield waiting[0] if len(waiting) == 1 else pd.concat(waiting, ignore_index=True)
+
+
+def take(
+    batches: Batches,
+    contract: pa.DataFrameSchema,
+    project: Project,
+    file: Path,
+    each: Callable[[pd.DataFrame], pd.DataFrame],
+) -> Taken:
+    """Write the rows of a table to a Parquet file, checked; ``each`` says what of a checked batch is kept.
+
+    The checks of the contract see a batch at a time; what must be unique is looked for in all of them. After
+    a structural violation nothing more is read.
+    """
+    found: dict[tuple[str, str], Violation] = {}
+    rows, count = 0, 0
+    with BatchWriter(file) as writer, progress(f"data: {file.stem} rows read", None) as advance:
+        for batch in even(batches):
+            numbered = batch.set_axis(pd.RangeIndex(rows, rows + len(batch)), axis="index")
+            checked, problems = examine(numbered, contract, project.personal)
+            rows, count = rows + len(batch), count + 1
+            for one in problems:
+                found[one.column, one.rule] = _together(found.get((one.column, one.rule)), one)
+            if any(one.structural for one in problems):
+                break
+            writer.write(each(checked))
+            advance(f"{rows:,}")
+    if count > 1 and not any(one.structural for one in found.values()):
+        found |= {(one.column, one.rule): one for one in _twice(file, contract)}
+    return Taken(file, writer.rows, list(found.values()))
+
+
+def _together(before: Violation | None, now: Violation) -> Violation:
+    if before is None:
+        return now
+    return replace(
+        before, rows=before.rows + now.rows, examples=(before.examples + now.examples)[:MAX_EXAMPLES]
+    )
+
+
+def _twice(file: Path, contract: pa.DataFrameSchema) -> list[Violation]:
+    """Return what the contract says is unique and is not, in whichever batches."""
+    columns = [[name] for name, column in contract.columns.items() if column.unique]
+    found = []
+    with asking(rows=file) as ask:
+        for names in [*columns, *([list(contract.unique)] if contract.unique else [])]:
+            key = ", ".join(quoted(name) for name in names)
+            present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in names)
+            several = f"SELECT count(*) AS n FROM rows WHERE {present} GROUP BY {key} HAVING n > 1"
+            count = ask(f"SELECT coalesce(sum(n), 0) FROM ({several})")[0][0]
+            if count and len(names) == 1:
+                told = f"column '{names[0]}', values must be unique"
+                found.append(Violation(names[0], told, int(count)))
+            elif count:
+                told = f"the columns contradict each other: {', '.join(names)} must be unique together"
+                found.append(Violation("", told, int(count)))
+    return found

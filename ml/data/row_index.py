@@ -1,0 +1,131 @@
+"""What concerns all rows of a table at once, asked of a few numbers a row, which DuckDB sorts on disk.
+
+An index has a row for each of the table's, in its order: ``row`` (counted from 0), ``part`` (train, test, …)
+and three 64-bit hashes: of the ``id``, the ``content`` (all else) and the ``inputs`` (without the target).
+"""
+
+import glob
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ml.data.contract import MAX_EXAMPLES
+from ml.project import Project
+
+MEMORY = "512MB"  # for sorting; what is more goes to the disk
+# It asks the tables that it is given, and fetches nothing.
+SEALED = {
+    "python_enable_replacements": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+Rows: TypeAlias = pd.DataFrame | Path
+
+
+@dataclass(frozen=True)
+class Found:
+    """In how many of the rows that were looked at something is so, and the first of them, counted from 0."""
+
+    count: int
+    of: int
+    rows: tuple[int, ...] = ()
+
+    @property
+    def share(self) -> float:
+        """The share of the rows that were looked at."""
+        return self.count / self.of if self.of else 0.0
+
+
+def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
+    """Return two 64-bit hashes a row, ``id`` and ``content`` (all else): rows compared without values."""
+    return pd.DataFrame(
+        {"id": hashes(table[project.id]), "content": hashes(table.drop(columns=project.id))},
+        index=table.index,
+    )
+
+
+def index_rows(table: pd.DataFrame, project: Project, part: Any, start: int = 0) -> pd.DataFrame:
+    """Return the index of rows, of which ``start`` stand before them; ``part`` is that of each row."""
+    marked = fingerprints(table, project).reset_index(drop=True)
+    marked["inputs"] = hashes(table.drop(columns=[project.id, project.target]))
+    return marked.assign(part=part, row=np.arange(start, start + len(table)))
+
+
+def hashes(rows: pd.DataFrame | pd.Series) -> np.ndarray:
+    """Return a 64-bit hash a row: equal values have equal ones, in every process."""
+    found: np.ndarray = pd.util.hash_pandas_object(rows, index=False).to_numpy()
+    return found
+
+
+class RowIndex:
+    """The index of a table, in memory or in a Parquet file."""
+
+    def __init__(self, rows: Rows) -> None:
+        """Refer to the rows; nothing is read yet."""
+        self._rows = rows
+
+    def repeated(self) -> Found:
+        """Return the rows that are equal to an earlier one but for the id."""
+        with asking(rows=self._rows) as ask:
+            count, different = ask("SELECT count(*), count(DISTINCT content) FROM rows")[0]
+            if count == different:
+                return Found(0, count)
+            twice = "SELECT content, min(row) AS first FROM rows GROUP BY content HAVING count(*) > 1"
+            first = ask(
+                f"SELECT row FROM rows JOIN ({twice}) USING (content) WHERE row > first "
+                f"ORDER BY row LIMIT {MAX_EXAMPLES}"
+            )
+        return Found(count - different, count, _first(first))
+
+    def shared(self) -> Found:
+        """Return the test rows that are equal to a train row but for the id and the target."""
+        train = "(SELECT inputs FROM rows WHERE part = 'train')"
+        with asking(rows=self._rows) as ask:
+            return _found(ask, "part = 'test'", f"inputs IN {train}")
+
+    def changed(self, before: Rows) -> Found:
+        """Return the rows whose id was there ``before``, by its fingerprints, with other content."""
+        with asking(rows=self._rows, before=before) as ask:
+            known = "id IN (SELECT id FROM before)"
+            same = "EXISTS (SELECT 1 FROM before b WHERE b.id = rows.id AND b.content = rows.content)"
+            return _found(ask, known, f"NOT {same}")
+
+
+def _found(ask: Any, among: str, condition: str) -> Found:
+    of, count = ask(f"SELECT count(*), count(*) FILTER ({condition}) FROM rows WHERE {among}")[0]
+    if not count:
+        return Found(0, of)
+    where = f"WHERE {among} AND {condition} ORDER BY row LIMIT {MAX_EXAMPLES}"
+    return Found(count, of, _first(ask(f"SELECT row FROM rows {where}")))
+
+
+def _first(found: Sequence[tuple[int]]) -> tuple[int, ...]:
+    return tuple(row for (row,) in found)
+
+
+def quoted(name: str) -> str:
+    """Return the name of a column as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextmanager
+def asking(**tables: Rows) -> Iterator[Any]:
+    """Yield what returns the rows of an answer to SQL that asks the given tables by name."""
+    settings: dict[str, Any] = {"memory_limit": MEMORY, **SEALED}
+    on_disk = [table for table in tables.values() if isinstance(table, Path)]
+    if on_disk:
+        settings["temp_directory"] = str(on_disk[0].parent / ".sorting")
+    with duckdb.connect(config=settings) as connection:
+        for name, table in tables.items():
+            if isinstance(table, Path):
+                connection.read_parquet(glob.escape(str(table))).create_view(name)
+            else:
+                connection.register(name, pa.Table.from_pandas(table, preserve_index=False))
+        yield lambda sql, given=(): connection.execute(sql, list(given)).fetchall()
