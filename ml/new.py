@@ -22,7 +22,7 @@ from ml.console import results, say
 from ml.data.infer.draft import ROLES, Column, Draft, Guess, Role
 from ml.data.infer.guess import TEST_SHARE, guess
 from ml.data.infer.settings_text import Settings
-from ml.data.sources import SOURCES, number_rows
+from ml.data.sources import module_of, number_rows
 from ml.data.sources.discover import Discovered, discover
 from ml.data.sources.interface import Asked
 from ml.errors import MlError, UsageError
@@ -99,7 +99,7 @@ def _codes(found: Discovered, folder: Path) -> frozenset[str]:
         return frozenset()
     source = FilesSource.model_validate(found.settings)
     asked = Asked("", folder, folder, source.labelled, text_columns=tuple(whole))
-    texts = next(iter(SOURCES[FilesSource].read(source, asked)))
+    texts = next(iter(module_of(source).read(source, asked)))
     return frozenset(name for name in whole if texts[name].astype(str).str.fullmatch(r"0\d+").any())
 
 

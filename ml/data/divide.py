@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 
 from ml.data.findings import Finding
 from ml.data.gates import Reference, judge_whole
-from ml.data.intake import BatchWriter
+from ml.data.intake import BatchWriter, ahead
 from ml.data.row_gates import RowGates
-from ml.data.row_index import RowIndex, index_rows
+from ml.data.row_index import HASHES, RowIndex, index_rows
 from ml.data.sources.interface import BATCH_ROWS
-from ml.data.split import LEFT_OUT, boundaries, check_parts, part_names, placed_by, places
+from ml.data.split import LEFT_OUT, PLACE, boundaries, check_parts, part_names, placed_by, places
 from ml.project import Project
 from ml.workspace import ROWS_FILE
 
@@ -37,30 +37,40 @@ def divide(file: Path, project: Project, reference: Reference | None, folder: Pa
     """
     places_file, index_file = (file.with_name(name) for name in ("places.parquet", "index.parquet"))
     write_places(file, project, places_file)
-    ends = boundaries(places_file, project)
     gates = RowGates(project, reference.statistics if reference else {})
     count = pq.read_metadata(file).num_rows
     last_hash = BATCH_ROWS / max(count, 1) * 2.0**64
     sample: list[pd.DataFrame] = []
     sample_parts: list[pd.Series] = []
-    with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(BatchWriter(folder / f"{name}.parquet")) for name in part_names(project)
-        }
-        index, marks = (stack.enter_context(BatchWriter(one)) for one in (index_file, folder / ROWS_FILE))
-        for table, placed in zip(batches_of(file), batches_of(places_file), strict=True):
-            part = ends.parts(placed.to_pandas())
-            for name, writer in writers.items():
-                writer.write(table.filter(pa.array(part == name)))
+
+    def looked_at() -> Iterator[tuple[pa.Table, pd.DataFrame]]:
+        """Yield the rows and their index."""
+        ends, start = boundaries(places_file, project), 0
+        for table, placed in ahead(zip(batches_of(file), batches_of(places_file), strict=True)):
             rows = table.to_pandas()
-            rows.index = pd.RangeIndex(index.rows, index.rows + len(rows))
-            marked = index_rows(rows, project, part, start=index.rows)
-            index.write(marked)
-            marks.write(marked.loc[part != LEFT_OUT, ["id", "content", "part"]])
+            rows.index = pd.RangeIndex(start, start + len(rows))
+            marked = index_rows(rows, project, ends.parts(placed.to_pandas()), start)
             gates.see(rows)
             chosen = marked["id"].to_numpy() <= last_hash
             sample.append(rows[chosen])
             sample_parts.append(marked.loc[chosen, "part"])
+            start += len(rows)
+            yield table, marked
+
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(BatchWriter(folder / f"{name}.parquet", [project.id]))
+            for name in part_names(project)
+        }
+        index, marks = (
+            stack.enter_context(BatchWriter(one, HASHES)) for one in (index_file, folder / ROWS_FILE)
+        )
+        for table, marked in ahead(looked_at()):
+            part = marked["part"].to_numpy()
+            for name, writer in writers.items():
+                writer.write(table.filter(pa.array(part == name)))
+            index.write(marked)
+            marks.write(marked.loc[part != LEFT_OUT, ["id", "content", "part"]])
     counts = {name: writer.rows for name, writer in writers.items()}
     check_parts(counts)
     judged = pd.concat(sample, ignore_index=True)
@@ -72,8 +82,8 @@ def divide(file: Path, project: Project, reference: Reference | None, folder: Pa
 def write_places(file: Path, project: Project, places_file: Path) -> None:
     """Write where each row of a file stands in the order that the split goes by."""
     start = 0
-    with BatchWriter(places_file) as writer:
-        for table in batches_of(file, placed_by(project)):
+    with BatchWriter(places_file, [PLACE]) as writer:
+        for table in ahead(batches_of(file, placed_by(project))):
             rows = table.to_pandas()
             rows.index = pd.RangeIndex(start, start + len(rows))
             start += len(rows)

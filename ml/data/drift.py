@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from pandas.api import types
-from scipy import stats
 
 PERCENTILES = np.linspace(0, 1, 101)
 BINS = 10
@@ -91,7 +90,7 @@ def population_stability(before: np.ndarray, now: np.ndarray) -> Drift:
     first, second = before.sum(), now.sum()
     old, new = np.maximum(before, 0.5) / first, np.maximum(now, 0.5) / second
     value = float(np.sum((new - old) * np.log(new / old)))
-    return Drift("psi", value, float(stats.chi2.sf(value / (1 / first + 1 / second), len(before) - 1)))
+    return Drift("psi", value, float(_stats().chi2.sf(value / (1 / first + 1 / second), len(before) - 1)))
 
 
 def _ks(percentiles: np.ndarray, known: int, values: pd.Series) -> Drift:
@@ -99,9 +98,9 @@ def _ks(percentiles: np.ndarray, known: int, values: pd.Series) -> Drift:
 
     The p-value is the asymptotic one for the true numbers of rows: Smirnov (1948).
     """
-    distance = float(stats.ks_2samp(percentiles, values.to_numpy(), method="asymp").statistic)
+    distance = float(_stats().ks_2samp(percentiles, values.to_numpy(), method="asymp").statistic)
     effective = known * len(values) / (known + len(values))
-    return Drift("ks", distance, float(stats.kstwobign.sf(distance * np.sqrt(effective))))
+    return Drift("ks", distance, float(_stats().kstwobign.sf(distance * np.sqrt(effective))))
 
 
 def _cramers_v(before: np.ndarray, now: np.ndarray) -> Drift:
@@ -113,5 +112,12 @@ def _cramers_v(before: np.ndarray, now: np.ndarray) -> Drift:
     counts = np.array([before, now])
     if counts.shape[1] < 2:
         return Drift("cramers_v", 0.0, 1.0)
-    test = stats.chi2_contingency(counts, correction=False)
+    test = _stats().chi2_contingency(counts, correction=False)
     return Drift("cramers_v", float(np.sqrt(test.statistic / counts.sum())), float(test.pvalue))
+
+
+def _stats() -> Any:
+    """Return SciPy's statistics, which take a second to import and without a champion nobody asks for."""
+    from scipy import stats
+
+    return stats

@@ -1,9 +1,11 @@
 """Rows come in batches: each is held against the contract and written aside; no table need fit in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar, cast
 
 import pandas as pd
 import pandera.pandas as pa
@@ -16,6 +18,9 @@ from ml.data.row_index import asking, quoted
 from ml.data.sources.interface import BATCH_ROWS, Batches
 from ml.errors import MlError
 from ml.project import Project
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,12 @@ class Taken:
 class BatchWriter:
     """A Parquet file that grows by batches, each a row group; all have the types of the first."""
 
-    def __init__(self, file: Path) -> None:
-        """Refer to the file, which is created by the first batch."""
-        self._file = file
+    def __init__(self, file: Path, differing: Collection[str] = ()) -> None:
+        """Refer to the file, which is created by the first batch.
+
+        Columns that are ``differing`` in nearly every row are not looked through for values that repeat.
+        """
+        self._file, self._differing = file, differing
         self._writer: pq.ParquetWriter | None = None
         self.rows = 0
 
@@ -62,7 +70,8 @@ class BatchWriter:
                     "column one type in contract.py"
                 ) from error
         if self._writer is None:
-            self._writer = pq.ParquetWriter(self._file, batch.schema)
+            repeating = [name for name in batch.schema.names if name not in self._differing]
+            self._writer = pq.ParquetWriter(self._file, batch.schema, use_dictionary=repeating)
         self._writer.write_table(batch, row_group_size=max(len(batch), 1))
         self.rows += len(batch)
 
@@ -84,6 +93,22 @@ def even(batches: Batches) -> Batches:
         yield waiting[0] if len(waiting) == 1 else pd.concat(waiting, ignore_index=True)
 
 
+def ahead(items: Generator[Item] | Iterator[Item]) -> Iterator[Item]:
+    """Yield what an iterator gives, one item ahead: a thread works on the next while one is in use."""
+    nothing = object()
+    with ThreadPoolExecutor(1) as worker:
+        try:
+            waiting = worker.submit(next, items, nothing)
+            while (item := waiting.result()) is not nothing:
+                waiting = worker.submit(next, items, nothing)
+                yield cast(Item, item)
+        finally:
+            if isinstance(items, Generator):
+                worker.submit(
+                    items.close
+                ).result()  # where it was begun: a database connection has one thread
+
+
 def take(
     batches: Batches,
     contract: pa.DataFrameSchema,
@@ -97,18 +122,25 @@ def take(
     a structural violation nothing more is read.
     """
     found: dict[tuple[str, str], Violation] = {}
-    rows, count = 0, 0
-    with BatchWriter(file) as writer, progress(f"data: {file.stem} rows read", None) as advance:
-        for batch in even(batches):
+    rows = count = 0
+
+    def checked() -> Batches:
+        nonlocal rows, count
+        for batch in ahead(even(batches)):
             numbered = batch.set_axis(pd.RangeIndex(rows, rows + len(batch)), axis="index")
-            checked, problems = examine(numbered, contract, project.personal)
+            result, problems = examine(numbered, contract, project.personal)
             rows, count = rows + len(batch), count + 1
             for one in problems:
                 found[one.column, one.rule] = _together(found.get((one.column, one.rule)), one)
             if any(one.structural for one in problems):
-                break
-            writer.write(each(checked))
-            advance(f"{rows:,}")
+                return
+            yield each(result)
+
+    title = f"data: {file.stem} rows read"
+    with BatchWriter(file, [project.id]) as writer, progress(title, None) as advance:
+        for batch in ahead(checked()):
+            writer.write(batch)
+            advance(f"{writer.rows:,}")
     if count > 1 and not any(one.structural for one in found.values()):
         found |= {(one.column, one.rule): one for one in _twice(file, contract)}
     return Taken(file, writer.rows, list(found.values()))
@@ -126,12 +158,12 @@ def _twice(file: Path, contract: pa.DataFrameSchema) -> list[Violation]:
     """Return what the contract says is unique and is not, in whichever batches."""
     columns = [[name] for name, column in contract.columns.items() if column.unique]
     found = []
-    with asking(rows=file) as ask:
+    with asking(rows=file) as asked:
         for names in [*columns, *([list(contract.unique)] if contract.unique else [])]:
             key = ", ".join(quoted(name) for name in names)
             present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in names)
             several = f"SELECT count(*) AS n FROM rows WHERE {present} GROUP BY {key} HAVING n > 1"
-            count = ask(f"SELECT coalesce(sum(n), 0) FROM ({several})")[0][0]
+            count = asked.execute(f"SELECT coalesce(sum(n), 0) FROM ({several})").fetchall()[0][0]
             if count and len(names) == 1:
                 told = f"column '{names[0]}', values must be unique"
                 found.append(Violation(names[0], told, int(count)))

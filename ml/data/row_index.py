@@ -4,8 +4,9 @@ An index has a row for each of the table's, in its order: ``row`` (counted from 
 and three 64-bit hashes: of the ``id``, the ``content`` (all else) and the ``inputs`` (without the target).
 """
 
+import functools
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,19 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.api import types
 
 from ml.data.contract import MAX_EXAMPLES
 from ml.project import Project
 
-MEMORY = "512MB"  # for sorting; what is more goes to the disk
 # It asks the tables that it is given, and fetches nothing.
-SEALED = {
+SETTINGS: dict[str, Any] = {
+    "memory_limit": "512MB",  # for sorting; what is more goes to the disk
     "python_enable_replacements": False,
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+HASHES = ("id", "content", "inputs", "row")
 Rows: TypeAlias = pd.DataFrame | Path
 
 
@@ -51,10 +54,17 @@ def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
     )
 
 
-def index_rows(table: pd.DataFrame, project: Project, part: Any, start: int = 0) -> pd.DataFrame:
+def index_rows(table: pd.DataFrame, project: Project, part: np.ndarray, start: int = 0) -> pd.DataFrame:
     """Return the index of rows, of which ``start`` stand before them; ``part`` is that of each row."""
-    marked = fingerprints(table, project).reset_index(drop=True)
-    marked["inputs"] = hashes(table.drop(columns=[project.id, project.target]))
+    coded = table.assign(
+        **{
+            str(name): pd.Categorical.from_codes(*pd.factorize(table[name]))
+            for name in table
+            if name != project.id and types.is_string_dtype(table[name].dtype)
+        }
+    )
+    marked = fingerprints(coded, project).reset_index(drop=True)  # of a code is that of its text
+    marked["inputs"] = hashes(coded.drop(columns=[project.id, project.target]))
     return marked.assign(part=part, row=np.arange(start, start + len(table)))
 
 
@@ -73,40 +83,41 @@ class RowIndex:
 
     def repeated(self) -> Found:
         """Return the rows that are equal to an earlier one but for the id."""
-        with asking(rows=self._rows) as ask:
-            count, different = ask("SELECT count(*), count(DISTINCT content) FROM rows")[0]
+        with asking(rows=self._rows) as asked:
+            count, different = _row(asked, "SELECT count(*), count(DISTINCT content) FROM rows")
             if count == different:
                 return Found(0, count)
             twice = "SELECT content, min(row) AS first FROM rows GROUP BY content HAVING count(*) > 1"
-            first = ask(
-                f"SELECT row FROM rows JOIN ({twice}) USING (content) WHERE row > first "
-                f"ORDER BY row LIMIT {MAX_EXAMPLES}"
+            return Found(
+                count - different, count, _first(asked, f"JOIN ({twice}) USING (content) WHERE row > first")
             )
-        return Found(count - different, count, _first(first))
 
     def shared(self) -> Found:
         """Return the test rows that are equal to a train row but for the id and the target."""
         train = "(SELECT inputs FROM rows WHERE part = 'train')"
-        with asking(rows=self._rows) as ask:
-            return _found(ask, "part = 'test'", f"inputs IN {train}")
+        with asking(rows=self._rows) as asked:
+            return _found(asked, "part = 'test'", f"inputs IN {train}")
 
     def changed(self, before: Rows) -> Found:
         """Return the rows whose id was there ``before``, by its fingerprints, with other content."""
-        with asking(rows=self._rows, before=before) as ask:
+        with asking(rows=self._rows, before=before) as asked:
             known = "id IN (SELECT id FROM before)"
             same = "EXISTS (SELECT 1 FROM before b WHERE b.id = rows.id AND b.content = rows.content)"
-            return _found(ask, known, f"NOT {same}")
+            return _found(asked, known, f"NOT {same}")
 
 
-def _found(ask: Any, among: str, condition: str) -> Found:
-    of, count = ask(f"SELECT count(*), count(*) FILTER ({condition}) FROM rows WHERE {among}")[0]
-    if not count:
-        return Found(0, of)
-    where = f"WHERE {among} AND {condition} ORDER BY row LIMIT {MAX_EXAMPLES}"
-    return Found(count, of, _first(ask(f"SELECT row FROM rows {where}")))
+def _found(asked: duckdb.DuckDBPyConnection, among: str, condition: str) -> Found:
+    counted = f"SELECT count(*), count(*) FILTER ({condition}) FROM rows WHERE {among}"
+    of, count = _row(asked, counted)
+    return Found(count, of, _first(asked, f"WHERE {among} AND {condition}") if count else ())
 
 
-def _first(found: Sequence[tuple[int]]) -> tuple[int, ...]:
+def _row(asked: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:
+    return asked.execute(sql).fetchall()[0]
+
+
+def _first(asked: duckdb.DuckDBPyConnection, where: str) -> tuple[int, ...]:
+    found = asked.execute(f"SELECT row FROM rows {where} ORDER BY row LIMIT {MAX_EXAMPLES}").fetchall()
     return tuple(row for (row,) in found)
 
 
@@ -115,17 +126,25 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def _connected(folder: Path | None) -> duckdb.DuckDBPyConnection:
+    if folder is None:
+        return _in_memory().cursor()
+    return duckdb.connect(config=SETTINGS | {"temp_directory": str(folder / ".sorting")})
+
+
+@functools.cache
+def _in_memory() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config=SETTINGS)
+
+
 @contextmanager
-def asking(**tables: Rows) -> Iterator[Any]:
-    """Yield what returns the rows of an answer to SQL that asks the given tables by name."""
-    settings: dict[str, Any] = {"memory_limit": MEMORY, **SEALED}
+def asking(**tables: Rows) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection whose SQL asks the given tables by name."""
     on_disk = [table for table in tables.values() if isinstance(table, Path)]
-    if on_disk:
-        settings["temp_directory"] = str(on_disk[0].parent / ".sorting")
-    with duckdb.connect(config=settings) as connection:
+    with _connected(on_disk[0].parent if on_disk else None) as connection:
         for name, table in tables.items():
             if isinstance(table, Path):
                 connection.read_parquet(glob.escape(str(table))).create_view(name)
             else:
                 connection.register(name, pa.Table.from_pandas(table, preserve_index=False))
-        yield lambda sql, given=(): connection.execute(sql, list(given)).fetchall()
+        yield connection

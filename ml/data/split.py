@@ -1,11 +1,12 @@
 """Which labelled rows can be learned from, and which of them are kept for the test."""
 
-import hashlib
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 from ml.data.row_index import Rows, asking, quoted
 from ml.errors import MlError
@@ -13,6 +14,7 @@ from ml.project import Project
 
 MAX_CLASSES_TOLD = 4
 LEFT_OUT = "gap"
+BEGINNING = "('0x' || sha256($1 || key::VARCHAR)[:16])::UBIGINT"  # of a hash, as a number
 PLACE, KIND = "place", "kind"  # the columns that a split goes by
 
 
@@ -79,10 +81,14 @@ def _nanoseconds(when: pd.Series) -> pd.Series:
 def _hashed(rows: pd.DataFrame, project: Project, column: str) -> np.ndarray:
     if column not in rows:
         raise MlError(f"project.toml: split.by: no column '{column}' in the data")
-    salt, sha256 = f"{project.seed}:", hashlib.sha256
-    keys = rows[column].astype(object).tolist()
-    beginnings = b"".join([sha256(f"{salt}{key}".encode()).digest()[:8] for key in keys])
-    return np.frombuffer(beginnings, dtype=">u8").astype("uint64")
+    keys = rows[column]
+    if not (types.is_integer_dtype(keys.dtype) and not types.is_extension_array_dtype(keys.dtype)):
+        keys = (
+            keys.astype(object).map(str).astype("str")
+        )  # as people write it; DuckDB writes whole numbers so
+    with asking(rows=pd.DataFrame({"key": keys.array})) as asked:
+        hashed = asked.execute(f"SELECT {BEGINNING} AS place FROM rows", [f"{project.seed}:"])
+        return np.asarray(hashed.fetchnumpy()["place"])
 
 
 @dataclass(frozen=True)
@@ -119,12 +125,14 @@ def up_to(placed: pd.DataFrame, last: dict[Any, Any]) -> np.ndarray:
 def boundaries(placed: Rows, project: Project) -> Boundaries:
     """Return where the parts of a whole table begin and end; of the table the places are enough."""
     declared = project.split
-    shares = [declared.test_share, declared.held_out_share]
     if declared.kind == "time":
-        test, held_out = (last_places(placed, 1 - share, after=True) for share in shares)
+        ends = functools.partial(last_places, placed, after=True)
+        shares = [1 - declared.test_share, 1 - declared.held_out_share]
     else:
-        test, held_out = (last_places(placed, share, distinct=declared.kind == "group") for share in shares)
-    return Boundaries(project, test, held_out)
+        ends = functools.partial(last_places, placed, distinct=declared.kind == "group")
+        shares = [declared.test_share, declared.held_out_share]
+    found = {share: ends(share) for share in set(shares)}  # the same, without a validation part
+    return Boundaries(project, *(found[share] for share in shares))
 
 
 def last_places(placed: Rows, share: float, *, distinct: bool = False, after: bool = False) -> dict[Any, Any]:
@@ -134,11 +142,12 @@ def last_places(placed: Rows, share: float, *, distinct: bool = False, after: bo
     """
     found = {}
     source = f"(SELECT DISTINCT {PLACE}, {KIND} FROM rows)" if distinct else "rows"
-    with asking(rows=placed) as ask:
-        for kind, count in ask(f"SELECT {KIND}, count(*) FROM {source} GROUP BY {KIND}"):
+    with asking(rows=placed) as asked:
+        counted = f"SELECT {KIND}, count(*) FROM {source} GROUP BY {KIND}"
+        for kind, count in asked.execute(counted).fetchall():
             number = max(round(count * share), 1) - (0 if after else 1)
             order = f"WHERE {KIND} = ? ORDER BY {PLACE} LIMIT 1 OFFSET {min(number, count - 1)}"
-            found[kind] = ask(f"SELECT {PLACE} FROM {source} {order}", [kind])[0][0]
+            found[kind] = asked.execute(f"SELECT {PLACE} FROM {source} {order}", [kind]).fetchall()[0][0]
     return found
 
 
@@ -157,15 +166,13 @@ def times(rows: pd.DataFrame, project: Project) -> pd.Series:
 def check_rows(rows: Rows, project: Project) -> None:
     """Raise ``MlError`` for rows that nothing can be learned from: an id twice, too few rows of a class."""
     key, target = quoted(project.id), quoted(project.target)
-    with asking(rows=rows) as ask:
-        count, different, classes = ask(
-            f"SELECT count({key}), count(DISTINCT {key}), count(DISTINCT {target}) FROM rows"
-        )[0]
+    with asking(rows=rows) as asked:
+        counted = f"SELECT count({key}), count(DISTINCT {key}), count(DISTINCT {target}) FROM rows"
+        count, different, classes = asked.execute(counted).fetchall()[0]
         if different < count:
-            twice = ask(f"SELECT {key} FROM rows GROUP BY {key} HAVING count(*) > 1 ORDER BY {key} LIMIT 1")[
-                0
-            ]
-            told = "***" if project.id in project.personal else repr(twice[0])
+            several = f"SELECT {key} FROM rows GROUP BY {key} HAVING count(*) > 1 ORDER BY {key} LIMIT 1"
+            twice = asked.execute(several).fetchall()[0][0]
+            told = "***" if project.id in project.personal else repr(twice)
             raise MlError(f"labelled table: id {told} stands there twice; '{project.id}' must name each row")
         if classes < 2:
             raise MlError(
@@ -173,8 +180,8 @@ def check_rows(rows: Rows, project: Project) -> None:
                 "learn"
             )
         if project.task == "classification":
-            counted = f"SELECT {target}, count(*) FROM rows WHERE {target} IS NOT NULL GROUP BY {target}"
-            _check_classes(dict(ask(f"{counted} ORDER BY {target}")), project)
+            by_class = f"SELECT {target}, count(*) FROM rows WHERE {target} IS NOT NULL GROUP BY {target}"
+            _check_classes(dict(asked.execute(f"{by_class} ORDER BY {target}").fetchall()), project)
 
 
 def _check_classes(classes: dict[Any, int], project: Project) -> None:

@@ -147,13 +147,14 @@ def _ordered(draft: Draft, pair: tuple[str, str], name: str) -> list[str]:
 
 
 def made_features(draft: Draft) -> dict[str, tuple[Column, str]]:
-    """Return the features that are made of dates: the column and the attribute that pandas has it by."""
+    """Return the features that are made of dates: the column, and the part by its name in pandas."""
     attributes = attribute_names([one.name for one in draft.kept])
-    parts = ["month", "weekday"]
+    parts = {"month": "month", "weekday": "day_of_week"}
     found = {}
     for column in draft.dates:
-        for part in [*parts, "hour"] if column.date_format == "ISO8601" else parts:
-            found[f"{attributes[column.name]}_{part}"] = (column, part)
+        with_hour = parts | ({"hour": "hour"} if column.date_format == "ISO8601" else {})
+        for part, attribute in with_hour.items():
+            found[f"{attributes[column.name]}_{part}"] = (column, attribute)
     return found
 
 

@@ -1,4 +1,4 @@
-"""How data comes in: one module a kind of source, found through the table below."""
+"""How data comes in: one module a kind of source, found through ``module_of``."""
 
 import dataclasses
 import tempfile
@@ -14,7 +14,6 @@ import pandas as pd
 from ml.console import say
 from ml.data.completeness import check_count
 from ml.data.contract import load_contract, text_columns
-from ml.data.sources import catboost_dataset, dvc, feedback, files, sql, url
 from ml.data.sources.interface import Asked, Batches, Received, SourceAway, Tables
 from ml.data.sources.partners import Partner
 from ml.errors import MlError
@@ -32,16 +31,39 @@ from ml.source_settings import (
     agreed_of,
 )
 
-# Each module offers read(source, asked) -> Batches, origin(source, name) -> str, and
-# delivered(source, asked) -> datetime | None; size(source, asked) -> str, if it can tell without reading.
-SOURCES: dict[type[Any], ModuleType] = {
-    FilesSource: files,
-    UrlSource: url,
-    SqlSource: sql,
-    FeedbackSource: feedback,
-    DvcSource: dvc,
-    CatboostSource: catboost_dataset,
-}
+
+def module_of(source: AnySource) -> ModuleType:
+    """Return the module that reads a kind of source; those of the others are not loaded.
+
+    Each offers read(source, asked) -> Batches, origin(source, name) -> str, and
+    delivered(source, asked) -> datetime | None; size(source, asked) -> str, if it can tell without reading.
+    """
+    match source:
+        case FilesSource():
+            from ml.data.sources import files
+
+            return files
+        case UrlSource():
+            from ml.data.sources import url
+
+            return url
+        case SqlSource():
+            from ml.data.sources import sql
+
+            return sql
+        case FeedbackSource():
+            from ml.data.sources import feedback
+
+            return feedback
+        case DvcSource():
+            from ml.data.sources import dvc
+
+            return dvc
+        case CatboostSource():
+            from ml.data.sources import catboost_dataset
+
+            return catboost_dataset
+    raise MlError(f"{type(source).__name__}: no module reads this kind of source")
 
 
 Receiver = Callable[[Batches, Role], Received]
@@ -73,7 +95,7 @@ def fetch(project: Project, receive: Receiver[Received]) -> Tables[Received]:
 
 def origin(source: AnySource, role: Role) -> str:
     """Return where a table of a source comes from."""
-    told: str = SOURCES[type(source)].origin(source, name_of(source, role))
+    told: str = module_of(source).origin(source, name_of(source, role))
     return told
 
 
@@ -114,7 +136,7 @@ def read_tables(source: AnySource, asked: Asked, receive: Receiver[Received]) ->
 def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
     """Yield the rows of a table with what is joined and appended; what was agreed on must hold."""
     agreed = agreed_of(source)
-    told, module = origin(source, role), SOURCES[type(source)]
+    told, module = origin(source, role), module_of(source)
     asked = dataclasses.replace(asked, name=name_of(source, role), role=role)
     started, rows, known = time.monotonic(), 0, set()
     appended = agreed.append if role == "labelled" else []

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from ml.data.completeness import SEPARATORS, open_file
-from ml.data.sources import SOURCES, files, url
+from ml.data.sources import files, module_of, url
 from ml.data.sources.interface import Asked
 from ml.data.sources.table_files import TEXT, can_read, ending
 from ml.errors import MlError, UsageError
@@ -144,7 +144,7 @@ def _of_database(kind: str, rest: str, max_rows: int) -> Discovered:
 
 def _rows(source: Any, asked: Asked, max_rows: int) -> pd.DataFrame:
     parts, count = [], 0
-    for batch in SOURCES[type(source)].read(source, asked):
+    for batch in module_of(source).read(source, asked):
         parts.append(batch)
         count += len(batch)
         if count >= max_rows:

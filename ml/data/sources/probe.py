@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.data.completeness import check_count
-from ml.data.sources import SOURCES, age_days, ask, check_age, name_of, origin
+from ml.data.sources import age_days, ask, check_age, module_of, name_of, origin
 from ml.data.sources.interface import Asked
 from ml.errors import MlError
 from ml.project import Project
@@ -45,7 +45,7 @@ def probe(project: Project) -> list[Probe]:
 
 
 def _probe(source: AnySource, asked: Asked) -> Probe:
-    told, module, started = origin(source, asked.role), SOURCES[type(source)], time.monotonic()
+    told, module, started = origin(source, asked.role), module_of(source), time.monotonic()
     size, age, problem = "", "", ""
     try:
         when: datetime | None = module.delivered(source, asked)
@@ -61,7 +61,7 @@ def _probe(source: AnySource, asked: Asked) -> Probe:
 
 def _count(source: AnySource, asked: Asked) -> str:
     agreed = agreed_of(source)
-    rows = sum(len(batch) for batch in SOURCES[type(source)].read(source, asked))
+    rows = sum(len(batch) for batch in module_of(source).read(source, asked))
     told = origin(source, asked.role)
     check_count(
         f"{told}, {asked.role} table", rows, agreed.rows.get(asked.role), agreed.min_rows.get(asked.role)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ml.data import completeness
 from ml.data.completeness import check_file
 from ml.errors import MlError
 from ml.project import find_project
@@ -77,3 +78,42 @@ def test_the_number_of_rows_may_be_agreed_on(site: Site, error_of: ErrorOf) -> N
     pd.read_csv(file).head(890).to_csv(file, index=False)
     assert site.ml("data") == 1
     assert "train.csv, labelled table: 890 rows, and project.toml agrees on 891" in error_of()
+
+
+@pytest.mark.parametrize(
+    ("content", "plain"),
+    [
+        (b"a,b\n1,2\n3,4\n", True),
+        (b"a,b\r\n1,2\r\n", True),
+        (b'a,b\n1,"2,3"\n"x ""y"", z",4\n', True),
+        (b'a,b\n1,"2\n3"\n', True),
+        (b"a,b\n1,2\n3\n", False),
+        (b"a,b\n1,2\n\n", False),
+        (b"a,b\n1,2\n3,4", False),
+        (b"a,b\n1,2,\n3\n", False),
+        (b'a,b\n5" wide,2\n3\n6" wide,4\n', False),
+        (b'a,b\n1,"2\n3,4\n', False),
+        (b"a,b\n1,2\r3,4\n", False),
+        (b"a\n1\n", False),
+        (b"", False),
+    ],
+)
+def test_only_what_is_plain_is_taken_for_whole_at_a_glance(
+    tmp_path: Path, content: bytes, plain: bool
+) -> None:
+    file = tmp_path / "table.csv"
+    file.write_bytes(content)
+    assert completeness._is_plain(file, ",", "utf-8", 0, counted=False) == plain
+    if plain:
+        check_file(file)
+
+
+def test_blocks_may_end_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "table.csv"
+    for size in range(1, 40):
+        monkeypatch.setattr(completeness, "BLOCK_BYTES", size)
+        file.write_bytes(b"a,b\n" + b"11,22\n" * 20)
+        check_file(file)
+        file.write_bytes(b"a,b\n" + b"11,22\n" * 20 + b"11\n" + b"11,22\n")
+        with pytest.raises(MlError, match="line 22 has 1 fields"):
+            check_file(file)
