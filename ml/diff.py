@@ -14,7 +14,7 @@ from ml.registry.versions import Registry
 from ml.workspace import ROWS_FILE, Workspace
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from ml.data.row_index import Rows
 
 PAGE = "diff.html"
 
@@ -24,7 +24,7 @@ class Side:
     """One of the two: the fingerprints of its rows, the statistics and types of its columns."""
 
     name: str
-    rows: "pd.DataFrame"
+    rows: "Rows"
     statistics: dict[str, dict[str, Any]]
     types: dict[str, str]
 
@@ -59,17 +59,15 @@ def diff(project: Project, build: Path, first: str, second: str) -> None:
 
 
 def _side(project: Project, workspace: Workspace, given: str) -> Side:
-    import pandas as pd
-
     if given.isdecimal():
         registry, version = Registry(project.name), int(given)
         registry.read(version)
         manifest = registry.data_manifest(version)
-        rows = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE)
+        rows = registry.folder(version) / "model" / ROWS_FILE
         return Side(f"version {given}", rows, manifest.reference_statistics, manifest.columns)
     if given == "build":
         manifest = workspace.record(DataManifest)
-        rows = pd.read_parquet(workspace.folder("data") / ROWS_FILE)
+        rows = workspace.folder("data") / ROWS_FILE
         return Side("build", rows, manifest.reference_statistics, manifest.columns)
     return _of_file(project, Path(given))
 

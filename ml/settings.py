@@ -100,7 +100,8 @@ class Features(Settings):
 class Training(Settings):
     """How candidates are compared: the scikit-learn scorer and the number of cross-validation folds.
 
-    Of a larger table, ``max_rows`` are learned from: those with the lowest hashes in each class.
+    Of a larger table, ``max_rows`` are learned from, and of its test rows as many judge: those with the
+    lowest hashes in each class.
     """
 
     metric: str

@@ -114,9 +114,10 @@ def _is_plain(file: Path, separator: str, encoding: str, skip_lines: int, *, cou
                 return False
             rest = b""
             while block := stream.read(BLOCK_BYTES):
-                lines, line_break, rest = (rest + block).rpartition(b"\n")
-                if not line_break or not _are_rows(lines + line_break, row):
+                end = block.rfind(b"\n") + 1
+                if not end or not _are_rows(rest + block[:end], row):
                     return False
+                rest = block[end:]
     except (OSError, EOFError):
         return False
     return not rest or (counted and _are_rows(rest + b"\n", row))
@@ -130,7 +131,7 @@ def _are_rows(lines: bytes, row: bytes) -> bool:
         lines = re.sub(quoted, b"", lines)
         if b'"' in lines:
             return False
-    if lines.count(b"\r") != lines.count(b"\r\n"):
+    if b"\r" in lines and lines.count(b"\r") != lines.count(b"\r\n"):
         return False
     signs = _signs(lines, separator)
     return signs == row * (len(signs) // len(row))

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from ml.data.drift import Drift, binned, population_stability
+from ml.data.row_index import Rows, asking
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,13 @@ class RowChanges:
         return f"{counts}, {self.same:,} the same"
 
 
-def row_changes(before: pd.DataFrame, now: pd.DataFrame) -> RowChanges:
+def row_changes(before: Rows, now: Rows) -> RowChanges:
     """Compare rows by their fingerprints, ``id`` and ``content``: no value is looked at."""
-    both = before[["id", "content"]].merge(now[["id", "content"]], on="id", suffixes=("_before", "_now"))
-    same = int((both["content_before"] == both["content_now"]).sum())
-    return RowChanges(len(now) - len(both), len(before) - len(both), len(both) - same, same)
+    counted = """SELECT count(*) FILTER (before.id IS NULL), count(*) FILTER (now.id IS NULL),
+        count(*) FILTER (before.content <> now.content), count(*) FILTER (before.content = now.content)
+        FROM before FULL JOIN now ON before.id = now.id"""
+    with asking(now=now, before=before) as asked:
+        return RowChanges(*asked.execute(counted).fetchall()[0])
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def take(
             writer.write(batch)
             advance(f"{writer.rows:,}")
     if count > 1 and not any(one.structural for one in found.values()):
-        found |= {(one.column, one.rule): one for one in _twice(file, contract)}
+        found |= {(one.column, one.rule): one for one in _twice(file, contract, project.personal)}
     return Taken(file, writer.rows, list(found.values()))
 
 
@@ -154,7 +154,7 @@ def _together(before: Violation | None, now: Violation) -> Violation:
     )
 
 
-def _twice(file: Path, contract: pa.DataFrameSchema) -> list[Violation]:
+def _twice(file: Path, contract: pa.DataFrameSchema, personal: Collection[str]) -> list[Violation]:
     """Return what the contract says is unique and is not, in whichever batches."""
     columns = [[name] for name, column in contract.columns.items() if column.unique]
     found = []
@@ -162,12 +162,14 @@ def _twice(file: Path, contract: pa.DataFrameSchema) -> list[Violation]:
         for names in [*columns, *([list(contract.unique)] if contract.unique else [])]:
             key = ", ".join(quoted(name) for name in names)
             present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in names)
-            several = f"SELECT count(*) AS n FROM rows WHERE {present} GROUP BY {key} HAVING n > 1"
-            count = asked.execute(f"SELECT coalesce(sum(n), 0) FROM ({several})").fetchall()[0][0]
-            if count and len(names) == 1:
+            several = f"SELECT {key}, count(*) AS n FROM rows WHERE {present} GROUP BY {key} HAVING n > 1"
+            twice = asked.execute(f"SELECT * FROM ({several}) ORDER BY ALL").fetchall()
+            told = "the columns contradict each other: they must be unique together"
+            if len(names) == 1:
                 told = f"column '{names[0]}', values must be unique"
-                found.append(Violation(names[0], told, int(count)))
-            elif count:
-                told = f"the columns contradict each other: {', '.join(names)} must be unique together"
-                found.append(Violation("", told, int(count)))
+            if twice:
+                hidden = set(names) & set(personal)
+                shown = ["***" if hidden else ", ".join(map(repr, one[:-1])) for one in twice[:MAX_EXAMPLES]]
+                column = names[0] if len(names) == 1 else ""
+                found.append(Violation(column, told, sum(one[-1] for one in twice), tuple(shown)))
     return found

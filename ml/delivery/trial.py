@@ -5,7 +5,6 @@ import itertools
 import time
 from typing import Any
 
-import pandas as pd
 
 from ml.console import say
 from ml.data.rows import records
@@ -18,6 +17,7 @@ from ml.registry.channel import Action, Challenger, Channel
 from ml.registry.versions import Registry
 from ml.serving.client import Service
 from ml.settings import Canary
+from ml.training.folds import read_rows
 from ml.workspace import Workspace
 
 # How long a trial may outlive the deploy that judges it, and how much longer a replay may take than it said.
@@ -146,7 +146,9 @@ def rows_to_replay(
     """
     test = workspace.folder("data") / "test.parquet"
     golden = read_json(workspace.folder("train") / "golden.json")["rows"]
-    rows = records(pd.read_parquet(test).drop(columns=project.target)) if test.exists() else golden
+    rows: list[dict[str, Any]] = golden
+    if test.exists():
+        rows = records(read_rows(project, test.parent, "test").drop(columns=project.target))
     if before.version is None or not rows:
         return rows
     known = read_json(registry.folder(before.version) / "model" / "golden.json")["rows"][0]

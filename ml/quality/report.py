@@ -28,6 +28,7 @@ from ml.records import DataManifest, Gate, Judged
 from ml.registry.provenance import build_text, commit_text
 from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, load_bundle
+from ml.training.folds import read_rows
 from ml.workspace import ROWS_FILE, Workspace
 
 # Which picture says most of a kind of gates; the first that was drawn is shown beside the refusal.
@@ -50,7 +51,7 @@ REFUSED = "refused.png"  # the picture for the page of a build
 def write_report(folder: Path, project: Project, workspace: Workspace, judged: Judged) -> None:
     """Write ``report.html`` and ``report/index.html`` into ``folder``; ``refused.png`` if a gate refused."""
     bundle, data = load_bundle(workspace.folder("train")), workspace.record(DataManifest)
-    test = pd.read_parquet(workspace.folder("data") / "test.parquet")
+    test = read_rows(project, workspace.folder("data"), "test")
     figures = read_json(folder / "figures.json")
     beside = folder / "report"
     beside.mkdir()
@@ -239,8 +240,8 @@ def _against_reference(
     found = plots.data(data.reference_statistics, before, f"version {champion}")
     if found is None:
         return None, f"The data of version {champion} have no column that can be compared."
-    theirs = pd.read_parquet(Registry(project.name).folder(champion) / "model" / ROWS_FILE)
-    ours = pd.read_parquet(workspace.folder("data") / ROWS_FILE)
+    theirs = Registry(project.name).folder(champion) / "model" / ROWS_FILE
+    ours = workspace.folder("data") / ROWS_FILE
     return replace(found, caption=f"{found.caption}; since then {row_changes(theirs, ours)}"), ""
 
 

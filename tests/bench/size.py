@@ -7,6 +7,7 @@ of what was written.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -72,7 +73,7 @@ from pathlib import Path
 import duckdb
 
 file, folder, carriers, airports = sys.argv[1], Path(sys.argv[2]), *map(str.split, sys.argv[3:5])
-db = duckdb.connect(str(folder / "all.db"), config={"memory_limit": "1GB"})
+db = duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(folder / "aside")})
 columns = {"id": "BIGINT", "day": "VARCHAR", "carrier": "VARCHAR", "origin": "VARCHAR", "distance": "BIGINT",
            "wind": "DOUBLE", "pressure": "DOUBLE", "late": "BIGINT"}
 db.execute('''CREATE TABLE rows AS SELECT *, sha256('42:' || id)[:16] AS place, hash(id) AS key,
@@ -174,8 +175,6 @@ print(json.dumps({"code": code, "seconds": time.monotonic() - started, "cpu": us
 
 def measure(arguments: list[str], environment: dict[str, str]) -> dict[str, float]:
     """Return wall and CPU seconds and the largest resident memory of a Python process."""
-    import os
-
     ended = subprocess.run(
         [sys.executable, "-c", MEASURED, json.dumps(arguments)],
         env=os.environ | environment,

@@ -22,7 +22,7 @@ from ml.quality.metrics import RecordedPredictions, interval
 from ml.quality.slices import slice_rows
 from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, load_bundle, load_version
-from ml.training.folds import read_train
+from ml.training.folds import read_rows
 from ml.training.scores import scorer
 from ml.workspace import ROWS_FILE, Workspace
 
@@ -96,7 +96,7 @@ def _slices(config: pytest.Config) -> dict[str, np.ndarray]:
     project = find_project(config.getoption("--project"))
     folder = Workspace(Path(config.getoption("--build")), project.name).folder("data")
     assert project.gates.slices
-    return slice_rows(pd.read_parquet(folder / "test.parquet"), project.gates.slices)
+    return slice_rows(read_rows(project, folder, "test"), project.gates.slices)
 
 
 @pytest.fixture(scope="session")
@@ -131,17 +131,21 @@ def candidate(workspace: Workspace) -> Bundle:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def fresh_process(workspace: Workspace) -> Iterator[subprocess.Popen[str]]:
+def fresh_process(
+    workspace: Workspace, held_out: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[subprocess.Popen[str]]:
     """A process that loads the model elsewhere and answers, while other tests run.
 
     Elsewhere: an empty folder, another home, time zone and locale, none of the variables of this environment
     but those of Python and of ``ml``, a clock years ahead, no files but the model's, no network.
     """
+    asked = tmp_path_factory.mktemp("asked") / "rows.parquet"
+    held_out.to_parquet(asked, index=False)
     command = [
         sys.executable,
         str(Path(__file__).with_name("fresh_process.py")),
         str(workspace.folder("train")),
-        str(workspace.folder("data") / "test.parquet"),
+        str(asked),
     ]
     kept = {name: value for name, value in os.environ.items() if name.startswith(KEPT)}
     path = os.pathsep.join([str(locations.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -162,19 +166,25 @@ def fresh_process(workspace: Workspace) -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture(scope="session")
 def train(project: Project, workspace: Workspace) -> pd.DataFrame:
     """The rows that the candidate was fitted on, with the target."""
-    return read_train(project, workspace.folder("data"))
+    return read_rows(project, workspace.folder("data"), "train")
 
 
 @pytest.fixture(scope="session")
-def test_rows(workspace: Workspace, project: Project) -> pd.DataFrame:
+def held_out(workspace: Workspace, project: Project) -> pd.DataFrame:
+    """The held-out rows, with the target."""
+    return read_rows(project, workspace.folder("data"), "test")
+
+
+@pytest.fixture(scope="session")
+def test_rows(held_out: pd.DataFrame, project: Project) -> pd.DataFrame:
     """The held-out rows, without the target."""
-    return pd.read_parquet(workspace.folder("data") / "test.parquet").drop(columns=project.target)
+    return held_out.drop(columns=project.target)
 
 
 @pytest.fixture(scope="session")
-def test_target(workspace: Workspace, project: Project) -> pd.Series:
+def test_target(held_out: pd.DataFrame, project: Project) -> pd.Series:
     """The target of the held-out rows."""
-    return pd.read_parquet(workspace.folder("data") / "test.parquet")[project.target]
+    return held_out[project.target]
 
 
 @pytest.fixture(scope="session")

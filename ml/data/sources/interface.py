@@ -12,9 +12,8 @@ from ml.errors import MlError
 from ml.source_settings import Role
 
 
-BATCH_ROWS = (
-    250_000  # of a larger table so many are in memory at a time, and so many the sample it is judged by
-)
+# Of a larger table so many rows are in memory at a time; and so many are the sample that statistics look at.
+BATCH_ROWS = 250_000
 
 
 class SourceAway(MlError):
