@@ -163,13 +163,16 @@ def _twice(file: Path, contract: pa.DataFrameSchema, personal: Collection[str]) 
             key = ", ".join(quoted(name) for name in names)
             present = " AND ".join(f"{quoted(name)} IS NOT NULL" for name in names)
             several = f"SELECT {key}, count(*) AS n FROM rows WHERE {present} GROUP BY {key} HAVING n > 1"
-            twice = asked.execute(f"SELECT * FROM ({several}) ORDER BY ALL").fetchall()
+            count = asked.execute(f"SELECT coalesce(sum(n), 0) FROM ({several})").fetchall()[0][0]
+            if not count:
+                continue
+            first = asked.execute(
+                f"SELECT {key} FROM ({several}) ORDER BY ALL LIMIT {MAX_EXAMPLES}"
+            ).fetchall()
+            hidden = set(names) & set(personal)
+            shown = tuple("***" if hidden else ", ".join(map(repr, values)) for values in first)
             told = "the columns contradict each other: they must be unique together"
             if len(names) == 1:
                 told = f"column '{names[0]}', values must be unique"
-            if twice:
-                hidden = set(names) & set(personal)
-                shown = ["***" if hidden else ", ".join(map(repr, one[:-1])) for one in twice[:MAX_EXAMPLES]]
-                column = names[0] if len(names) == 1 else ""
-                found.append(Violation(column, told, sum(one[-1] for one in twice), tuple(shown)))
+            found.append(Violation(names[0] if len(names) == 1 else "", told, int(count), shown))
     return found
