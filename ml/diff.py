@@ -75,6 +75,7 @@ def _side(project: Project, workspace: Workspace, given: str) -> Side:
 def _of_file(project: Project, file: Path) -> Side:
     from ml.data.contract import examine, load_contract, text_columns
     from ml.data.drift import statistics
+    from ml.data.personal_rules import obey
     from ml.data.row_index import fingerprints
     from ml.data.sources import number_rows
     from ml.data.sources.table_files import read_whole
@@ -89,7 +90,7 @@ def _of_file(project: Project, file: Path) -> Side:
         table = number_rows(table, source.number_rows)
     if project.id not in table:
         raise UsageError(f"{file}: has no column '{project.id}', which names the rows")
-    table, _ = examine(table, contract, project.personal)
+    table, _ = examine(obey(table, project), contract, project.personal)
     known = statistics(table.drop(columns=project.id), project.personal)
     types = {str(name): str(dtype) for name, dtype in table.dtypes.items()}
     return Side(file.name, fingerprints(table, project), known, types)

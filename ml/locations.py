@@ -33,6 +33,11 @@ def build_keys() -> Path:
     return Path(os.environ.get("ML_BUILD_KEYS") or home() / "keys" / "build").absolute()
 
 
+def personal_key() -> Path:
+    """Return the file of the key with which personal columns are hashed (``ML_PERSONAL_KEY``)."""
+    return Path(os.environ.get("ML_PERSONAL_KEY") or home() / "keys" / "personal.key").absolute()
+
+
 def api_keys() -> Path | None:
     """Return the file with the sha256 of each key that the service accepts, one a line (``ML_API_KEYS``)."""
     file = os.environ.get("ML_API_KEYS")

@@ -35,7 +35,8 @@ def predict_table(project: Project, build: Path, channel: str, source: str | Non
 
 
 def _rows(bundle: Bundle, source: str) -> pd.DataFrame:
-    reader, target = row_reader(bundle.request_contract), {bundle.project.target}
+    reader = row_reader(bundle.request_contract, bundle.project)
+    target = {bundle.project.target}
     name = "standard input" if source == "-" else source
     try:
         if source != "-":

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -45,6 +45,7 @@ class Project(Settings):
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
     nightly: bool = True
     personal: list[str] = []
+    personal_rules: dict[str, Literal["drop", "hash", "year"] | Annotated[float, Field(gt=0)]] = {}
     source: Annotated[
         FilesSource | UrlSource | SqlSource | FeedbackSource | DvcSource | CatboostSource,
         Field(discriminator="kind"),
@@ -97,8 +98,25 @@ class Project(Settings):
                 f"unknown channel '{channel}': project '{self.name}' declares {known} in project.toml"
             )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_personal(cls, content: Any) -> Any:
+        """Take ``personal`` as names, or names with a rule each; what is hidden or hashed is never told."""
+        rules = content.get("personal") if isinstance(content, dict) else None
+        if not isinstance(rules, dict):
+            return content
+        kept = {name: float(rule) if isinstance(rule, int) else rule for name, rule in rules.items()}
+        return content | {
+            "personal": [name for name, rule in kept.items() if rule in ("hide", "hash")],
+            "personal_rules": {name: rule for name, rule in kept.items() if rule != "hide"},
+        }
+
     @model_validator(mode="after")
     def _check(self) -> "Project":
+        if (rule := self.personal_rules.get(self.target)) is not None:
+            raise ValueError(f"personal: the target '{self.target}' must stay as it is, without {rule}")
+        if hashed := [name for name in self.features.columns if self.personal_rules.get(name) == "hash"]:
+            raise ValueError(f"personal: '{hashed[0]}' is a feature, and of a hash a model learns nothing")
         for role, column in (("target", self.target), ("id", self.id)):
             if column in self.features.columns:
                 raise ValueError(f"the {role} '{column}' must not be a feature")

@@ -87,12 +87,13 @@ def _list(versions: list[int]) -> str:
 def _of_file(project: Project, file: Path) -> "tuple[pd.DataFrame, bool]":
     """Return the fingerprints of a file's rows, and whether it names them by id alone."""
     from ml.data.contract import check, load_contract, text_columns
+    from ml.data.personal_rules import obey
     from ml.data.row_index import fingerprints
     from ml.data.sources.table_files import read_whole
     from ml.source_settings import Format
 
     contract = load_contract(project)
-    table = read_whole(file, Format(), text_columns(contract))
+    table = obey(read_whole(file, Format(), text_columns(contract)), project)
     if project.id not in table:
         raise MlError(f"{file}: has no column '{project.id}', which names the rows")
     if set(contract.columns) <= set(table):

@@ -24,6 +24,7 @@ VARIABLES = (
     "ML_SIGNING_KEY",
     "ML_VERIFY_KEY",
     "ML_BUILD_KEYS",
+    "ML_PERSONAL_KEY",
     "ML_PROJECTS",
     "PROJECT",
     "CHANNEL",

@@ -9,6 +9,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandas.api import types
 
+from ml.data.personal_rules import obeyed_contract
 from ml.errors import MlError
 from ml.project import Project
 from ml.user_code import load_module
@@ -41,7 +42,10 @@ class Violation:
 
 
 def load_contract(project: Project) -> pa.DataFrameSchema:
-    """Return the schema of the one ``DataFrameModel`` in ``contract.py``, or raise ``MlError``."""
+    """Return the schema of the one ``DataFrameModel`` in ``contract.py``, or raise ``MlError``.
+
+    Of personal columns it says what their rules leave of them.
+    """
     file = project.folder / "contract.py"
     code = project.content(file.name)
     if code is None:
@@ -59,9 +63,10 @@ def load_contract(project: Project) -> pa.DataFrameSchema:
     if len(models) != 1:
         raise MlError(f"{file}: must define one pandera.DataFrameModel, found {len(models)}")
     try:
-        return models[0].to_schema()
+        schema = models[0].to_schema()
     except Exception as error:
         raise MlError(f"{file}: not a usable contract: {error}") from error
+    return obeyed_contract(schema, project)
 
 
 def text_columns(contract: pa.DataFrameSchema) -> list[str]:

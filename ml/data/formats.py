@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
 from ml.data.contract import check, text_columns
+from ml.data.personal_rules import obey_in_request, obey_in_table
 from ml.data.request import BrokenRows, RowReader
 from ml.data.rows import rows_to_table
 from ml.errors import MlError, UsageError
@@ -48,7 +49,7 @@ def read_json(content: bytes, reader: RowReader, leave_out: Collection[str] = fr
     """
     adapter = reader.rows if content.lstrip().startswith(b"[") else reader.row
     try:
-        given = adapter.validate_json(_without(leave_out, content) if leave_out else content)
+        given = adapter.validate_json(_prepared(content, reader, leave_out))
     except ValidationError as error:
         raise BrokenRows(error) from error
     return given if isinstance(given, list) else [given]
@@ -62,7 +63,7 @@ def read_rows(
         whole = read_table(
             lambda _, **options: pd.read_csv(io.BytesIO(content), **options), Path(name), reader.contract
         )
-        return check(whole.drop(columns=list(leave_out), errors="ignore"), reader.contract, name)
+        return _checked(whole, reader, leave_out, name)
     rows = read_json(content, reader, leave_out) if kind == "json" else _lines(content, reader, leave_out)
     if not rows:
         raise MlError(f"{name} is empty: send at least one row")
@@ -77,7 +78,7 @@ def read_file(file: Path, reader: RowReader, leave_out: Collection[str] = frozen
         raise UsageError(f"{file}: cannot tell its format: use a file {known}, or - for standard input")
     if kind == "parquet":
         whole = read_table(pd.read_parquet, file)
-        return check(whole.drop(columns=list(leave_out), errors="ignore"), reader.contract, str(file))
+        return _checked(whole, reader, leave_out, str(file))
     if not file.exists():
         raise MlError(f"{file} is missing: check the path")
     return read_rows(file.read_bytes(), kind, reader, str(file), leave_out)
@@ -100,20 +101,33 @@ def _lines(content: bytes, reader: RowReader, leave_out: Collection[str]) -> lis
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
             try:
-                rows.append(reader.row.validate_json(_without(leave_out, line) if leave_out else line))
+                rows.append(reader.row.validate_json(_prepared(line, reader, leave_out)))
             except ValidationError as error:
                 raise BrokenRows(error, number) from error
     return rows
 
 
-def _without(leave_out: Collection[str], content: bytes) -> bytes:
+def _checked(table: pd.DataFrame, reader: RowReader, leave_out: Collection[str], name: str) -> pd.DataFrame:
+    return check(
+        obey_in_table(table.drop(columns=list(leave_out), errors="ignore"), reader.project),
+        reader.contract,
+        name,
+    )
+
+
+def _prepared(content: bytes, reader: RowReader, leave_out: Collection[str]) -> bytes:
+    """Return JSON without the columns to leave out, and with what the rules of personal columns leave."""
+    if not leave_out and not reader.project.personal_rules:
+        return content
     try:
         given = from_json(content, allow_inf_nan=False)
     except ValueError:
         return content  # which is refused with its place
     rows = given if isinstance(given, list) else [given]
     kept = [
-        {key: value for key, value in row.items() if key not in leave_out} if isinstance(row, dict) else row
+        obey_in_request({key: value for key, value in row.items() if key not in leave_out}, reader.project)
+        if isinstance(row, dict)
+        else row
         for row in rows
     ]
     return to_json(kept if isinstance(given, list) else kept[0])

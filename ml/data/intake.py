@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from ml.console import progress
 from ml.data.contract import MAX_EXAMPLES, Violation, examine
+from ml.data.personal_rules import obey
 from ml.data.row_index import asking, quoted
 from ml.data.sources.interface import BATCH_ROWS, Batches
 from ml.errors import MlError
@@ -128,7 +129,7 @@ def take(
         nonlocal rows, count
         for batch in ahead(even(batches)):
             numbered = batch.set_axis(pd.RangeIndex(rows, rows + len(batch)), axis="index")
-            result, problems = examine(numbered, contract, project.personal)
+            result, problems = examine(obey(numbered, project), contract, project.personal)
             rows, count = rows + len(batch), count + 1
             for one in problems:
                 found[one.column, one.rule] = _together(found.get((one.column, one.rule)), one)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic_core import PydanticCustomError
 
 from ml.errors import MlError, describe
+from ml.project import Project
 
 # pandera's check and its statistic, and what pydantic calls the same limit
 LIMITS = (
@@ -29,7 +30,13 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engi
 def request_contract(contract: pa.DataFrameSchema, target: str) -> pa.DataFrameSchema:
     """Return the contract of rows to predict for: without the target, and the same row may come twice."""
     asked = contract.remove_columns([target])
-    asked = asked.update_columns({name: {"unique": False} for name in asked.columns})
+    # What is hashed nobody needs to send.
+    asked = asked.update_columns(
+        {
+            name: {"unique": False} | ({"nullable": True} if (column.metadata or {}).get("hashed") else {})
+            for name, column in asked.columns.items()
+        }
+    )
     asked.unique = None
     return asked
 
@@ -157,16 +164,18 @@ class RowReader:
     """What reads one row, or a list of them, from JSON by a contract without the target.
 
     ``complete`` says that it admits no row that the contract refuses, so that rows need no second check.
+    Rows go through the rules of the project's personal columns first.
     """
 
     contract: pa.DataFrameSchema
     row: TypeAdapter[Any]
     rows: TypeAdapter[Any]
     complete: bool
+    project: Project
 
 
-def row_reader(contract: pa.DataFrameSchema, max_rows: int | None = None) -> RowReader:
+def row_reader(contract: pa.DataFrameSchema, project: Project, max_rows: int | None = None) -> RowReader:
     """Return the reader of a contract without the target, for at most so many rows at once."""
     row = request_model(contract)
     many = Annotated[list[row], Field(min_length=1, max_length=max_rows)]  # type: ignore[valid-type]
-    return RowReader(contract, TypeAdapter(row), TypeAdapter(many), expressed(contract))
+    return RowReader(contract, TypeAdapter(row), TypeAdapter(many), expressed(contract), project)

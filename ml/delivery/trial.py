@@ -17,7 +17,7 @@ from ml.registry.channel import Action, Challenger, Channel
 from ml.registry.versions import Registry
 from ml.serving.client import Service
 from ml.settings import Canary
-from ml.training.folds import read_rows
+from ml.training.folds import read_part
 from ml.workspace import Workspace
 
 # How long a trial may outlive the deploy that judges it, and how much longer a replay may take than it said.
@@ -148,7 +148,7 @@ def rows_to_replay(
     golden = read_json(workspace.folder("train") / "golden.json")["rows"]
     rows: list[dict[str, Any]] = golden
     if test.exists():
-        rows = records(read_rows(project, test.parent, "test").drop(columns=project.target))
+        rows = records(read_part(project, test.parent, "test").drop(columns=project.target))
     if before.version is None or not rows:
         return rows
     known = read_json(registry.folder(before.version) / "model" / "golden.json")["rows"][0]

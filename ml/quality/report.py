@@ -28,7 +28,7 @@ from ml.records import DataManifest, Gate, Judged
 from ml.registry.provenance import build_text, commit_text
 from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, load_bundle
-from ml.training.folds import read_rows
+from ml.training.folds import read_part
 from ml.workspace import ROWS_FILE, Workspace
 
 # Which picture says most of a kind of gates; the first that was drawn is shown beside the refusal.
@@ -51,7 +51,7 @@ REFUSED = "refused.png"  # the picture for the page of a build
 def write_report(folder: Path, project: Project, workspace: Workspace, judged: Judged) -> None:
     """Write ``report.html`` and ``report/index.html`` into ``folder``; ``refused.png`` if a gate refused."""
     bundle, data = load_bundle(workspace.folder("train")), workspace.record(DataManifest)
-    test = read_rows(project, workspace.folder("data"), "test")
+    test = read_part(project, workspace.folder("data"), "test")
     figures = read_json(folder / "figures.json")
     beside = folder / "report"
     beside.mkdir()

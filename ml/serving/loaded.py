@@ -87,5 +87,5 @@ class Routing:
 
 def ready(version: int, bundle: Bundle) -> LoadedVersion:
     """Return a model with what reads its requests."""
-    reader = row_reader(bundle.request_contract, MAX_ROWS)
+    reader = row_reader(bundle.request_contract, bundle.project, MAX_ROWS)
     return LoadedVersion(version, bundle, reader, label_adapter(bundle.contract, bundle.project.target))

@@ -75,7 +75,8 @@ def run(context: Context) -> Outcome[DataManifest]:
             "tables": digests,
             "contract": digest(project.folder / "contract.py"),
             "settings": project.model_dump(
-                mode="json", include={"task", "target", "id", "seed", "split", "data_gates", "personal"}
+                mode="json",
+                include={"task", "target", "id", "seed", "split", "data_gates", "personal", "personal_rules"},
             ),
             "keys": {join.file: digest(project.folder / join.file) for join in project.data_gates.keys},
             "champion": _compared_with(workspace, reference, digests["labelled"]),

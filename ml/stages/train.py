@@ -44,6 +44,7 @@ def run(context: Context) -> Outcome[ModelManifest]:
                 "features",
                 "training",
                 "data_gates",
+                "personal_rules",
             },
         )
         | {"metrics": metrics},
@@ -69,7 +70,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
 
     from ml.data.personal import nothing_told
     from ml.training.bundle import golden_predictions
-    from ml.training.folds import make_folds, read_rows
+    from ml.training.folds import make_folds, read_part
     from ml.training.grid import read_grid
     from ml.training.scores import scorer
     from ml.training.search import fit, search
@@ -79,7 +80,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     for metric in metrics:
         scorer(metric)
     started = time.monotonic()
-    rows = read_rows(project, workspace.folder("data"), "train")
+    rows = read_part(project, workspace.folder("data"), "train")
     target = rows.pop(project.target)
     with nothing_told(rows, project):
         positive = _check(project, rows, target)

@@ -17,7 +17,7 @@ from ml.project import Project
 Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
-def read_rows(project: Project, folder: Path, part: Literal["train", "test"]) -> pd.DataFrame:
+def read_part(project: Project, folder: Path, part: Literal["train", "test"]) -> pd.DataFrame:
     """Return the rows that a model is fitted on, or judged by: all, or ``training.max_rows`` of them.
 
     A sample has the rows with the lowest hashes of each class, so it is the same in every build. A larger

@@ -22,7 +22,7 @@ from ml.quality.metrics import RecordedPredictions, interval
 from ml.quality.slices import slice_rows
 from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, load_bundle, load_version
-from ml.training.folds import read_rows
+from ml.training.folds import read_part
 from ml.training.scores import scorer
 from ml.workspace import ROWS_FILE, Workspace
 
@@ -96,7 +96,7 @@ def _slices(config: pytest.Config) -> dict[str, np.ndarray]:
     project = find_project(config.getoption("--project"))
     folder = Workspace(Path(config.getoption("--build")), project.name).folder("data")
     assert project.gates.slices
-    return slice_rows(read_rows(project, folder, "test"), project.gates.slices)
+    return slice_rows(read_part(project, folder, "test"), project.gates.slices)
 
 
 @pytest.fixture(scope="session")
@@ -166,13 +166,13 @@ def fresh_process(
 @pytest.fixture(scope="session")
 def train(project: Project, workspace: Workspace) -> pd.DataFrame:
     """The rows that the candidate was fitted on, with the target."""
-    return read_rows(project, workspace.folder("data"), "train")
+    return read_part(project, workspace.folder("data"), "train")
 
 
 @pytest.fixture(scope="session")
 def held_out(workspace: Workspace, project: Project) -> pd.DataFrame:
     """The held-out rows, with the target."""
-    return read_rows(project, workspace.folder("data"), "test")
+    return read_part(project, workspace.folder("data"), "test")
 
 
 @pytest.fixture(scope="session")

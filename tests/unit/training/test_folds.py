@@ -11,7 +11,7 @@ from ml.data.split import by_hash, last_places, up_to
 from ml.errors import MlError
 from ml.project import Project, find_project
 from ml.settings import Split
-from ml.training.folds import make_folds, read_rows
+from ml.training.folds import make_folds, read_part
 
 TITANIC = find_project("titanic")
 
@@ -69,9 +69,9 @@ def test_of_a_large_table_a_stable_sample_of_each_class_is_learned(tmp_path: Pat
     table = rows(4000).assign(late=lambda one: (one["row"] % 10 == 0).astype(int))
     table.to_parquet(tmp_path / "train.parquet", index=False)
     project = declared()
-    assert len(read_rows(project, tmp_path, "train")) == 4000
+    assert len(read_part(project, tmp_path, "train")) == 4000
     sampled = project.model_copy(update={"training": project.training.model_copy(update={"max_rows": 1000})})
-    learned = read_rows(sampled, tmp_path, "train")
+    learned = read_part(sampled, tmp_path, "train")
     placed = by_hash(table, sampled)
     assert len(learned) == 1000 and learned["late"].mean() == 0.1
     assert learned.equals(table[up_to(placed, last_places(placed, 0.25))].reset_index(drop=True))
