@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,17 @@ LOOK_LINES = 500
 MAX_COPIED_BYTES = 20_000_000
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 NUMBER = re.compile(r"[-+]?(\d{1,3}([.,]\d{3})+([.,]\d+)?|\d+([.,]\d+)?|[.,]\d+)([eE][-+]?\d+)?")
+# Decimal sign and sign between thousands, the likelier first
+MARKS: list[tuple[str, str | None]] = [
+    (".", None),
+    (".", ","),
+    (",", None),
+    (",", "."),
+    (".", " "),
+    (",", " "),
+    (".", "'"),
+    (",", "'"),
+]
 EMPTY_WORDS = re.compile(r"[-–—.?*]+|n\.?/?a\.?|none|null|nil|missing|unknown|keine|нет|#n/?a", re.IGNORECASE)
 
 
@@ -65,7 +76,7 @@ def _of_files(given: str, max_rows: int) -> Discovered:
             raise MlError(
                 f"{file}: cannot tell how to read it by its name: is it .csv, .xlsx, .json, .parquet?"
             )
-    written, told = _written(found[0])
+    written, told, texts = _written(found[0])
     size = sum(file.stat().st_size for file in found)
     copied: dict[str, Path | bytes] = {}
     name = str(path)
@@ -78,17 +89,17 @@ def _of_files(given: str, max_rows: int) -> Discovered:
     else:
         told.append(f"{name} stays where it is ({size:,} bytes): every agent that runs `data` must reach it")
     source = FilesSource(kind="files", labelled=str(path), format=written)
-    table = _rows(source, Asked("", Path("/"), Path("/"), str(path)), max_rows)
+    table = _rows(source, replace(asked, text_columns=texts), max_rows)
     return Discovered({"kind": "files", "labelled": name, **_declared(written)}, told, table, copied)
 
 
 def _of_url(given: str, max_rows: int) -> Discovered:
     plain = UrlSource(kind="url", labelled=given)
     asked = Asked("", Path("/"), Path("/"), given)
-    written, told = _written(url.fetched(plain, asked))
+    written, told, texts = _written(url.fetched(plain, asked))
     source = UrlSource(kind="url", labelled=given, format=written)
     settings = {"kind": "url", "labelled": given, **_declared(written)}
-    return Discovered(settings, told, _rows(source, asked, max_rows))
+    return Discovered(settings, told, _rows(source, replace(asked, text_columns=texts), max_rows))
 
 
 def _of_catboost(name: str, max_rows: int) -> Discovered:
@@ -159,10 +170,13 @@ def _declared(written: Format) -> dict[str, Any]:
     return {"format": said} if said else {}
 
 
-def _written(file: Path) -> tuple[Format, list[str]]:
-    """Find out how a text table is written; of other files there is nothing to find out."""
+def _written(file: Path) -> tuple[Format, list[str], tuple[str, ...]]:
+    """Find out how a text table is written, and which columns only look like numbers.
+
+    Of other files there is nothing to find out.
+    """
     if ending(file.name) not in TEXT:
-        return Format(), [f"read as {ending(file.name)[1:]}"]
+        return Format(), [f"read as {ending(file.name)[1:]}"], ()
     try:
         with open_file(file) as stream:
             raw = stream.read(LOOK_BYTES)
@@ -177,12 +191,14 @@ def _written(file: Path) -> tuple[Format, list[str]]:
     lines = text.splitlines()
     if len(raw) == LOOK_BYTES:
         lines.pop()  # it may be cut off
+    if not lines:
+        raise MlError(f"{file}: its first line has more than {LOOK_BYTES:,} bytes: is it a table?")
     lines = lines[:LOOK_LINES]
     separator, skipped = _separator(lines)
     rows = list(csv.reader(io.StringIO("\n".join(lines[skipped:])), delimiter=separator))
     header, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
     _check_header(file, header, body)
-    decimal, thousands = _marks(body)
+    decimal, thousands, texts = _marks(body, separator)
     empty = _empty_words(body)
     found: dict[str, Any] = {
         "separator": separator,
@@ -194,7 +210,8 @@ def _written(file: Path) -> tuple[Format, list[str]]:
     }
     plain = Format().model_dump() | ({"separator": TEXT[ending(file.name)]})
     told = [f"{key} {value!r}" for key, value in found.items() if value != plain[key]]
-    return Format(**{key: value for key, value in found.items() if value != plain[key]}), told
+    written = Format(**{key: value for key, value in found.items() if value != plain[key]})
+    return written, told, tuple(header[place] for place in texts)
 
 
 def _encoding(raw: bytes) -> str:
@@ -236,29 +253,35 @@ def _check_header(file: Path, header: list[str], body: list[list[str]]) -> None:
         raise MlError(f"{file}: the header stands there again in line {line}: were files pasted together?")
 
 
-def _marks(body: list[list[str]]) -> tuple[str, str | None]:
-    """Return the decimal sign and the sign between thousands, as most columns of numbers have them."""
-    comma, point, thousands_comma, thousands_point = 0, 0, 0, 0
-    for column in zip(*body, strict=False):
-        values = [value.strip() for value in column if value.strip()]
-        if not values:
-            continue
-        comma += _most(values, r"[-+]?\d+,\d+") and not _most(values, r"[-+]?\d{1,3}(,\d{3})+")
-        point += _most(values, r"[-+]?\d+\.\d+")
-        grouped = [value for value in values if re.fullmatch(r"[-+]?\d{1,3}([.,]\d{3})+([.,]\d+)?", value)]
-        if grouped and _most(values, r"[-+]?\d{1,3}([.,]\d{3})*([.,]\d+)?"):
-            thousands_comma += all("," in value for value in grouped)
-            thousands_point += all(value.count(".") > 1 or re.search(r"\.\d{3},", value) for value in grouped)
-    if comma and not point:
-        return ",", "." if thousands_point else None
-    return ".", "," if thousands_comma else None
+def _marks(body: list[list[str]], separator: str) -> tuple[str, str | None, list[int]]:
+    """Return the decimal sign and the sign between thousands with which most columns are numbers.
 
-
-def _most(values: list[str], pattern: str) -> bool:
-    """Tell whether nearly all values that have a sign in them look so."""
-    return sum(bool(re.fullmatch(pattern, value)) for value in values) >= 0.5 * len(values) and all(
-        re.fullmatch(r"[-+.,\d]+", value) or EMPTY_WORDS.fullmatch(value) for value in values
-    )
+    And the columns that a reader would take for numbers with that sign and that are none, as ``01.02.2020``.
+    """
+    columns = [
+        [value.strip() for value in column if value.strip() and not EMPTY_WORDS.fullmatch(value.strip())]
+        for column in zip(*body, strict=False)
+    ]
+    best = 0
+    found: tuple[str, str | None, list[int]] = (*MARKS[0], [])
+    for decimal, thousands in sorted(MARKS, key=lambda marks: separator == ";" and marks == (".", ",")):
+        fraction = rf"({re.escape(decimal)}\d+)?"
+        pattern = looks = rf"[-+]?\d+{fraction}([eE][-+]?\d+)?"
+        if thousands:
+            sign = re.escape(thousands)
+            pattern = rf"{pattern}|[-+]?\d{{1,3}}({sign}\d{{3}})+{fraction}"
+            looks = rf"[-+]?\d[\d{sign}]*{fraction}"
+        numbers = [
+            bool(values) and all(re.fullmatch(pattern, value) for value in values) for values in columns
+        ]
+        if sum(numbers) > best:
+            texts = [
+                place
+                for place, values in enumerate(columns)
+                if not numbers[place] and any(re.fullmatch(looks, value) for value in values)
+            ]
+            best, found = sum(numbers), (decimal, thousands, texts if thousands else [])
+    return found
 
 
 def _empty_words(body: list[list[str]]) -> list[str]:

@@ -72,7 +72,7 @@ def _url(source: SqlSource, folder: Path) -> URL:
         file = folder / source.database
         if not file.exists():
             raise SourceAway(f"the database {file} is missing")
-        return URL.create("sqlite", database=f"file:{file.absolute()}", query={"mode": "ro", "uri": "true"})
+        return URL.create("sqlite", database=file.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
     assert source.url_from
     try:
         return make_url(secret(source.url_from))

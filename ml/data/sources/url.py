@@ -28,7 +28,11 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class _Passing(Exception):
-    """The server may answer at the next attempt."""
+    """The server may answer at the next attempt, after so many seconds if it says so."""
+
+    def __init__(self, told: str, seconds: float = 0.0) -> None:
+        super().__init__(told)
+        self.seconds = seconds
 
 
 def read(source: UrlSource, asked: Asked) -> Batches:
@@ -113,6 +117,7 @@ def fetched(source: UrlSource, asked: Asked) -> Path:
                 return file
         except _Passing as error:
             reason = str(error)
+            pause = max(pause, error.seconds)
         if attempt < source.retries and time.monotonic() + pause < deadline:
             say(f"data: {_plain(asked.name)}: {reason}; again in {pause:g} s")
             time.sleep(pause)
@@ -144,8 +149,16 @@ def _answer(
             httpx2.Client(follow_redirects=True, timeout=wait) as client,
             client.stream("GET", asked.name, headers=headers) as answer,
         ):
+            if parts.scheme == "https" and any(
+                one.url.scheme != "https" for one in (*answer.history, answer)
+            ):
+                raise MlError(
+                    f"{told}: the server leads from https to http, where anybody may change the file"
+                )
             if answer.status_code in TRY_AGAIN:
-                raise _Passing(f"the server answers {answer.status_code}")
+                wanted = answer.headers.get("Retry-After", "")
+                seconds = float(wanted) if wanted.isdecimal() else 0.0
+                raise _Passing(f"the server answers {answer.status_code}", seconds)
             if answer.status_code not in (200, 304):
                 hint = ": is the token right?" if answer.status_code in (401, 403) else ""
                 raise MlError(f"{told}: the server answers {answer.status_code}{hint}")
@@ -161,7 +174,7 @@ def _save(source: UrlSource, asked: Asked, answer: httpx2.Response, file: Path, 
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     aside, taken = file.with_name(f".{file.name}.{os.getpid()}"), 0
     try:
-        with open(aside, "wb") as stream:
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
             for chunk in answer.iter_bytes():
                 taken += len(chunk)
                 if taken > source.max_bytes:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import zstandard
 
-from ml.data.sources.discover import discover
+from ml.data.sources.discover import _marks, discover
 from ml.errors import MlError, UsageError
 
 TABLE = pd.DataFrame(
@@ -120,3 +120,40 @@ def test_what_is_no_table_is_told(tmp_path: Path) -> None:
         discover(str(tmp_path / "t.doc"))
     with pytest.raises(UsageError, match="is missing: name a file"):
         discover(str(tmp_path / "nowhere.csv"))
+
+
+@pytest.mark.parametrize(
+    ("separator", "columns", "marks"),
+    [
+        (";", [["1.234,56", "12,50", "1.000.000,00"]], (",", ".")),
+        (";", [["1,5", "2,25"], ["7", "8"]], (",", None)),
+        (";", [["0,5", "12,5"], ["1.234", "5.678"]], (",", ".")),
+        (";", [["1.234,56", "1,50"], ["01.02.2020", "11.12.2021"]], (",", ".")),
+        (",", [["1,234.5", "12,000"]], (".", ",")),
+        (",", [["1.5", "2.25"], ["a", "b"]], (".", None)),
+        (",", [["1.234", "5.678"]], (".", None)),
+        (";", [["1 234,5", "12"]], (",", " ")),
+        (",", [["10'000.5", "7"]], (".", "'")),
+        (",", [["1e5", "2E-3"]], (".", None)),
+        (",", [["n.a.", "-"], ["a", ""]], (".", None)),
+    ],
+)
+def test_the_marks_of_numbers_are_those_of_most_columns(
+    separator: str, columns: list[list[str]], marks: tuple[str, str | None]
+) -> None:
+    assert _marks([list(row) for row in zip(*columns, strict=True)], separator)[:2] == marks
+
+
+def test_a_table_with_points_between_thousands_and_dates_beside_is_read(tmp_path: Path) -> None:
+    rows = [f"{n};{1000 * n:,}".replace(",", ".") + ",50;01.02.2020" for n in range(1, 31)]
+    (tmp_path / "t.csv").write_text("id;pay;day\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    found = discover(str(tmp_path / "t.csv"))
+    assert found.settings["format"] == {"separator": ";", "decimal": ",", "thousands": "."}
+    assert found.table["day"].iloc[0] == "01.02.2020"
+    assert found.table["pay"].iloc[:2].tolist() == [1000.5, 2000.5]
+
+
+def test_an_endless_first_line_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a," * 1_500_000, encoding="utf-8")
+    with pytest.raises(MlError, match="its first line has more than 2,000,000 bytes"):
+        discover(str(tmp_path / "t.csv"))

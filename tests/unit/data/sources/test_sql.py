@@ -178,3 +178,12 @@ def test_the_passengers_titled_mrs_are_asked_of_the_titanic_in_sqlite(tmp_path: 
     found = read(tmp_path, query, database="titanic.sqlite", parameters={"title": "%, Mrs.%"})
     assert len(found) == table["Name"].str.contains(", Mrs.", regex=False).sum() == 125
     assert set(found["Sex"]) == {"female"}
+
+
+def test_the_path_of_a_file_may_hold_any_sign(tmp_path: Path) -> None:
+    folder = tmp_path / "50 % #1?"
+    folder.mkdir()
+    with sqlite3.connect(folder / "people.sqlite") as connection:
+        connection.execute("CREATE TABLE people AS SELECT 7 AS id")
+    found = read(folder, "SELECT id FROM people", database="people.sqlite")
+    assert found["id"].tolist() == [7]

@@ -1,5 +1,7 @@
 """Tables from a web server that answers late, wrong, in part or not at all."""
 
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ml import locations
 from ml.data.sources import url
 from ml.data.sources.interface import Asked, SourceAway
 from ml.errors import MlError
@@ -199,3 +202,44 @@ def test_a_token_that_no_header_can_hold_is_refused_and_not_told(
         read(server, tmp_path, token_from="TABLE_TOKEN")
     assert "open" not in str(caught.value) + capsys.readouterr().err
     assert server.asked == []
+
+
+def test_a_server_that_says_when_to_come_back_is_not_asked_before(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(url.time, "sleep", waited.append)
+    server.answers = [(429, {"Retry-After": "7"}, b""), (200, {}, CONTENT)]
+    assert len(read(server, tmp_path)) == 2
+    assert max(waited) == 7
+
+
+def test_what_was_fetched_is_for_its_owner_alone(server: Server, tmp_path: Path) -> None:
+    server.answers = [(200, {}, CONTENT)]
+    read(server, tmp_path)
+    assert [file.stat().st_mode & 0o077 for file in locations.downloads().glob("*.csv")] == [0]
+
+
+def test_a_way_from_https_to_http_is_not_gone(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = tmp_path / "certificate.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
+    files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(certificate) + ".key"]
+    subprocess.run([*command.split(), *files, "-out", str(certificate)], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, f"{certificate}.key")
+    secure = Server()
+    secure.socket = context.wrap_socket(secure.socket, server_side=True)
+    threading.Thread(target=secure.serve_forever, daemon=True).start()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    secure.address = f"https://localhost:{secure.server_port}"
+    secure.answers = [(302, {"Location": f"{server.address}/t.csv"}, b""), (200, {}, CONTENT)]
+    server.answers = [(200, {}, CONTENT)]
+    try:
+        with pytest.raises(MlError, match="leads from https to http"):
+            read(secure, tmp_path)
+        assert len(read(secure, tmp_path)) == 2, "without the detour it is read"
+    finally:
+        secure.shutdown()
+        secure.server_close()
