@@ -9,12 +9,11 @@ import ast
 import fcntl
 import functools
 import hashlib
-import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic
@@ -29,6 +28,7 @@ from ml.registry import signing
 
 # The fingerprints of the rows of a build, beside its data and in its model: what was trained on, what changed
 ROWS_FILE = "rows.parquet"
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -137,15 +137,23 @@ class Workspace:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Yield an empty folder for what is needed on the way; those of killed processes go, too."""
-        for left in self.root.glob(".scratch-*"):
-            if not Path(f"/proc/{left.suffix.removeprefix('.')}").exists():
-                shutil.rmtree(left, ignore_errors=True)
+        """Yield an empty folder for what is needed on the way; those of killed processes go, too.
+
+        Whoever works in one holds a lock in it.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        folder = self.root / f".scratch-{secrets.token_hex(4)}.{os.getpid()}"
-        folder.mkdir()
+        for left in self.root.glob(".scratch-*"):
+            with suppress(OSError), open(left / LOCK, "w", encoding="utf-8") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+        folder = self.root / f".scratch-{secrets.token_hex(8)}"
+        aside = folder.with_name(folder.name.replace("scratch", "coming"))
+        aside.mkdir()
         try:
-            yield folder
+            with open(aside / LOCK, "w", encoding="utf-8") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                aside.rename(folder)
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

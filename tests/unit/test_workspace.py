@@ -91,6 +91,19 @@ def test_two_runs_of_one_stage_do_not_mix(workspace: Workspace) -> None:
     assert workspace.record(LintReport).findings == ["x"]
 
 
+def test_scratch_of_a_killed_process_goes_and_that_of_a_running_one_stays(workspace: Workspace) -> None:
+    left = workspace.root / ".scratch-left"
+    left.mkdir(parents=True)
+    (left / "rows.parquet").touch()
+    with workspace.scratch() as first:
+        assert not left.exists()
+        (first / "rows.parquet").touch()
+        with workspace.scratch() as second:
+            assert second != first and (first / "rows.parquet").exists()
+        assert not second.exists() and first.exists()
+    assert not list(workspace.root.glob(".*"))
+
+
 def test_a_missing_stage_is_named_with_the_way_out(workspace: Workspace) -> None:
     with pytest.raises(
         MlError, match=r"manifest.json is missing: run `python -m ml train --project p` first"
