@@ -15,10 +15,12 @@ from ml.data.infer.draft import Column, Draft
 from ml.data.infer.python_text import contract_text, features_text, made_features
 from ml.data.infer.settings_text import Settings, missing_limit, settings_text
 from ml.data.settings_check import check_settings
+from ml.data.sources.interface import Batches
 from ml.data.split import check_rows, split
 from ml.errors import MlError
 from ml.project import Project, load_project
 from ml.quality.first_look import FirstLook, first_look, sample, told_by
+from ml.source_settings import Role
 from ml.training.default_grid import grid_text
 from ml.training.pipeline import feature_table
 from ml.training.search import useless_features
@@ -33,6 +35,7 @@ SETTINGS = {
     "stretch": "max_stretch",
 }
 MAX_LEARNED = 200_000
+MAX_LOOKED_AT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
     """
     functions: dict[str, tuple[Column, str]] = made_features(draft)
     project = _write(folder, name, draft, settings, functions)
-    table = sources.fetch(project, sources.whole).labelled
+    table = sources.fetch(project, _beginning).labelled
     parts = _parts(project, table)
     say(f"new: {len(parts['labelled'])} rows read as a build reads them, {len(parts['train'])} to learn from")
     train = sample(project, parts["train"])
@@ -93,6 +96,17 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
     gates, notes = _holding(project, parts, settings.data_gates)
     project = _write(folder, name, draft, replace(settings, data_gates=gates), functions)
     return Begun(project, draft, look, notes)
+
+
+def _beginning(batches: Batches, _: Role) -> pd.DataFrame:
+    """Return the rows that guesses are proved on: all, or the first of a large table."""
+    taken: list[pd.DataFrame] = []
+    for batch in batches:
+        taken.append(batch)
+        if sum(map(len, taken)) >= MAX_LOOKED_AT:
+            say(f"new: the first {MAX_LOOKED_AT:,} rows are looked at; `make run` proves the guesses on all")
+            break
+    return pd.concat(taken, ignore_index=True).head(MAX_LOOKED_AT)
 
 
 def _write(
