@@ -5,8 +5,9 @@ from typing import Any
 
 from ml.data.infer.draft import Task
 
-# Trees that look at a part of the columns at a time stand beside the usual: on four public tables none was
-# worse than CatBoost with its defaults, in 0.8 to 2.5 times its CPU (`python -m tests.bench tables`).
+# Trees that look at a part of the columns at a time stand beside the usual: on six of seven public tables it
+# was not worse than CatBoost with its defaults, on diamonds by 0.0013 of R², in 0.4 to 2.9 times its CPU
+# (`python -m tests.bench tables`).
 GRIDS: dict[Task, dict[str, dict[str, list[Any]]]] = {
     "classification": {
         "LogisticRegression": {"C": [0.1, 1.0], "max_iter": [1000]},
