@@ -317,7 +317,7 @@ def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) ->
     assert pushed(unlinted, before).report["builds"] == ["/models/titanic"]
 
     before = unlinted.head()
-    unlinted.edit("ml/data/split.py", '"""\n\n', '"""\n\n# a thought\n')
+    unlinted.edit("ml/data/split.py", 'LEFT_OUT = "gap"\n', 'LEFT_OUT = "gap"  # a thought\n')
     assert len(pushed(unlinted, before).report["builds"]) == 6, "all use the code"
 
 
