@@ -1,10 +1,11 @@
 """Files that appear whole or not at all, their digests, and JSON objects in them."""
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,24 @@ def first_altered(folder: Path, outputs: Mapping[str, str]) -> str | None:
         ),
         None,
     )
+
+
+def make_secret(file: Path, content: Callable[[], bytes]) -> bool:
+    """Make a file that its owner alone may read, unless it is there; tell whether it was made.
+
+    It appears whole; of two processes that want it at once the second finds that of the first.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(file.parent / ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if file.exists():
+            return False
+        aside = file.with_name(f".{file.name}.partial")
+        aside.unlink(missing_ok=True)
+        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            stream.write(content())
+        aside.replace(file)
+    return True
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ through its rule stays as it is when it goes through it again, so a client may s
 import hashlib
 import hmac
 import math
-import os
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from pandas.api import types
 
 from ml import locations
 from ml.errors import MlError
+from ml.files import make_secret
 from ml.project import Project
 
 HASH = re.compile("[0-9a-f]{32}")
@@ -35,8 +35,8 @@ def _apply(rows: pd.DataFrame, rules: Mapping[str, str | float]) -> pd.DataFrame
     changed = rows.drop(columns=[name for name, rule in rules.items() if rule == "drop"], errors="ignore")
     for name, rule in rules.items():
         if name in changed and changed[name].notna().any():
-            values = changed[name]
-            made = {value: rule_of(rule)(value) for value in values.dropna().unique().tolist()}
+            values, leave = changed[name], rule_of(rule)
+            made = {value: leave(value) for value in values.dropna().unique().tolist()}
             found = values.astype(object).map(made).infer_objects()
             if rule == "hash":
                 changed[name] = found.astype("str")
@@ -104,23 +104,10 @@ def _bucket(value: Any, width: float) -> Any:
 def _key() -> bytes:
     """Return the key of the hashes, made where there is none; ``MlError`` if a named one is missing."""
     file = locations.personal_key()
-    if not file.exists():
-        if locations.is_named("ML_PERSONAL_KEY"):
-            raise MlError(
-                f"{file} is missing: ML_PERSONAL_KEY names it as the key of hashed personal columns"
-            )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside = file.with_name(f".{file.name}.{os.getpid()}")
-        with open(
-            os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii"
-        ) as stream:
-            stream.write(secrets.token_hex(32))
-        try:
-            os.link(aside, file)  # of two that make one at once the first wins
-        except FileExistsError:
-            pass
-        finally:
-            aside.unlink()
+    if not locations.is_named("ML_PERSONAL_KEY"):
+        make_secret(file, lambda: secrets.token_hex(32).encode())
+    elif not file.exists():
+        raise MlError(f"{file} is missing: ML_PERSONAL_KEY names it as the key of hashed personal columns")
     return file.read_bytes().strip()
 
 

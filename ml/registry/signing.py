@@ -9,10 +9,8 @@ public half travels with the files: code of a project that takes it can sign not
 """
 
 import base64
-import fcntl
 import hashlib
 import json
-import os
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.files import make_secret
 
 
 @dataclass(frozen=True)
@@ -148,26 +147,17 @@ def _canonical(content: dict[str, Any]) -> bytes:
 
 
 def _make_keys(keys: Keys) -> None:
-    folder = keys.private.parent
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(folder / ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if keys.private.exists():
-            return
+    def new_pair() -> bytes:
         key = Ed25519PrivateKey.generate()
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        private = key.private_bytes(
+        keys.public.write_bytes(public)
+        return key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        keys.public.write_bytes(public)
-        aside = keys.private.with_name(f".{keys.private.name}.partial")
-        aside.unlink(missing_ok=True)
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-            stream.write(private)
-        aside.replace(keys.private)
-    if keys.private_variable == "ML_SIGNING_KEY":
+
+    if make_secret(keys.private, new_pair) and keys.private_variable == "ML_SIGNING_KEY":
         say(f"made a key pair for signing versions: {keys.private} (keep it secret)")
 
 
