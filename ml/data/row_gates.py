@@ -27,12 +27,10 @@ class RowGates:
     def __init__(self, project: Project, known: dict[str, dict[str, Any]]) -> None:
         """Read the tables of the keys; one that cannot be read raises ``MlError``."""
         self._project, self._known = project, known
-        self._counts: dict[tuple[str, str], Count] = {}
+        self._counts: dict[tuple[str, str, str], Count] = {}
         self._dates: list[pd.Timestamp] = []
         self._rows = 0
-        self._keys = {
-            join.column: _key_values(project, join.file, join.key) for join in project.data_gates.keys
-        }
+        self._keys = [(join, _key_values(project, join.file, join.key)) for join in project.data_gates.keys]
 
     def see(self, rows: pd.DataFrame) -> None:
         """Count what is wrong in some more rows."""
@@ -44,8 +42,8 @@ class RowGates:
             *self._garbled(rows),
             *self._unseen(rows),
         ):
-            before = self._counts.get((one.kind, one.about))
-            self._counts[one.kind, one.about] = before + one if before else one
+            gate = (one.kind, one.about, one.told)
+            self._counts[gate] = self._counts[gate] + one if gate in self._counts else one
 
     def findings(self) -> list[Finding]:
         """Return what was found in all rows that were seen."""
@@ -69,11 +67,11 @@ class RowGates:
                 )
 
     def _without_partner(self, rows: pd.DataFrame) -> Iterator[Count]:
-        for join in self._project.data_gates.keys:
+        for join, known in self._keys:
             if join.column not in rows:
                 raise MlError(f"project.toml: data_gates.keys: no column '{join.column}' in the data")
             values = rows[join.column]
-            alone = (values.notna() & ~values.astype(str).isin(self._keys[join.column])).to_numpy()
+            alone = (values.notna() & ~values.astype(str).isin(known)).to_numpy()
             told = f"column '{join.column}' has values that {join.file} does not know"
             yield self._count(rows, alone, "join key", join.column, 0.0, told)
 

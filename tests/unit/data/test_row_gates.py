@@ -1,12 +1,14 @@
 """The gates that count row by row: batches add up to what the whole table says."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ml.data.row_gates import RowGates, garbled, garbled_rows
 from ml.project import find_project
-from ml.settings import DataGates, Timeliness
+from ml.settings import DataGates, Key, Timeliness
 
 
 @pytest.mark.parametrize("text", ["Müller", "naïve", "Zoë", "日本", "São Paulo", "plain", None, 3, "œuvre"])
@@ -41,6 +43,21 @@ def test_batches_add_up_to_the_table() -> None:
     told = {one.gate: str(one.violation) for one in pieces.findings() if one.violation}
     assert told["garbled: Name"].endswith("2 values, the first in row 8: 'MÃ¼ller', row 501: 'MÃ¼ller'")
     assert set(told) == {"garbled: Name", "missing: Age", "missing: Cabin", "unseen: Embarked"}
+
+
+def test_two_keys_of_one_column_are_two_gates(tmp_path: Path) -> None:
+    for name, values in (("ours", "S\nC\nQ"), ("theirs", "S")):
+        (tmp_path / f"{name}.csv").write_text(f"port\n{values}\n", encoding="utf-8")
+    keys = [
+        Key(column="Embarked", file=str(tmp_path / f"{name}.csv"), key="port") for name in ("ours", "theirs")
+    ]
+    project = find_project("titanic").model_copy(update={"data_gates": DataGates(keys=keys)})
+    gates = RowGates(project, {})
+    for start in (0, 2):
+        gates.see(pd.DataFrame({"Embarked": ["S", "C"]}, index=[start, start + 1]))
+    first, second = (one for one in gates.findings() if one.kind == "join key")
+    assert not first.violation
+    assert "theirs.csv" in str(second.violation) and (second.value, second.threshold) == (0.5, 0.0)
 
 
 def test_the_first_and_the_last_date_may_stand_in_any_batch() -> None:
