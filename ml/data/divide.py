@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ml.data.findings import Finding
 from ml.data.gates import Reference, judge_whole
-from ml.data.intake import BatchWriter, ahead
+from ml.data.intake import BatchWriter, ahead, numbered
 from ml.data.row_gates import RowGates
 from ml.data.row_index import HASHES, RowIndex, index_rows
 from ml.data.sources.interface import BATCH_ROWS
@@ -47,14 +47,13 @@ def divide(file: Path, project: Project, reference: Reference | None, folder: Pa
         """Yield the rows and their index."""
         ends, start = boundaries(places_file, project), 0
         for table, placed in ahead(zip(batches_of(file), batches_of(places_file), strict=True)):
-            rows = table.to_pandas()
-            rows.index = pd.RangeIndex(start, start + len(rows))
-            marked = index_rows(rows, project, ends.parts(placed.to_pandas()), start)
+            rows = table.to_pandas().set_axis(pd.RangeIndex(start, start + len(table)), axis="index")
+            marked = index_rows(rows, project, ends.parts(placed.to_pandas()))
             gates.see(rows)
             chosen = marked["id"].to_numpy() <= last_hash
             sample.append(rows[chosen])
             sample_parts.append(marked.loc[chosen, "part"])
-            start += len(rows)
+            start += len(table)
             yield table, marked
 
     with ExitStack() as stack:
@@ -81,12 +80,9 @@ def divide(file: Path, project: Project, reference: Reference | None, folder: Pa
 
 def write_places(file: Path, project: Project, places_file: Path) -> None:
     """Write where each row of a file stands in the order that the split goes by."""
-    start = 0
+    tables = ahead(batches_of(file, placed_by(project)))
     with BatchWriter(places_file, [PLACE]) as writer:
-        for table in ahead(batches_of(file, placed_by(project))):
-            rows = table.to_pandas()
-            rows.index = pd.RangeIndex(start, start + len(rows))
-            start += len(rows)
+        for rows in numbered(table.to_pandas() for table in tables):
             writer.write(places(rows, project))
 
 

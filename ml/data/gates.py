@@ -63,9 +63,8 @@ def champion_data(project: Project, channel: str) -> Reference | None:
 def row_index(project: Project, labelled: pd.DataFrame, divided: dict[str, pd.DataFrame]) -> RowIndex:
     """Return the index of a table that is in memory, as it was divided."""
     parts = {key: name for name, rows in divided.items() for key in rows[project.id]}
-    return RowIndex(
-        index_rows(labelled, project, labelled[project.id].map(parts).fillna(LEFT_OUT).to_numpy())
-    )
+    part = labelled[project.id].map(parts).fillna(LEFT_OUT).to_numpy()
+    return RowIndex(index_rows(labelled.reset_index(drop=True), project, part))
 
 
 def judge_data(

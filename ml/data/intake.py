@@ -20,7 +20,6 @@ from ml.data.sources.interface import BATCH_ROWS, Batches
 from ml.errors import MlError
 from ml.project import Project
 
-
 Item = TypeVar("Item")
 
 
@@ -48,7 +47,7 @@ class BatchWriter:
         """
         self._file, self._differing = file, differing
         self._writer: pq.ParquetWriter | None = None
-        self.rows = 0
+        self.rows = self.batches = 0
 
     def __enter__(self) -> "BatchWriter":
         """Be closed at the end."""
@@ -75,6 +74,7 @@ class BatchWriter:
             self._writer = pq.ParquetWriter(self._file, batch.schema, use_dictionary=repeating)
         self._writer.write_table(batch, row_group_size=max(len(batch), 1))
         self.rows += len(batch)
+        self.batches += 1
 
 
 def even(batches: Batches) -> Batches:
@@ -104,10 +104,17 @@ def ahead(items: Generator[Item] | Iterator[Item]) -> Iterator[Item]:
                 waiting = worker.submit(next, items, nothing)
                 yield cast(Item, item)
         finally:
+            # Where it was begun: a database connection has one thread.
             if isinstance(items, Generator):
-                worker.submit(
-                    items.close
-                ).result()  # where it was begun: a database connection has one thread
+                worker.submit(items.close).result()
+
+
+def numbered(batches: Batches) -> Batches:
+    """Yield batches with the numbers of their rows in the whole table, from 0, as their index."""
+    start = 0
+    for batch in batches:
+        yield batch.set_axis(pd.RangeIndex(start, start + len(batch)), axis="index")
+        start += len(batch)
 
 
 def take(
@@ -115,7 +122,7 @@ def take(
     contract: pa.DataFrameSchema,
     project: Project,
     file: Path,
-    each: Callable[[pd.DataFrame], pd.DataFrame],
+    each: Callable[[pd.DataFrame], pd.DataFrame] = lambda rows: rows,
 ) -> Taken:
     """Write the rows of a table to a Parquet file, checked; ``each`` says what of a checked batch is kept.
 
@@ -123,14 +130,10 @@ def take(
     a structural violation nothing more is read.
     """
     found: dict[tuple[str, str], Violation] = {}
-    rows = count = 0
 
     def checked() -> Batches:
-        nonlocal rows, count
-        for batch in ahead(even(batches)):
-            numbered = batch.set_axis(pd.RangeIndex(rows, rows + len(batch)), axis="index")
-            result, problems = examine(obey(numbered, project), contract, project.personal)
-            rows, count = rows + len(batch), count + 1
+        for batch in numbered(ahead(even(batches))):
+            result, problems = examine(obey(batch, project), contract, project.personal)
             for one in problems:
                 found[one.column, one.rule] = _together(found.get((one.column, one.rule)), one)
             if any(one.structural for one in problems):
@@ -142,7 +145,7 @@ def take(
         for batch in ahead(checked()):
             writer.write(batch)
             advance(f"{writer.rows:,}")
-    if count > 1 and not any(one.structural for one in found.values()):
+    if writer.batches > 1 and not any(one.structural for one in found.values()):
         found |= {(one.column, one.rule): one for one in _twice(file, contract, project.personal)}
     return Taken(file, writer.rows, list(found.values()))
 

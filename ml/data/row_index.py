@@ -54,8 +54,8 @@ def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
     )
 
 
-def index_rows(table: pd.DataFrame, project: Project, part: np.ndarray, start: int = 0) -> pd.DataFrame:
-    """Return the index of rows, of which ``start`` stand before them; ``part`` is that of each row."""
+def index_rows(table: pd.DataFrame, project: Project, part: np.ndarray) -> pd.DataFrame:
+    """Return the index of rows, whose own index is their number; ``part`` is that of each row."""
     coded = table.assign(
         **{
             str(name): pd.Categorical.from_codes(*pd.factorize(table[name]))
@@ -65,7 +65,7 @@ def index_rows(table: pd.DataFrame, project: Project, part: np.ndarray, start: i
     )
     marked = fingerprints(coded, project).reset_index(drop=True)  # of a code is that of its text
     marked["inputs"] = hashes(coded.drop(columns=[project.id, project.target]))
-    return marked.assign(part=part, row=np.arange(start, start + len(table)))
+    return marked.assign(part=part, row=table.index.to_numpy())
 
 
 def hashes(rows: pd.DataFrame | pd.Series) -> np.ndarray:

@@ -4,6 +4,7 @@
 the fingerprints of its rows.
 """
 
+import functools
 from pathlib import Path
 
 import pandas as pd
@@ -51,7 +52,7 @@ def tainted(registry: Registry, holding: list[Recall], rows: pd.DataFrame) -> pd
     """
     found = pd.Series(0, index=rows.index)
     for one in holding:
-        bad = pd.read_parquet(_folder(registry) / f"{one.number}.parquet")
+        bad = _rows_of(_folder(registry) / f"{one.number}.parquet", one.sha256)
         hit = rows["id"].isin(bad["id"])
         if not one.by_id:
             pairs = pd.MultiIndex.from_frame(bad[["id", "content"]])
@@ -108,6 +109,12 @@ def undo(registry: Registry, number: int) -> Recall:
     recall = known[number].model_copy(update={"undone": f"{now()} by {person()}"})
     _write(registry, recall)
     return recall
+
+
+@functools.lru_cache(maxsize=8)
+def _rows_of(file: Path, _: str) -> pd.DataFrame:
+    """Return the fingerprints of a recall, which are asked for each batch of a table; read once a digest."""
+    return pd.read_parquet(file)
 
 
 def _folder(registry: Registry) -> Path:

@@ -5,7 +5,7 @@ A table goes through it in batches, a small one in a single one: memory does not
 
 import shutil
 import warnings
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -54,12 +54,16 @@ def run(context: Context) -> Outcome[DataManifest]:
             )
     check_settings(project, contract.columns)
     contracts = {"labelled": contract, "unlabelled": contract.remove_columns([project.target])}
-    without_recalled = _recall_filter(project)
     with workspace.scratch() as scratch:
 
         def receive(batches: Batches, role: Role) -> Taken:
-            file, each = scratch / f"{role}.parquet", without_recalled if role == "labelled" else _unchanged
-            return take(batches, contracts[role], project, file, each)
+            file = scratch / f"{role}.parquet"
+            if role == "unlabelled":
+                return take(batches, contracts[role], project, file)
+            clean = _Clean(project)
+            taken = take(batches, contracts[role], project, file, clean)
+            clean.tell()
+            return taken
 
         tables = sources.fetch(project, receive)
         parts = {"labelled": tables.labelled}
@@ -93,27 +97,26 @@ def run(context: Context) -> Outcome[DataManifest]:
     return outcome
 
 
-def _unchanged(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows
+class _Clean:
+    """Takes out the rows that a recall marks as bad, and counts them."""
 
+    def __init__(self, project: Project) -> None:
+        self._project, self._registry = project, Registry(project.name)
+        self._known = active(self._registry)
+        self._hit: Counter[int] = Counter()
 
-def _recall_filter(project: Project) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Return what takes out the rows that a recall marks as bad, and tells how many for which."""
-    registry = Registry(project.name)
-    if not (known := active(registry)):
-        return _unchanged
-
-    def keep_clean(rows: pd.DataFrame) -> pd.DataFrame:
-        if project.id not in rows:
+    def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
+        if not self._known or self._project.id not in rows:
             return rows
-        hit = tainted(registry, known, fingerprints(rows, project)).to_numpy()
-        for one in known:
-            if count := int((hit == one.number).sum()):
-                say(f"data: {count} rows are left out by recall {one.number} ({one.what}): {one.why}")
+        hit = tainted(self._registry, self._known, fingerprints(rows, self._project)).to_numpy()
+        self._hit.update(hit[hit != 0].tolist())
         kept: pd.DataFrame = rows[hit == 0]
         return kept
 
-    return keep_clean
+    def tell(self) -> None:
+        for one in self._known:
+            if count := self._hit[one.number]:
+                say(f"data: {count} rows are left out by recall {one.number} ({one.what}): {one.why}")
 
 
 def _build(
@@ -125,7 +128,7 @@ def _build(
     if any(finding.violation for finding in divided.findings):
         _refuse(project, {}, divided.findings)
     if "unlabelled" in parts:
-        shutil.copy(parts["unlabelled"].file, folder / "unlabelled.parquet")
+        shutil.move(parts["unlabelled"].file, folder)
     names = [*divided.rows, *(name for name in parts if name == "unlabelled")]
     if context.csv:
         for name in names:

@@ -48,9 +48,10 @@ def test_changed_rows_are_those_of_a_known_id_with_other_content(project: Projec
 
 
 def test_the_index_has_the_fingerprints_of_the_rows(project: Project) -> None:
-    rows = table()
-    index = index_rows(rows, project, PARTS, start=7)
-    pd.testing.assert_frame_equal(index[["id", "content"]], fingerprints(rows, project))
+    rows = table().set_axis(range(7, 12), axis="index")
+    index = index_rows(rows, project, PARTS)
+    prints = fingerprints(rows, project).reset_index(drop=True)
+    pd.testing.assert_frame_equal(index[["id", "content"]], prints)
     inputs = pd.util.hash_pandas_object(rows[["name", "size"]], index=False)
     assert index["inputs"].tolist() == inputs.tolist()
     assert index["row"].tolist() == [7, 8, 9, 10, 11]
