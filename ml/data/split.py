@@ -82,10 +82,9 @@ def _hashed(rows: pd.DataFrame, project: Project, column: str) -> np.ndarray:
     if column not in rows:
         raise MlError(f"project.toml: split.by: no column '{column}' in the data")
     keys = rows[column]
-    if not (types.is_integer_dtype(keys.dtype) and not types.is_extension_array_dtype(keys.dtype)):
-        keys = (
-            keys.astype(object).map(str).astype("str")
-        )  # as people write it; DuckDB writes whole numbers so
+    # As people write it; whole numbers DuckDB writes so by itself.
+    if not types.is_integer_dtype(keys.dtype) or types.is_extension_array_dtype(keys.dtype):
+        keys = keys.astype(object).map(str).astype("str")
     with asking(rows=pd.DataFrame({"key": keys.array})) as asked:
         hashed = asked.execute(f"SELECT {BEGINNING} AS place FROM rows", [f"{project.seed}:"])
         return np.asarray(hashed.fetchnumpy()["place"])

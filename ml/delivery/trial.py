@@ -5,7 +5,6 @@ import itertools
 import time
 from typing import Any
 
-
 from ml.console import say
 from ml.data.rows import records
 from ml.delivery.judgement import Judgement, judge, observe, pair_up, read_counts
@@ -17,7 +16,6 @@ from ml.registry.channel import Action, Challenger, Channel
 from ml.registry.versions import Registry
 from ml.serving.client import Service
 from ml.settings import Canary
-from ml.training.folds import read_part
 from ml.workspace import Workspace
 
 # How long a trial may outlive the deploy that judges it, and how much longer a replay may take than it said.
@@ -148,6 +146,8 @@ def rows_to_replay(
     golden = read_json(workspace.folder("train") / "golden.json")["rows"]
     rows: list[dict[str, Any]] = golden
     if test.exists():
+        from ml.training.folds import read_part  # scikit-learn, which a deploy without a replay need not load
+
         rows = records(read_part(project, test.parent, "test").drop(columns=project.target))
     if before.version is None or not rows:
         return rows

@@ -100,13 +100,10 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
 
 def _beginning(batches: Batches, _: Role) -> pd.DataFrame:
     """Return the rows that guesses are proved on: all, or the first of a large table."""
-    taken: list[pd.DataFrame] = []
-    for batch in batches:
-        taken.append(batch)
-        if sum(map(len, taken)) >= MAX_LOOKED_AT:
-            say(f"new: the first {MAX_LOOKED_AT:,} rows are looked at; `make run` proves the guesses on all")
-            break
-    return pd.concat(taken, ignore_index=True).head(MAX_LOOKED_AT)
+    rows = sources.first_rows(batches, MAX_LOOKED_AT)
+    if len(rows) == MAX_LOOKED_AT:
+        say(f"new: the first {MAX_LOOKED_AT:,} rows are looked at; `make run` proves the guesses on all")
+    return rows
 
 
 def _write(

@@ -145,7 +145,7 @@ def against_duckdb(count: int, tables: Path, scratch: Path) -> str:
     project = scratch / "projects" / f"size-{count}"
     project.mkdir(parents=True)
     (project / "contract.py").write_text(CONTRACT, encoding="utf-8")
-    (project / "grid.json").write_text('[{"estimator": "LogisticRegression"}]', encoding="utf-8")
+    (project / "grid.json").write_text('{"LogisticRegression": {}}', encoding="utf-8")
     (project / "project.toml").write_text(SETTINGS.replace("FILE", str(file)), encoding="utf-8")
     folder = scratch / f"duckdb-{count}"
     folder.mkdir()

@@ -124,6 +124,18 @@ def whole(rows: Batches, _: Role) -> pd.DataFrame:
     return table
 
 
+def first_rows(batches: Batches, most: int) -> pd.DataFrame:
+    """Return so many rows at most; the source is asked for no more of them."""
+    taken, count = [], 0
+    for batch in batches:
+        taken.append(batch)
+        count += len(batch)
+        if count >= most:
+            break
+    rows: pd.DataFrame = pd.concat(taken, ignore_index=True)
+    return rows.head(most)
+
+
 def read_tables(source: AnySource, asked: Asked, receive: Receiver[Received]) -> Tables[Received]:
     """Return what is received of the tables of a source; its snapshot does not stand in for it."""
     labelled = receive(batches(source, asked, "labelled"), "labelled")

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from ml.data.completeness import SEPARATORS, open_file
-from ml.data.sources import files, module_of, url
+from ml.data.sources import files, first_rows, module_of, url
 from ml.data.sources.interface import Asked
 from ml.data.sources.table_files import TEXT, can_read, ending
 from ml.errors import MlError, UsageError
@@ -154,14 +154,7 @@ def _of_database(kind: str, rest: str, max_rows: int) -> Discovered:
 
 
 def _rows(source: Any, asked: Asked, max_rows: int) -> pd.DataFrame:
-    parts, count = [], 0
-    for batch in module_of(source).read(source, asked):
-        parts.append(batch)
-        count += len(batch)
-        if count >= max_rows:
-            break
-    rows: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    return rows.head(max_rows)
+    return first_rows(module_of(source).read(source, asked), max_rows)
 
 
 def _declared(written: Format) -> dict[str, Any]:
