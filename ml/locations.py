@@ -44,15 +44,15 @@ def api_keys() -> Path | None:
     return Path(file).absolute() if file else None
 
 
-def predictions(project: str, channel: str) -> str | None:
-    """Return the SQLAlchemy URL of the prediction log (``ML_PREDICTIONS``; ``off``: none is kept)."""
-    file = predictions_folder() / f"{project}-{channel}.sqlite"
-    url = os.environ.get("ML_PREDICTIONS") or f"sqlite:///{file}"
+def store(project: str, channel: str) -> str | None:
+    """Return the URL of the store: ``ML_STORE``, once ``ML_PREDICTIONS``; ``off`` keeps nothing."""
+    file = store_folder() / f"{project}-{channel}.sqlite"
+    url = os.environ.get("ML_STORE") or os.environ.get("ML_PREDICTIONS") or f"sqlite:///{file}"
     return None if url == "off" else url
 
 
-def predictions_folder() -> Path:
-    """Return the folder of the prediction logs that are SQLite files."""
+def store_folder() -> Path:
+    """Return the folder of the stores that are SQLite files."""
     return home() / "predictions"
 
 

@@ -169,7 +169,8 @@ def _answers(project: Project, bad: list[int], file: Path) -> str:
     """Write each answer that a bad version gave, as the store knows them, and tell how many there are."""
     from sqlalchemy import select
 
-    from ml.store.tables import open_log, predictions
+    from ml.store.database import open_store
+    from ml.store.tables import predictions
 
     count = 0
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +178,7 @@ def _answers(project: Project, bad: list[int], file: Path) -> str:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["request", "row", "at", "channel", "version"])
         for channel in project.channels:
-            url = locations.predictions(project.name, channel)
+            url = locations.store(project.name, channel)
             if url is None:
                 continue
             columns = [predictions.c[name] for name in ("request", "row", "at", "channel", "version")]
@@ -187,7 +188,7 @@ def _answers(project: Project, bad: list[int], file: Path) -> str:
                 predictions.c.version.in_(bad),
                 predictions.c.replay.is_(False),
             )
-            with open_log(url).connect() as connection:
+            with open_store(url).connect() as connection:
                 for row in connection.execute(asked.order_by(predictions.c.at)):
                     writer.writerow(row)
                     count += 1

@@ -64,9 +64,9 @@ def show_request(project: str, channel: str, request: str) -> None:
 
     from ml.store.lookup import look_up
 
-    url = locations.predictions(project, channel)
+    url = locations.store(project, channel)
     if url is None:
-        raise MlError("no prediction log is kept here: ML_PREDICTIONS is off")
+        raise MlError("no prediction log is kept here: ML_STORE is off")
     rows, labels = look_up(url, request)
     first = rows[0]
     table = Table(Column(), Column(overflow="fold"), show_header=False, title=f"request {request}")

@@ -85,7 +85,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        if follower is None and (url := locations.predictions(project, channel)):
+        if follower is None and (url := locations.store(project, channel)):
             predictor.keep_log(url)
         await asyncio.to_thread(state.follow)
         tasks = [asyncio.create_task(state.follow_forever()), asyncio.create_task(predictor.batcher.run())]

@@ -16,7 +16,8 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from ml.console import say
 from ml.errors import MlError
 from ml.store.lookup import Answered, said_of
-from ml.store.tables import compared, labels, open_log, predictions, reason_of
+from ml.store.database import open_store, reason_of
+from ml.store.tables import compared, labels, predictions
 
 MAX_WAITING = 20_000
 MAX_AT_ONCE = 2_000
@@ -34,6 +35,8 @@ class Label:
     row: int
     label: Any
     at: float
+    since: float | None = None
+    sender: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class PredictionLog:
         return gathered
 
     def _write(self, entries: list[Entry]) -> None:
-        self._engine = self._engine or open_log(self._url)
+        self._engine = self._engine or open_store(self._url)
         answered = [entry for entry in entries if isinstance(entry, dict)]
         told = [entry for entry in entries if isinstance(entry, Label)]
         others = [entry for entry in entries if isinstance(entry, Compared)]
@@ -143,11 +146,9 @@ class PredictionLog:
                 given = [asdict(one) | {"prediction": _json(one.prediction)} for one in others]
                 connection.execute(insert(compared), given)
             if told:
-                rows = [
-                    {"request": one.request, "row": one.row, "at": one.at, "label": _json(one.label)}
-                    for one in told
-                ]
-                connection.execute(insert(labels), rows)
+                connection.execute(
+                    insert(labels), [asdict(one) | {"label": _json(one.label)} for one in told]
+                )
         self._written(len(answered))
         entries.clear()
         self._unresolved.extend(told)

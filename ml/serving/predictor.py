@@ -266,7 +266,7 @@ class Predictor:
         Raises ``BrokenRows`` or another ``MlError`` for what are none, and ``Unavailable``.
         """
         if self.log is None:
-            raise Unavailable("no prediction log is kept here (ML_PREDICTIONS)")
+            raise Unavailable("no prediction log is kept here (ML_STORE)")
         try:
             given = FEEDBACK.validate_json(body if body.lstrip().startswith(b"[") else b"[" + body + b"]")
             for number, one in enumerate(given[:MAX_ROWS]):

@@ -4,11 +4,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, make_url, select
+from sqlalchemy import Engine, Subquery, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml.errors import MlError
-from ml.store.tables import compared, labels, open_log, predictions, reason_of
+from ml.store.database import open_store, reason_of
+from ml.store.tables import compared, labels, predictions
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,18 @@ class Answered:
 
     said: dict[int, Any]
     candidate: int | None = None
+
+
+def labels_that_hold() -> Subquery:
+    """Return one label for each row of a request: the latest by its own time, else by when it came."""
+    since = func.coalesce(labels.c.since, labels.c.at)
+    latest = (
+        func.row_number()
+        .over(partition_by=(labels.c.request, labels.c.row), order_by=(since.desc(), labels.c.number.desc()))
+        .label("latest")
+    )
+    ranked = select(labels, latest).subquery()
+    return select(ranked).where(ranked.c.latest == 1).subquery()
 
 
 def said_of(engine: Engine, request: str, row: int) -> Answered | None:
@@ -48,7 +61,7 @@ def said_of(engine: Engine, request: str, row: int) -> Answered | None:
 def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:
     """Return the rows and the labels of one request; an unknown one, or no database, raises ``MlError``."""
     try:
-        with open_log(url).connect() as connection:
+        with open_store(url).connect() as connection:
             rows = connection.execute(
                 select(predictions).where(predictions.c.request == request).order_by(predictions.c.row)
             ).all()

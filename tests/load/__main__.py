@@ -58,7 +58,7 @@ def _load(folder: Path, options: argparse.Namespace) -> int:
     database = Postgres(folder / "postgres") if Postgres.available() else None
     if database:
         database.start()
-        os.environ["ML_PREDICTIONS"] = database.url
+        os.environ["ML_STORE"] = database.url
     port = service.free_port()
     try:
         _deploy_two_versions(site, port)

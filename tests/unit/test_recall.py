@@ -14,7 +14,8 @@ from ml import locations
 from ml.files import read_json, write_json
 from ml.registry.recalls import active, recall_of
 from ml.registry.versions import Registry
-from ml.store.tables import open_log, predictions
+from ml.store.database import open_store
+from ml.store.tables import predictions
 from tests.conftest import Site
 from tests.support import ErrorOf
 
@@ -43,9 +44,9 @@ def three(built: Site) -> Registry:
 
 
 def answered(version: int) -> None:
-    url = locations.predictions("small", "production")
+    url = locations.store("small", "production")
     assert url
-    with open_log(url).begin() as connection:
+    with open_store(url).begin() as connection:
         connection.execute(
             insert(predictions),
             {

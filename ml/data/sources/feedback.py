@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, exists, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import locations
@@ -16,15 +16,18 @@ from ml.console import say
 from ml.data.sources.interface import Asked, BATCH_ROWS, Batches, SourceAway
 from ml.errors import MlError
 from ml.source_settings import FeedbackSource
-from ml.store.tables import labels, open_log, predictions, reason_of
+from ml.store.database import open_store, reason_of
+from ml.store.lookup import labels_that_hold
+from ml.store.tables import labels, predictions, quarantines
 
 DAY_SECONDS = 86400
 
 
 def read(source: FeedbackSource, asked: Asked) -> Batches:
-    """Yield the answered rows whose label has come; of several labels of a row the last one.
+    """Yield the answered rows whose label has come; of several labels of a row the last one by its own time.
 
-    Rows younger than ``matured_days`` and those that a deploy asked itself are left out. Personal columns are
+    Rows younger than ``matured_days``, those that a deploy asked itself, and those in which the monitor found
+    a broken column are left out. Personal columns are
     not in the store; the line that tells so comes before anything is trained.
     """
     told = [name for name in asked.personal if name not in (asked.target, asked.id)]
@@ -68,11 +71,11 @@ def size(source: FeedbackSource, asked: Asked) -> str:
 @contextmanager
 def _connected(source: FeedbackSource, asked: Asked) -> Iterator[Connection]:
     """Connect to the store of a channel; what the database says is told on one line."""
-    url, told = locations.predictions(asked.project, asked.name), origin(source, asked.name)
+    url, told = locations.store(asked.project, asked.name), origin(source, asked.name)
     if url is None:
-        raise MlError(f"feedback: no answers of channel {asked.name} are kept (ML_PREDICTIONS=off)")
+        raise MlError(f"feedback: no answers of channel {asked.name} are kept (ML_STORE=off)")
     try:
-        engine = open_log(url)
+        engine = open_store(url)
     except SQLAlchemyError as error:
         raise SourceAway(f"{told}: {reason_of(error)}") from error
     try:
@@ -99,10 +102,16 @@ def _of(source: FeedbackSource, asked: Asked) -> Any:
 
 
 def _matured(source: FeedbackSource, asked: Asked) -> Any:
-    last = select(func.max(labels.c.number)).group_by(labels.c.request, labels.c.row)
+    holds = labels_that_hold()
+    same = and_(holds.c.request == predictions.c.request, holds.c.row == predictions.c.row)
+    broken = and_(
+        quarantines.c.project == predictions.c.project,
+        quarantines.c.channel == predictions.c.channel,
+        predictions.c.at.between(quarantines.c.begins, quarantines.c.ends),
+    )
     return (
-        select(predictions.c.inputs, labels.c.label)
-        .select_from(_both())
-        .where(_of(source, asked), labels.c.number.in_(last))
+        select(predictions.c.inputs, holds.c.label)
+        .select_from(predictions.join(holds, same))
+        .where(_of(source, asked), ~exists().where(broken))
         .order_by(predictions.c.at, predictions.c.request, predictions.c.row)
     )

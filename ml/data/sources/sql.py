@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ml.data.sources.interface import Asked, BATCH_ROWS, Batches, SourceAway, secret
 from ml.errors import MlError
 from ml.source_settings import QueryCheck, SqlSource
-from ml.store.tables import reason_of
+from ml.store.database import reason_of
 
 SECONDS_TO_CONNECT = 10
 STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's machine

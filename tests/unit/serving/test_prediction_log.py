@@ -1,7 +1,7 @@
 """The prediction log: nothing personal in it, nothing waits for it, and what it loses it counts."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from ml import locations
 from ml.errors import MlError
 from ml.serving.prediction_log import MAX_WAITING, Compared, Label, PredictionLog
 from ml.store.lookup import Answered, look_up
-from ml.store.tables import open_log
+from ml.store.database import open_store
 from tests.load.servers import Postgres
 
 REQUEST = "0" * 32
@@ -40,38 +40,25 @@ def wait_until(probe: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'new' / 'log.sqlite'}"
-        return
-    if not Postgres.available():
-        pytest.skip("the PostgreSQL server is not installed")
-    server = Postgres(tmp_path / "postgres")
-    server.start()
-    yield server.url
-    server.stop()
-
-
-def test_what_was_asked_answered_and_came_true_is_found_again(url: str) -> None:
+def test_what_was_asked_answered_and_came_true_is_found_again(store_url: str) -> None:
     labelled: list[Any] = []
-    log = PredictionLog(url, labelled=lambda *told: labelled.append(told))
+    log = PredictionLog(store_url, labelled=lambda *told: labelled.append(told))
     assert log.put([Label(REQUEST, 1, 0, time.time())]), "a label may come before its row"
     assert log.put([entry(Age=3.5, Sex="ünï\u0000"), entry(row=1, Age=None)])
     assert log.put([Label("f" * 32, 0, 1, time.time() - 60)])
     wait_until(lambda: len(labelled) == 2)
     log.close()
     assert sorted(labelled, key=str) == [(Answered({3: 1}), 0), (None, 1)]
-    rows, labels = look_up(url, REQUEST)
+    rows, labels = look_up(store_url, REQUEST)
     assert [row.row for row in rows] == [0, 1] and '"Age": 3.5' in rows[0].inputs
     assert [label.label for label in labels] == ["0"]
     with pytest.raises(MlError, match="no request 'unknown'"):
-        look_up(url, "unknown")
+        look_up(store_url, "unknown")
 
 
-def test_a_label_finds_what_both_versions_of_a_trial_said(url: str) -> None:
+def test_a_label_finds_what_both_versions_of_a_trial_said(store_url: str) -> None:
     labelled: list[Any] = []
-    log = PredictionLog(url, labelled=lambda *told: labelled.append(told))
+    log = PredictionLog(store_url, labelled=lambda *told: labelled.append(told))
     log.put([entry(), Compared(REQUEST, 0, 4, 4, 0), Label(REQUEST, 0, 0, time.time())])
     wait_until(lambda: labelled)
     log.close()
@@ -81,7 +68,7 @@ def test_a_label_finds_what_both_versions_of_a_trial_said(url: str) -> None:
 @pytest.mark.parametrize("found", ["nothing", "a log that all may read"])
 def test_the_log_is_its_owners_alone(found: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ML_HOME", str(tmp_path))
-    url = locations.predictions("small", "production")
+    url = locations.store("small", "production")
     assert url
     folder = tmp_path / "predictions"
     if found != "nothing":
@@ -123,14 +110,14 @@ def test_a_full_disk_costs_nothing_and_gets_all_when_there_is_room(
     pages, written, lost, said = 16, [0], [0], ""
 
     def open_limited(url: str) -> Engine:
-        engine = open_log(url)
+        engine = open_store(url)
         engine.dispose()
         event.listen(
             engine, "connect", lambda connection, _: connection.execute(f"PRAGMA max_page_count={pages}")
         )
         return engine
 
-    monkeypatch.setattr("ml.serving.prediction_log.open_log", open_limited)
+    monkeypatch.setattr("ml.serving.prediction_log.open_store", open_limited)
     log = PredictionLog(f"sqlite:///{tmp_path / 'log.sqlite'}", written=written.append, lost=lost.append)
     assert log.put(entry(row=row, Name="x" * 200) for row in range(1000))
 
@@ -159,6 +146,6 @@ def test_what_cannot_be_kept_is_counted() -> None:
 
 def test_a_url_that_names_no_database_is_an_error_without_the_password() -> None:
     for wrong in ("nonsense", "postgresql+unknown://me:secret@host/x"):
-        with pytest.raises(MlError, match="ML_PREDICTIONS: not a database URL") as told:
+        with pytest.raises(MlError, match="ML_STORE: not a database URL") as told:
             look_up(wrong, REQUEST)
         assert "secret" not in str(told.value)

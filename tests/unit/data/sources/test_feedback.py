@@ -14,7 +14,8 @@ from ml.data.sources import feedback
 from ml.data.sources.interface import Asked
 from ml.errors import MlError
 from ml.source_settings import FeedbackSource
-from ml.store.tables import labels, open_log, predictions
+from ml.store.database import open_store
+from ml.store.tables import labels, predictions
 
 DAY = 86400.0
 
@@ -22,7 +23,7 @@ DAY = 86400.0
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ML_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("ML_PREDICTIONS", raising=False)
+    monkeypatch.delenv("ML_STORE", raising=False)
 
 
 def answered(request: str, days_ago: float = 0, replay: bool = False, **inputs: Any) -> dict[str, Any]:
@@ -45,9 +46,9 @@ def label(request: str, said: Any, row: int = 0) -> dict[str, Any]:
 
 
 def stored(rows: list[dict[str, Any]], told: list[dict[str, Any]]) -> None:
-    url = locations.predictions("p", "production")
+    url = locations.store("p", "production")
     assert url
-    with open_log(url).begin() as connection:
+    with open_store(url).begin() as connection:
         connection.execute(insert(predictions), rows)
         if told:
             connection.execute(insert(labels), told)
@@ -100,6 +101,6 @@ def test_the_size_counts_answers_and_labels(tmp_path: Path) -> None:
 
 
 def test_answers_that_are_not_kept_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ML_PREDICTIONS", "off")
+    monkeypatch.setenv("ML_STORE", "off")
     with pytest.raises(MlError, match="no answers of channel production are kept"):
         read(tmp_path)

@@ -1,0 +1,94 @@
+"""Opening the store: an SQLite file that is its owner's alone, or PostgreSQL; its schema is kept new."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from ml import locations
+from ml.errors import MlError
+
+NEWEST = "0002"  # the last of migrations/versions
+MIGRATIONS = Path(__file__).parent / "migrations"
+# The first schema had no number: a store of then is one that has its tables.
+UNNUMBERED, FIRST_TABLE = "0001", "predictions"
+LOCK = 4711  # of PostgreSQL, for those who bring a schema up to date at once
+
+
+def reason_of(error: Exception) -> str:
+    """Return what the database itself says, on one line: no statement, no values."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+
+def open_store(url: str) -> Engine:
+    """Return the database of a store, its schema brought up to date; an unusable URL raises ``MlError``."""
+    try:
+        parsed = make_url(url)
+        timeout = {"timeout": 3} if parsed.get_backend_name() == "sqlite" else {"connect_timeout": 3}
+        engine = create_engine(parsed, connect_args=timeout, hide_parameters=True, pool_pre_ping=True)
+    except (SQLAlchemyError, ImportError) as error:
+        raise MlError("ML_STORE: not a database URL as sqlite:///file or postgresql+psycopg://…") from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        _keep_private(Path(parsed.database))
+
+        @event.listens_for(engine, "connect")
+        def _write_ahead(connection: Any, _: Any) -> None:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    with engine.connect() as connection:
+        known = _number(connection)
+    if known is None or known < NEWEST:
+        _migrate(engine)
+    elif known > NEWEST:
+        engine.dispose()
+        raise MlError(
+            f"the store has schema {known}, and this checkout knows {NEWEST}: a newer one made it, use that"
+        )
+    return engine
+
+
+def _number(connection: Connection) -> str | None:
+    """Return the number of the schema; none if the store has no table yet."""
+    tables = inspect(connection).get_table_names()
+    if "alembic_version" in tables:
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return None if found is None else str(found)
+    return UNNUMBERED if FIRST_TABLE in tables else None
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring the schema up to date, one process at a time: several workers open a store at once."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA busy_timeout=30000")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        config.attributes["connection"] = connection
+        known = _number(connection)
+        if known == UNNUMBERED and "alembic_version" not in inspect(connection).get_table_names():
+            command.stamp(config, UNNUMBERED)
+        if known is None or known < NEWEST:
+            command.upgrade(config, NEWEST)
+        connection.commit()
+
+
+def _keep_private(file: Path) -> None:
+    """Make file and folder so that only their owner reads them; SQLite's other files take the file's mode.
+
+    A folder that was there already may hold more than the store: only its file is closed then.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if file.parent == locations.store_folder():
+        file.parent.chmod(0o700)
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    for one in (file, *file.parent.glob(f"{file.name}-*")):
+        one.chmod(0o600)
