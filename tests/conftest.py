@@ -1,5 +1,6 @@
 """What the tests share: an isolated home, projects made from the Titanic, and one small finished build."""
 
+import fcntl
 import json
 import os
 import re
@@ -14,6 +15,8 @@ import pytest
 from ml import locations
 from ml.cli import main
 
+# Several workers share the cores: threads that spin while they wait for each other would only heat them.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 SMALL_GRID = {
     "LogisticRegression": {"C": [1.0], "max_iter": [1000]},
     "DecisionTreeClassifier": {"max_depth": [3]},
@@ -38,6 +41,7 @@ VARIABLES = (
     "ML_SERVICES",
     "ML_API_KEY",
     "ML_API_KEYS",
+    "ML_STORE",
     "ML_PREDICTIONS",
     "BUILD_TAG",
     "BUILD_NUMBER",
@@ -129,12 +133,20 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session")
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    site = make_site(tmp_path_factory.mktemp("finished"))
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        site.settle(monkeypatch)
-        for stage in ("data", "train", "quality"):
-            assert site.ml(stage) == 0
-    return site
+    """Return a site that is built once for all workers of pytest-xdist."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with open(shared / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (shared / "finished").exists():
+            return Site(shared / "finished")
+        site = make_site(shared / "unfinished")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            site.settle(monkeypatch)
+            for stage in ("data", "train", "quality"):
+                assert site.ml(stage) == 0
+        return Site(site.root.rename(shared / "finished"))
 
 
 @pytest.fixture
@@ -152,6 +164,22 @@ def judged_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         monkeypatch.setattr("ml.quality.report.write_report", lambda *given: None)
 
     return choose
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of an empty store, in a file and in a server of its own."""
+    from tests.load.servers import Postgres
+
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'new' / 'store.sqlite'}"
+        return
+    if not Postgres.available():
+        pytest.skip("the PostgreSQL server is not installed")
+    server = Postgres(tmp_path / "postgres")
+    server.start()
+    yield server.url
+    server.stop()
 
 
 @pytest.fixture

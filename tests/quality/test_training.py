@@ -22,6 +22,7 @@ from ml.training.search import fit
 from ml.workspace import Workspace
 
 OTHER_SEEDS = 2
+SHUFFLES = 5  # of each feature: the mean is told, and the spread around it
 
 
 def test_made_under_this_lock(gate: Callable[..., None], candidate: Bundle) -> None:
@@ -125,7 +126,7 @@ def test_every_feature_helps(
         features,
         test_target,
         scoring=scorer(project.training.metric, positive),
-        n_repeats=5,
+        n_repeats=SHUFFLES,
         random_state=project.seed,
     )
     figures["importance"] = {

@@ -17,8 +17,8 @@ from ml.store.tables import labels, looks, schema
 # As the first schema was made, before it had a number.
 OF_OLD = """
 CREATE TABLE predictions (request VARCHAR(32) NOT NULL, "row" INTEGER NOT NULL, at FLOAT,
-    project VARCHAR(100), channel VARCHAR(100), version INTEGER, replay BOOLEAN, inputs TEXT, output TEXT, milliseconds FLOAT,
-    PRIMARY KEY (request, "row"));
+    project VARCHAR(100), channel VARCHAR(100), version INTEGER, replay BOOLEAN, inputs TEXT, output TEXT,
+    milliseconds FLOAT, PRIMARY KEY (request, "row"));
 CREATE INDEX ix_predictions_at ON predictions (at);
 CREATE TABLE compared (request VARCHAR(32) NOT NULL, "row" INTEGER NOT NULL, version INTEGER,
     candidate INTEGER, prediction TEXT, PRIMARY KEY (request, "row"));
