@@ -109,6 +109,17 @@ def make_site(root: Path) -> Site:
     return site
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _warm_quality() -> Iterator[None]:
+    """Let the quality stage begin without seconds of imports, where a test runs it in this process."""
+    from ml.quality import testing
+    from tests.warm import WarmPytest
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(testing, "Process", WarmPytest)
+        yield
+
+
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """Return a site where nothing was run yet."""
@@ -155,15 +166,16 @@ def built(_finished: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
     return _finished.copy(tmp_path / "site", monkeypatch)
 
 
+def judge_by(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the quality stage run one file of its tests and draw nothing."""
+    monkeypatch.setattr("ml.quality.testing.TESTS", locations.ROOT / "tests" / "quality" / file)
+    monkeypatch.setattr("ml.quality.report.write_report", lambda *given: None)
+
+
 @pytest.fixture
 def judged_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Let the quality stage run one file of its tests and draw nothing, for who asks what that file finds."""
-
-    def choose(file: str) -> None:
-        monkeypatch.setattr("ml.quality.testing.TESTS", locations.ROOT / "tests" / "quality" / file)
-        monkeypatch.setattr("ml.quality.report.write_report", lambda *given: None)
-
-    return choose
+    """Return what lets one file of the tests of the model judge, for who asks what that file finds."""
+    return lambda file: judge_by(file, monkeypatch)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

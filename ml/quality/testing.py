@@ -13,6 +13,7 @@ from ml.quality.verdict import hide_personal, place_of
 from ml.workspace import Workspace
 
 TESTS = locations.ROOT / "tests" / "quality"
+Process = subprocess.Popen  # tests of the code have one that starts sooner
 LOG = "quality.log"  # beside the folder of the stage, which is swapped in only when it is whole
 
 
@@ -24,7 +25,7 @@ def run_tests(
     log = junit.parent / "pytest.log"
     with (
         open(log, "w", encoding="utf-8") as stream,
-        subprocess.Popen(
+        Process(
             command, cwd=locations.ROOT, env=_environment(), stdout=stream, stderr=subprocess.STDOUT
         ) as process,
     ):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -299,8 +300,9 @@ def add_deck(served: Site) -> None:
 
 
 def test_a_new_column_does_not_stop_a_candidate_and_clients_go_on_as_before(
-    served: Site, free_port: int
+    served: Site, free_port: int, judged_by: Callable[[str], None]
 ) -> None:
+    judged_by("test_score.py")
     assert served.ml("deploy", "--port", str(free_port)) == 0
     add_deck(served)
     (served.project / "data" / "test.csv").unlink()
@@ -318,8 +320,9 @@ def test_a_new_column_does_not_stop_a_candidate_and_clients_go_on_as_before(
 
 
 def test_a_candidate_that_refuses_what_clients_send_is_withdrawn_with_the_reason(
-    served: Site, free_port: int, error_of: ErrorOf
+    served: Site, free_port: int, error_of: ErrorOf, judged_by: Callable[[str], None]
 ) -> None:
+    judged_by("test_score.py")
     assert served.ml("deploy", "--port", str(free_port)) == 0
     contract = served.project / "contract.py"
     contract.write_text(re.sub(r"    Cabin: .*\n", "", contract.read_text()))

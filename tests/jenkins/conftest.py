@@ -19,6 +19,8 @@ from tests.conftest import Site, make_site
 
 HERE = Path(__file__).parent
 FAKE_JAVA = HERE / "fake_java.py"
+# A JVM that lives for seconds compiles once, and collects with one thread.
+BRIEF_JAVA = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ def _groovy_server() -> subprocess.Popen[str]:
     home = {"JAVA_HOME": str(Path(shutil.which("java") or "").resolve().parent.parent)}
     return subprocess.Popen(
         ["groovy", HERE / "server.groovy"],
-        env=home | os.environ,
+        env=home | os.environ | BRIEF_JAVA,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

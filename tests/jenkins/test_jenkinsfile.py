@@ -10,7 +10,7 @@ import pytest
 from ml import locations
 from ml.stages import STAGES
 from ml.stages.lint import CHECKS
-from tests.jenkins.conftest import groovy, needs_groovy
+from tests.jenkins.conftest import BRIEF_JAVA, groovy, needs_groovy
 
 JENKINSFILE = locations.ROOT / "Jenkinsfile"
 PIPELINES = (
@@ -128,6 +128,7 @@ def test_npm_groovy_lint_finds_nothing() -> None:
     done = subprocess.run(
         ["npm-groovy-lint", "--noserver", "--failon", "info", *GROOVY],
         cwd=locations.ROOT,
+        env=os.environ | BRIEF_JAVA,
         capture_output=True,
         text=True,
     )

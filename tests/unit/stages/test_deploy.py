@@ -1,6 +1,7 @@
 """Who may bring a version into a channel: only who has the release key, and no code of a project with it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,14 @@ def test_data_train_and_quality_need_no_release_key(
 
 
 def test_what_another_build_signed_is_not_released(
-    built: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+    built: Site,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error_of: ErrorOf,
+    judged_by: Callable[[str], None],
 ) -> None:
     """Who takes the key of one build signs nothing of another with it."""
+    judged_by("test_score.py")
     monkeypatch.setenv("ML_BUILD_KEYS", str(tmp_path / "keys of another build"))
     assert built.ml("train", "--force") == 0 and built.ml("quality", "--force") == 0
     monkeypatch.delenv("ML_BUILD_KEYS")
