@@ -116,7 +116,12 @@ def _stage(options: argparse.Namespace) -> None:
     from ml.stages import run_stage, tell
 
     context = _context(options)
-    _note(tell(options.name, context, run_stage(options.name, context).record))
+    record = run_stage(options.name, context).record
+    _note(tell(options.name, context, record))
+    if getattr(options, "train", False) and record.asks == "train":
+        from ml.pipeline import train_again
+
+        train_again(context, record)
 
 
 def _bring_back(options: argparse.Namespace) -> None:

@@ -66,8 +66,12 @@ def _add_stages(add: Add) -> None:
                 help="only ask every table of the source: is it there, fresh, as agreed? Builds nothing",
             )
             sub.add_argument("--version", metavar="HASH", help="bring back a data version that was kept")
-        if stage in ("data", "quality", "deploy"):
+        if stage in ("data", "quality", "deploy", "monitor"):
             _add_channel(sub)
+        if stage == "monitor":
+            sub.add_argument(
+                "--train", action="store_true", help="where the look asks for a training, run all stages here"
+            )
         if stage == "deploy":
             _add_port(sub)
             _add_trial(sub)

@@ -1,6 +1,7 @@
 """All stages in order, and the summary at the end."""
 
 import json
+import os
 import shlex
 import time
 from typing import Any
@@ -9,14 +10,14 @@ from rich.table import Column, Table
 
 from ml.console import results, say
 from ml.errors import MlError
-from ml.stages import STAGES, Context, run_stage
+from ml.stages import PIPELINE, Context, run_stage
 
 
 def run_all(context: Context) -> None:
     """Run every stage; the first that fails ends the run, and the summary shows how far it came."""
     rows: list[tuple[str, float, str]] = []
     records: dict[str, Any] = {}
-    for stage in STAGES:
+    for stage in PIPELINE:
         say(f"=== {stage}")
         start = time.monotonic()
         try:
@@ -29,6 +30,12 @@ def run_all(context: Context) -> None:
         rows.append((stage, time.monotonic() - start, getattr(done.record, "outcome", done.status)))
     _print_stages(rows)
     _print_model(context, records)
+
+
+def train_again(context: Context, look: Any) -> None:
+    """Run every stage because a look asks for it; its cause is kept as the reason of what comes of it."""
+    os.environ["WHY"] = f"{look.cause}: {'; '.join(look.why)}"
+    run_all(context)
 
 
 def _print_stages(rows: list[tuple[str, float, str]]) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from ml import locations
 from ml.errors import MlError, describe
+from ml.monitoring_settings import Monitoring
 from ml.settings import (
     Canary,
     ChannelSettings,
@@ -57,6 +58,7 @@ class Project(Settings):
     data_gates: DataGates = DataGates()
     gates: Gates
     canary: Canary = Canary()
+    monitoring: Monitoring = Monitoring()
     channels: dict[Name, ChannelSettings] = Field(min_length=1)
     hosts: dict[str, list[Annotated[str, Field(pattern="^https?://")]]] = {}
     workers: int = Field(default=1, ge=1, le=64)
@@ -160,7 +162,8 @@ def load_project(folder: Path, name: str, files: dict[str, bytes] | None = None)
         content = file.read_bytes() if files is None else files[file.name]
         declared = tomllib.loads(content.decode())
         if files is not None:
-            declared.pop("canary", None)  # how it was once tried says nothing of what it is
+            for later in ("canary", "monitoring"):  # how it was tried and watched says nothing of what it is
+                declared.pop(later, None)
         project = Project.model_validate(declared)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise MlError(f"{file}: not valid TOML: {error}") from error

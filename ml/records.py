@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ml.errors import MlError, describe
+from ml.monitoring_settings import Cause
 
 FORMAT = 2
 GateOutcome = Literal["passed", "warning", "refused", "not run"]
@@ -40,7 +41,7 @@ class Gate(Part):
 
 
 class Provenance(Part):
-    """Where a process came from; none stands for what there is not, e.g. no Jenkins build."""
+    """Where a process came from, and why it was started; none stands for what there is not."""
 
     git_commit: str | None
     git_clean: bool | None
@@ -49,6 +50,7 @@ class Provenance(Part):
     python: str
     platform: str
     lock_sha256: str
+    why: str | None = None
 
 
 class Score(Part):
@@ -162,6 +164,67 @@ class Deployment(Record):
     trial: dict[str, Any] | None = None
 
 
+class ColumnFigures(Part):
+    """What became of an input column: shares of missing values, its move, and what is broken in it."""
+
+    column: str
+    missing: float
+    missing_before: float
+    psi: float | None
+    moved: bool
+    broken: str = ""
+
+
+class BrokenColumn(Part):
+    """A column that is broken, in all rows or a part of them, since when (Unix time), and in what."""
+
+    column: str
+    part: str
+    begins: float
+    why: str
+
+
+class QualityFigures(Part):
+    """The mean loss of a part of the rows (none: all): on the test rows, and on labels that came true."""
+
+    part: str
+    before: float
+    now: float
+    error: float
+    labels: int
+    lost: bool
+
+
+class Look(Record):
+    """What one look of the monitor saw, the cause it names, and what it asks for.
+
+    ``begins`` and ``ends`` are Unix times. ``estimated`` is the mean loss that is expected where labels have
+    not come, with its interval.
+    """
+
+    made_by: ClassVar[str] = "monitor"
+    path: ClassVar[str] = "monitor/look.json"
+    channel: str
+    version: int | None
+    begins: float
+    ends: float
+    answers: int = 0
+    labels: int = 0
+    cause: Cause
+    why: list[str] = []
+    asks: Literal["", "train"] = ""
+    because: str = ""
+    columns: list[ColumnFigures] = []
+    broken: list[BrokenColumn] = []
+    quality: list[QualityFigures] = []
+    weighted: bool = False
+    estimated: tuple[float, float, float] | None = None
+    estimated_metrics: dict[str, float] = {}
+    loss_before: float | None = None
+    not_seen: list[str] = []
+    figures: dict[str, float] = {}
+
+
 class VersionRecord(Part):
     """A registered version: the digests that tell it from others, who registered it, and all its files."""
 
@@ -175,7 +238,7 @@ class VersionRecord(Part):
 
 
 RECORDS: dict[str, type[Record]] = {
-    one.made_by: one for one in (LintReport, DataManifest, ModelManifest, Verdict, Deployment)
+    one.made_by: one for one in (LintReport, DataManifest, ModelManifest, Verdict, Deployment, Look)
 }
 AnyPart = TypeVar("AnyPart", bound=Part)
 AnyRecord = TypeVar("AnyRecord", bound=Record)

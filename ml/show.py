@@ -107,6 +107,7 @@ def show_version(project: str, version: int) -> None:
         "environment": f"Python {trained.python}, {trained.platform}",
         "requirements.txt sha256": trained.lock_sha256,
         "build": build_text(trained),
+        "trained because": trained.why or "nobody said",
         "verdict": "blessed" if verdict.blessed else "not blessed",
     }
     table = Table(Column(), Column(overflow="fold"), show_header=False, title=f"{project} version {version}")

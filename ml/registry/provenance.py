@@ -20,6 +20,7 @@ def provenance() -> Provenance:
         python=platform.python_version(),
         platform=platform.platform(),
         lock_sha256=digest(locations.LOCK_FILE),
+        why=os.environ.get("WHY") or None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The stages: one module each, with one calling convention; the table below is in the Jenkinsfile's order.
+"""The stages: one module each, with one calling convention; the table below is in the order they run.
 
 A module offers ``run(context) -> Outcome``, and ``tell(context, record) -> str`` if the page of a build says
 more of it than that it ran. It knows its input and output files and no other stage.
@@ -20,7 +20,10 @@ STAGES = {
     "train": "search the candidates, refit and sign the best",
     "quality": "run the tests of the model; bless it or not (exit code 3)",
     "deploy": "register the blessed model and bring it into a channel",
+    "monitor": "look at what was answered and came true, and name the cause of what changed",
 }
+# From raw data to a service: these run one after the other.
+PIPELINE = tuple(stage for stage in STAGES if stage != "monitor")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ml.errors import GateRefused, MlError
 from ml.records import Deployment, ModelManifest, Record, Verdict, parse
 from ml.registry import signing
 from ml.registry.channel import Channel
+from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
 from ml.stages import Context
 from ml.workspace import Outcome
@@ -74,7 +75,7 @@ def _bring(
     elif before.version == version:
         found["outcome"] = "already deployed"
     if found["outcome"] in ("deployed", "already deployed"):
-        why = "; ".join(found["why"]) if candidate else ""
+        why = "; ".join(filter(None, [provenance().why, *(found["why"] if candidate else [])]))
         switch(registry, serving, version, before, context.channel, candidate, why)
         urls = ", ".join(one.url for one in serving)
         say(f"deploy: {context.channel} answers with version {version} at {urls}")

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from ml import locations
-from ml.stages import STAGES
+from ml.stages import PIPELINE, STAGES
 from ml.stages.lint import CHECKS
 from tests.jenkins.conftest import BRIEF_JAVA, groovy, needs_groovy
 
@@ -60,7 +60,7 @@ def commands(line: str) -> list[list[str]]:
 
 
 def test_the_stages_are_those_of_the_run_in_its_order() -> None:
-    assert list(shell_lines()) == list(STAGES)
+    assert list(shell_lines()) == list(PIPELINE)
 
 
 def test_make_help_tells_each_stage_as_the_command_line_does() -> None:
@@ -74,7 +74,7 @@ def test_each_stage_executes_the_command_that_the_run_executes() -> None:
         stage: [c for line in lines for c in commands(line)] for stage, lines in shell_lines().items()
     }
     checks = executed.pop("lint")
-    assert executed == {stage: [[stage]] for stage in list(STAGES)[1:]}
+    assert executed == {stage: [[stage]] for stage in PIPELINE[1:]}
     assert checks == [["lint", "--check", check] for check in CHECKS]
 
 

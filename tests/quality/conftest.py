@@ -19,6 +19,7 @@ from ml.data.row_index import fingerprints
 from ml.files import write_json
 from ml.project import Project, find_project
 from ml.quality.metrics import RecordedPredictions, interval
+from ml.quality.reference import REFERENCE_FILE, reference
 from ml.quality.slices import slice_rows
 from ml.registry.versions import Registry
 from ml.training.bundle import Bundle, load_bundle, load_version
@@ -124,6 +125,19 @@ def _figures_are_written(figures: dict[str, Any]) -> None:
     """Write the figures even if no test has any to add."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _reference_is_written(
+    pytestconfig: pytest.Config, project: Project, candidate: Bundle, held_out: pd.DataFrame
+) -> None:
+    """Keep what the monitor will hold later answers against."""
+    try:
+        answers = candidate.predict(held_out.drop(columns=project.target))
+    except Exception:  # a model that cannot answer is refused by the gates, which say why
+        return
+    file = Path(pytestconfig.getoption("--figures")).with_name(REFERENCE_FILE)
+    reference(project, held_out, answers).to_parquet(file, index=False)
+
+
 @pytest.fixture(scope="session")
 def candidate(workspace: Workspace) -> Bundle:
     """The model under test, loaded in this fresh process after its signature was verified."""
@@ -131,10 +145,17 @@ def candidate(workspace: Workspace) -> Bundle:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _fresh_process_begins(request: pytest.FixtureRequest) -> None:
+    """Let the process elsewhere work while other tests run, if any of them will ask for it."""
+    if any("fresh_process" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("fresh_process")
+
+
+@pytest.fixture(scope="session")
 def fresh_process(
     workspace: Workspace, held_out: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process that loads the model elsewhere and answers, while other tests run.
+    """A process that loads the model elsewhere and answers.
 
     Elsewhere: an empty folder, another home, time zone and locale, none of the variables of this environment
     but those of Python and of ``ml``, a clock years ahead, no files but the model's, no network.

@@ -16,7 +16,7 @@ PACKAGE = locations.ROOT / "ml"
 # From the ground up; a module of a room may use its own room and all below it.
 FLOORS = (
     ("errors", "console", "locations", "files", "dvc"),
-    ("settings", "source_settings", "user_code", "project", "records"),
+    ("settings", "source_settings", "monitoring_settings", "user_code", "project", "records"),
     ("registry", "workspace"),
     ("touched",),
     ("store",),
@@ -24,7 +24,7 @@ FLOORS = (
     ("training",),
     ("expectations", "quality"),
     ("serving",),
-    ("delivery",),
+    ("delivery", "monitoring"),
     ("stages",),
     ("pipeline", "predict", "show", "options"),
     ("new", "recall", "diff"),

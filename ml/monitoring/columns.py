@@ -1,0 +1,222 @@
+"""What became of each input column: the same, moved, or broken; in all rows and in each slice."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pandas.api import types
+from scipy import stats
+
+from ml.data.drift import MAX_CATEGORIES, Drift, measure, statistics
+from ml.monitoring_settings import Monitoring
+
+# A share of one value that makes a column constant, and what it must have been below.
+CONSTANT, NOT_CONSTANT = 0.98, 0.9
+# From this distance of Kolmogorov and Smirnov between two blocks of rows that follow each other it is a jump,
+# if it is as many times what it is elsewhere.
+JUMP, USUAL_RATIO = 0.5, 1.5
+BLOCKS, MIN_BLOCK, MIN_STEPS = 30, 50, 8
+# Values beyond the reference's percentiles by this many of its ranges are none that were ever seen.
+BEYOND = 0.5
+MAX_BEYOND = 0.05
+
+
+@dataclass(frozen=True)
+class ColumnLook:
+    """One column in one part of the rows: its measures, and in what it is ``broken`` (or nothing).
+
+    ``part`` names a slice; it is empty for all rows. ``strange`` tells of rows whether they are of those that
+    make the column broken.
+    """
+
+    column: str
+    part: str
+    rows: int
+    missing: float
+    missing_before: float
+    measures: tuple[Drift, ...]
+    moved: bool
+    broken: str = ""
+    strange: Callable[[pd.Series], np.ndarray] | None = None
+
+    @property
+    def psi(self) -> float | None:
+        """The population stability index, if it could be taken."""
+        return next((one.value for one in self.measures if one.measure == "psi"), None)
+
+
+class Reference:
+    """The reference of one column in one part of the rows, with what is asked of it more than once."""
+
+    def __init__(self, column: pd.Series) -> None:
+        """Refer to the values before; numbers become floats, as JSON tells whole ones without a point."""
+        self.numeric = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+        self.column = column.astype(float) if self.numeric else column
+
+    @cached_property
+    def known(self) -> pd.Series:
+        """The values that are there."""
+        return self.column.dropna()
+
+    @cached_property
+    def missing(self) -> float:
+        """The share of rows without a value."""
+        return float(self.column.isna().mean()) if len(self.column) else 0.0
+
+    @cached_property
+    def statistics(self) -> dict[str, Any]:
+        """What drift is measured against."""
+        return statistics(self.column.to_frame())[str(self.column.name)]
+
+    @cached_property
+    def values(self) -> set[Any]:
+        """The distinct values, as texts."""
+        return set(self.known.astype(str).unique())
+
+    @cached_property
+    def most_common(self) -> float:
+        """The share of the most common value."""
+        return float(self.known.value_counts(normalize=True).max()) if len(self.known) else 1.0
+
+
+def look(
+    reference: pd.Series, column: pd.Series, settings: Monitoring, alpha: float, part: str = ""
+) -> ColumnLook:
+    """Return what became of a column; ``alpha`` is how seldom chance alone may say that it changed.
+
+    It moved, as a whole. Broken is it by its newest rows: missing, constant, full of unseen categories or of
+    impossible numbers; each only if its size says so and chance does not explain it. ``jump`` tells of one
+    that changed at once.
+    """
+    before = Reference(reference)
+    now = _as_before(before, column)
+    found = tuple(measure(now, before.statistics)) if len(before.known) else ()
+    surely = [one for one in found if one.p_value < alpha]
+    moved = any(one.measure == "psi" and one.value >= settings.max_psi for one in surely)
+    broken, strange = "", None
+    newest = now.tail(newest_rows(len(now), settings.min_rows))
+    for broken, strange in _faults(before, newest, settings, alpha):
+        break
+    missing = float(now.isna().mean()) if len(now) else 0.0
+    return ColumnLook(
+        str(reference.name), part, len(now), missing, before.missing, found, moved, broken, strange
+    )
+
+
+def _as_before(before: Reference, column: pd.Series) -> pd.Series:
+    """Return the column with the type of the reference: what is no number any more is missing."""
+    return pd.to_numeric(column, errors="coerce").astype(float) if before.numeric else column
+
+
+def newest_rows(rows: int, least: int) -> int:
+    """Return how many of the newest rows tell whether a column is broken now: a day of a week."""
+    return max(least, rows // 7)
+
+
+def _faults(
+    before: Reference, now: pd.Series, settings: Monitoring, alpha: float
+) -> Iterator[tuple[str, Callable[[pd.Series], np.ndarray]]]:
+    """Yield what is broken, the plainest first, and what tells the rows that make it so."""
+    missing = _missing(now)
+    share = float(missing.mean())
+    if share - before.missing > settings.max_missing_increase and _rarely(missing, before.missing, alpha):
+        yield f"missing in {share:.0%} of the rows, before in {before.missing:.0%}", _missing
+    known = now[~missing]
+    if known.empty or before.known.empty:
+        return
+    counts = known.value_counts()
+    common = counts.index[0]
+    top = float(counts.iloc[0] / len(known))
+    if top >= CONSTANT and before.most_common < NOT_CONSTANT and len(known) >= settings.min_rows:
+        yield f"{common} in {top:.0%} of the rows", lambda column: np.asarray(column == common)
+    if before.numeric:
+        low, high = before.known.min(), before.known.max()
+        slack = BEYOND * (high - low)
+
+        def outside(column: pd.Series) -> np.ndarray:
+            return np.asarray((column < low - slack) | (column > high + slack))
+
+        beyond = outside(now)
+        if float(beyond.mean()) > MAX_BEYOND and _rarely(beyond, 1 / len(before.known), alpha):
+            extreme = now[beyond].median()
+            yield f"{beyond.mean():.0%} beyond {low:g} to {high:g}, about {extreme:g}", outside
+    elif len(before.values) <= max(MAX_CATEGORIES, len(before.known) // 20):
+
+        def unseen(column: pd.Series) -> np.ndarray:
+            return np.asarray(~column.astype(str).isin(before.values) & column.notna())
+
+        new = unseen(now)
+        if float(new.mean()) > settings.max_unseen and _rarely(new, 3 / len(before.known), alpha):
+            kinds = now[new].astype(str).value_counts()
+            yield f"{new.mean():.0%} of values never seen before, as {kinds.index[0]!r}", unseen
+
+
+def _missing(column: pd.Series) -> np.ndarray:
+    return np.asarray(column.isna())
+
+
+def seldom(happened: int, of: int, share: float, alpha: float) -> bool:
+    """Tell whether what has at least this share would happen so seldom only by a chance below alpha."""
+    return bool(stats.binom.cdf(happened, of, share) < alpha)
+
+
+def _rarely(happened: np.ndarray, share: float, alpha: float) -> bool:
+    """Tell whether what has this share would happen so often only by a chance below alpha (binomial)."""
+    return bool(stats.binom.sf(int(happened.sum()) - 1, len(happened), min(max(share, 1e-9), 1)) < alpha)
+
+
+def jump(reference: pd.Series, earlier: pd.Series, now: pd.Series) -> int | None:
+    """Return the row of a window at which numbers became other ones from one row to the next, if they did.
+
+    Each block of rows is compared with the one after it (Kolmogorov and Smirnov): nature moves on between
+    two blocks as it did before, a unit that was exchanged moves like nothing did. What follows must differ
+    from the reference, too: the way back is no fault.
+    """
+    before = Reference(reference)
+    if not before.numeric:
+        return None
+    values = pd.concat([_as_before(before, earlier), _as_before(before, now)], ignore_index=True).dropna()
+    size = max(MIN_BLOCK, len(values) // BLOCKS)
+    steps = np.arange(size, len(values) - size + 1, max(1, size // 4))
+    if len(steps) < MIN_STEPS:
+        return None
+    found = values.to_numpy()
+    distances = np.array([_distance(found[at - size : at], found[at : at + size]) for at in steps])
+    best = int(distances.argmax())
+    at = steps[best]
+    usual = distances[np.abs(steps - at) >= size]
+    after = found[at:]
+    if distances[best] < JUMP or (len(usual) and distances[best] < USUAL_RATIO * usual.max()):
+        return None
+    if _distance(before.known.to_numpy(), after) < JUMP:
+        return None
+    return max(int(values.index[at]) - len(earlier), 0)
+
+
+def far(reference: pd.Series, now: pd.Series) -> bool:
+    """Tell whether numbers are still as far from the reference as a jump takes them."""
+    before = Reference(reference)
+    values = _as_before(before, now).dropna().to_numpy() if before.numeric else np.array([])
+    return bool(len(values)) and _distance(before.known.to_numpy(), values) >= JUMP
+
+
+def _distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest distance of two distribution functions: Smirnov (1948)."""
+    both = np.sort(np.concatenate([one, other]))
+    first = np.searchsorted(np.sort(one), both, side="right") / len(one)
+    second = np.searchsorted(np.sort(other), both, side="right") / len(other)
+    return float(np.abs(first - second).max())
+
+
+def onset(strange: np.ndarray) -> int:
+    """Return the row from which on strange rows are frequent: the largest cumulated deviation.
+
+    Source: Page's cumulative sums (1954), from the end of the series.
+    """
+    if strange.all() or not strange.any():
+        return 0
+    deviations = np.cumsum(strange - strange.mean())
+    return int(deviations.argmin()) + 1 if deviations.min() < 0 else 0

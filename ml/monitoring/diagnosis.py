@@ -1,0 +1,71 @@
+"""The cause behind what a look sees, and the reason for it."""
+
+from dataclasses import dataclass
+
+from ml.monitoring.checks import ALL, Seen
+from ml.monitoring_settings import Cause
+
+# More columns than this share of them do not break at once by themselves: then the world moved.
+MAX_BROKEN_SHARE = 1 / 3
+MAX_TOLD = 3
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The cause, and what speaks for it, one line each."""
+
+    cause: Cause
+    why: tuple[str, ...]
+
+
+def diagnose(seen: Seen) -> Diagnosis:
+    """Return the cause of what a look sees.
+
+    What is broken comes before what it breaks: a service, then a column alone, then the labels; only then
+    is lost quality a change of the world, and moved inputs without a loss are told and no more.
+    """
+    if seen.trouble_with_service:
+        return Diagnosis("service", seen.trouble_with_service)
+    if seen.broken and _alone(seen):
+        told = [f"{one.column}{_of(one.part)}: {one.why}" for one in seen.broken]
+        return Diagnosis("broken feed", tuple(told))
+    if seen.trouble_with_labels:
+        return Diagnosis("labels", (seen.trouble_with_labels,))
+    lost = [one for one in seen.quality if one.lost]
+    changed = sorted({*seen.moved, *(one.column for one in seen.broken)})
+    inputs = f"inputs moved: {', '.join(changed[:MAX_TOLD])}{' …' if len(changed) > MAX_TOLD else ''}"
+    if lost:
+        told = [
+            f"a row{_of(one.part)} costs {one.now.value:.3f} where it cost {one.before.value:.3f} "
+            f"({one.now.rows} labels)"
+            for one in lost[:MAX_TOLD]
+        ]
+        return Diagnosis(
+            "drift and concept" if changed else "concept", (*told, *([inputs] if changed else []))
+        )
+    if changed:
+        return Diagnosis("drift", (inputs, _quality_holds(seen)))
+    return Diagnosis("nothing", ())
+
+
+def _alone(seen: Seen) -> bool:
+    """Tell whether what is broken is so by itself: few columns are."""
+    names = {one.column for one in seen.columns}
+    return len(seen.broken) <= max(1, int(MAX_BROKEN_SHARE * len(names)))
+
+
+def _quality_holds(seen: Seen) -> str:
+    whole = next((one for one in seen.quality if one.part == ALL), None)
+    if whole:
+        return f"quality holds: a row costs {whole.now.value:.3f}, before {whole.before.value:.3f}"
+    if seen.estimated is None:
+        return "whether quality holds is not known: no labels came"
+    low, high = seen.estimated.interval
+    told = f"a row is estimated to cost {seen.estimated.loss.value:.3f} ({low:.3f} to {high:.3f})"
+    return (
+        f"{told}, more than before; no label tells yet" if seen.estimated_lost else f"quality holds: {told}"
+    )
+
+
+def _of(part: str) -> str:
+    return f" in {part}" if part else ""

@@ -1,0 +1,104 @@
+"""What the quality probably is where labels have not come yet."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from ml.monitoring.losses import LEAST_PROBABILITY, Mean, as_text, class_columns, losses
+from ml.monitoring.tables import as_numbers
+from ml.project import Project
+
+# Sampling error of an estimate on both sides, in standard errors, as NannyML takes it.
+STANDARD_ERRORS = 3
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean loss that is expected, and in words of a metric: ``accuracy``, ``roc_auc`` or the error."""
+
+    loss: Mean
+    metrics: dict[str, float]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The mean loss less and plus its sampling error."""
+        half = STANDARD_ERRORS * self.loss.error
+        return self.loss.value - half, self.loss.value + half
+
+
+def estimate(
+    project: Project, reference: pd.DataFrame, inputs: pd.DataFrame, said: pd.DataFrame
+) -> Estimate | None:
+    """Return what the loss of answered rows probably is; none for a model without probabilities.
+
+    ``reference`` are the test rows with the target and what was said of them.
+    """
+    if project.task == "regression":
+        return _direct(project, reference, inputs, said)
+    return _by_confidence(project, reference, said) if class_columns(said) else None
+
+
+def _by_confidence(project: Project, reference: pd.DataFrame, said: pd.DataFrame) -> Estimate:
+    """Return the estimate from calibrated probabilities: each row is right as often as it is said to be.
+
+    Source: NannyML, Confidence-based Performance Estimation (2022); isotonic calibration of each class
+    against the rest: Zadrozny and Elkan (2002). It holds as long as the world is the same for equal inputs.
+    """
+    classes = class_columns(said)
+    truth = as_text(reference[project.target]).to_numpy()
+    columns = [_calibrated(reference[name], truth == label, said[name]) for label, name in classes.items()]
+    chances = np.column_stack(columns)
+    chances /= np.maximum(chances.sum(axis=1, keepdims=True), 1e-12)
+    stated = np.clip(said[list(classes.values())].to_numpy(float), LEAST_PROBABILITY, 1.0)
+    expected = -(chances * np.log(stated)).sum(axis=1)
+    # What a row will lose varies by what comes true, too, and not only by what is expected of it.
+    spread = (chances * np.log(stated) ** 2).sum(axis=1) - expected**2
+    error = float(np.sqrt((spread.sum() + ((expected - expected.mean()) ** 2).sum()))) / len(said)
+    answers = as_text(said["prediction"])
+    places = answers.map({label: place for place, label in enumerate(classes)}).to_numpy(int)
+    metrics = {"accuracy": float(chances[np.arange(len(said)), places].mean())}
+    if len(classes) == 2:
+        second = chances[:, 1]
+        both = np.concatenate([np.ones(len(said)), np.zeros(len(said))])
+        metrics["roc_auc"] = float(
+            roc_auc_score(
+                both,
+                np.tile(said[list(classes.values())[1]].to_numpy(float), 2),
+                sample_weight=np.concatenate([second, 1 - second]),
+            )
+        )
+    return Estimate(Mean(float(expected.mean()), error, len(said)), metrics)
+
+
+def _calibrated(before: pd.Series, right: np.ndarray, now: pd.Series) -> np.ndarray:
+    from sklearn.isotonic import IsotonicRegression
+
+    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(before.to_numpy(float), right)
+    return np.asarray(fitted.predict(now.to_numpy(float)))
+
+
+def _direct(project: Project, reference: pd.DataFrame, inputs: pd.DataFrame, said: pd.DataFrame) -> Estimate:
+    """Return the estimate of a nanny: a second model that learned how far off the first is for which inputs.
+
+    Source: NannyML, Direct Loss Estimation (2022). Its own spread on rows it did not learn from is part of
+    the error.
+    """
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+
+    names = [name for name in inputs if name in reference]
+    features = reference[names].assign(prediction=reference["prediction"])
+    asked = inputs[names].assign(prediction=said["prediction"].to_numpy())
+    for name in features:
+        if pd.api.types.is_numeric_dtype(features[name]):
+            asked[name] = pd.to_numeric(asked[name], errors="coerce")
+    before = losses(project, reference, reference[project.target])
+    nanny = make_pipeline(as_numbers(features), HistGradientBoostingRegressor(random_state=project.seed))
+    nanny[0].sparse_threshold = 0
+    off = before - cross_val_predict(nanny, features, before, cv=5)
+    told = nanny.fit(features, before).predict(asked)
+    error = float(np.sqrt((told.var() + off.var()) / len(told)))
+    return Estimate(Mean(float(told.mean()), error, len(told)), {"mean_absolute_error": float(told.mean())})

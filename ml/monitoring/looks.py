@@ -1,0 +1,95 @@
+"""The looks of a channel in the store, and what they remember: trainings, rows not to learn from."""
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select, update
+
+from ml.records import BrokenColumn, Look, parse
+from ml.store.tables import looks, quarantines, trainings
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that a look asked for: when, why, beside which champion, and what became of it."""
+
+    number: int
+    at: float
+    cause: str
+    champion: int | None
+    outcome: str | None
+
+
+def last_looks(connection: Connection, project: str, channel: str, most: int) -> list[Look]:
+    """Return the newest looks of a channel, oldest first."""
+    found = connection.execute(
+        select(looks.c.figures)
+        .where(looks.c.project == project, looks.c.channel == channel)
+        .order_by(looks.c.at.desc(), looks.c.number.desc())
+        .limit(most)
+    ).scalars()
+    return [parse(Look, json.loads(text), "a look in the store") for text in found][::-1]
+
+
+def keep_look(connection: Connection, look: Look) -> None:
+    """Add a look; the training it asks for, and the rows it takes out of training, come with it."""
+    own = {"project": look.project, "channel": look.channel}
+    connection.execute(
+        insert(looks),
+        own
+        | {
+            "at": look.ends,
+            "version": look.version,
+            "cause": look.cause,
+            "figures": look.model_dump_json(),
+        },
+    )
+    if look.asks == "train":
+        asked = {"at": look.ends, "cause": look.cause, "champion": look.version}
+        connection.execute(insert(trainings), own | asked)
+    if look.cause == "broken feed":
+        for one in look.broken:
+            _quarantine(connection, look, one)
+
+
+def _quarantine(connection: Connection, look: Look, broken: BrokenColumn) -> None:
+    """Take the rows since a column broke out of training, until the look that does not find it any more."""
+    known = quarantines.c
+    same = (
+        (known.project == look.project)
+        & (known.channel == look.channel)
+        & (known.column_name == broken.column)
+        & (known.ends >= broken.begins)
+    )
+    found = connection.execute(select(known.number).where(same).order_by(known.number.desc())).scalar()
+    if found is not None:
+        connection.execute(update(quarantines).where(known.number == found).values(ends=look.ends))
+        return
+    connection.execute(
+        insert(quarantines),
+        {
+            "project": look.project,
+            "channel": look.channel,
+            "column_name": broken.column,
+            "begins": broken.begins,
+            "ends": look.ends,
+            "why": broken.why,
+        },
+    )
+
+
+def asked_for(connection: Connection, project: str, channel: str) -> list[Training]:
+    """Return the trainings that looks asked for, oldest first."""
+    found = connection.execute(
+        select(trainings)
+        .where(trainings.c.project == project, trainings.c.channel == channel)
+        .order_by(trainings.c.number)
+    )
+    return [Training(one.number, one.at, one.cause, one.champion, one.outcome) for one in found]
+
+
+def end_training(connection: Connection, number: int, at: float, outcome: str) -> None:
+    """Note what became of a training."""
+    connection.execute(
+        update(trainings).where(trainings.c.number == number).values(ended=at, outcome=outcome)
+    )

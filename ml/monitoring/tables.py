@@ -1,0 +1,26 @@
+"""Inputs as numbers, for the small models of the monitor itself."""
+
+from typing import Any
+
+import pandas as pd
+from pandas.api import types
+
+
+def as_numbers(inputs: pd.DataFrame) -> Any:
+    """Return an unfitted transformer: numbers scaled, the common categories one-hot, the rest left out."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numbers = [name for name in inputs if is_number(inputs[name])]
+    texts = [name for name in inputs if name not in numbers]
+    return make_column_transformer(
+        (make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler()), numbers),
+        (OneHotEncoder(max_categories=20, handle_unknown="infrequent_if_exist"), texts),
+    )
+
+
+def is_number(column: pd.Series) -> bool:
+    """Tell whether a column holds numbers to compare by size."""
+    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)

@@ -1,0 +1,175 @@
+"""The answers that one look judges, out of the store: what was asked, said, and came true."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, and_, func, select
+
+from ml.project import Project
+from ml.store.lookup import labels_that_hold
+from ml.store.tables import labels, predictions
+
+DAY = 86400.0
+BATCH_ROWS = 50_000
+# So many windows before this one say how many labels are usual.
+WINDOWS_BEFORE = 4
+TOLD = ("at", "version", "milliseconds", "label", "labelled")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Rows in the order of their answers: what was asked, what was said, and what is known of each.
+
+    ``told`` holds ``at`` (Unix time), ``version``, ``milliseconds``, ``label`` and whether the row is
+    ``labelled``. All three have the same index.
+    """
+
+    inputs: pd.DataFrame
+    said: pd.DataFrame
+    told: pd.DataFrame
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.told)
+
+    def part(self, mask: "pd.Series | np.ndarray") -> "Answers":
+        """Return some of the rows, numbered anew."""
+        return Answers(*(table[mask].reset_index(drop=True) for table in (self.inputs, self.said, self.told)))
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rows of one look, and how many labels came then and before.
+
+    ``recent`` are the rows asked in the window, ``earlier`` those of the one before; ``matured`` those of a
+    window that ended so long ago that their labels must have come.
+    """
+
+    now: float
+    earlier: Answers
+    recent: Answers
+    matured: Answers
+    before: tuple[int, int] = (0, 0)  # answers and labels of the windows before
+    labels_unknown: int = 0
+    labels_twice: int = 0
+
+    @property
+    def labelled(self) -> Answers:
+        """The matured rows whose label came."""
+        return self.matured.part(self.matured.told["labelled"].astype(bool))
+
+
+def read_window(connection: Connection, project: Project, channel: str, now: float) -> Window:
+    """Read the rows of a look that ends ``now`` (Unix time), without those that a deploy asked itself."""
+    settings = project.monitoring
+    length, age = settings.window_days * DAY, settings.matured_days * DAY
+    rows = _rows(connection, project, channel, now - length - max(age, length), now)
+    first = now - age - length * (1 + WINDOWS_BEFORE)
+    return Window(
+        now,
+        rows.part(rows.told["at"].between(now - 2 * length, now - length)),
+        rows.part(rows.told["at"] > now - length),
+        rows.part(rows.told["at"].between(now - age - length, now - age)),
+        _counted(connection, project, channel, first, now - age - length),
+        *_odd(connection, project, channel, now - length),
+    )
+
+
+def _of(project: Project, channel: str) -> Any:
+    return and_(
+        predictions.c.project == project.name,
+        predictions.c.channel == channel,
+        predictions.c.replay.is_(False),
+    )
+
+
+def _with_labels() -> tuple[Any, Any]:
+    holds = labels_that_hold()
+    same = and_(holds.c.request == predictions.c.request, holds.c.row == predictions.c.row)
+    return predictions.join(holds, same, isouter=True), holds
+
+
+def _rows(connection: Connection, project: Project, channel: str, begins: float, ends: float) -> Answers:
+    both, holds = _with_labels()
+    columns = (
+        predictions.c.at,
+        predictions.c.version,
+        predictions.c.milliseconds,
+        predictions.c.inputs,
+        predictions.c.output,
+        holds.c.label,
+    )
+    asked = (
+        select(*columns)
+        .select_from(both)
+        .where(_of(project, channel), predictions.c.at > begins, predictions.c.at <= ends)
+        .order_by(predictions.c.at, predictions.c.request, predictions.c.row)
+    )
+    parts = [_answers(part, project) for part in connection.execute(asked).partitions(BATCH_ROWS)]
+    if not parts:
+        return Answers(pd.DataFrame(), pd.DataFrame(), pd.DataFrame({name: [] for name in TOLD}))
+    tables = ((one.inputs, one.said, one.told) for one in parts)
+    return Answers(*(pd.concat(pieces, ignore_index=True) for pieces in zip(*tables, strict=True)))
+
+
+def _answers(rows: Any, project: Project) -> Answers:
+    told = {
+        "at": [row.at for row in rows],
+        "version": [row.version for row in rows],
+        "milliseconds": [row.milliseconds for row in rows],
+        "label": [None if row.label is None else json.loads(row.label) for row in rows],
+        "labelled": [row.label is not None for row in rows],
+    }
+    inputs = pd.DataFrame([json.loads(row.inputs) for row in rows])
+    said = pd.DataFrame([json.loads(row.output) for row in rows])
+    own = [project.id]
+    return Answers(
+        inputs.drop(columns=own, errors="ignore"), said.drop(columns=own, errors="ignore"), pd.DataFrame(told)
+    )
+
+
+def _counted(
+    connection: Connection, project: Project, channel: str, begins: float, ends: float
+) -> tuple[int, int]:
+    both, holds = _with_labels()
+    counted = select(func.count(), func.count(holds.c.label)).select_from(both)
+    span = and_(predictions.c.at > begins, predictions.c.at <= ends)
+    answers, labelled = connection.execute(counted.where(_of(project, channel), span)).one()
+    return int(answers), int(labelled)
+
+
+def _odd(connection: Connection, project: Project, channel: str, since: float) -> tuple[int, int]:
+    """Count labels that came since then for rows nobody asked, and rows that got several."""
+    same = and_(labels.c.request == predictions.c.request, labels.c.row == predictions.c.row)
+    unknown = (
+        select(func.count())
+        .select_from(labels.join(predictions, same, isouter=True))
+        .where(labels.c.at > since, predictions.c.request.is_(None))
+    )
+    several = (
+        select(labels.c.request)
+        .select_from(labels.join(predictions, same))
+        .where(labels.c.at > since, _of(project, channel))
+        .group_by(labels.c.request, labels.c.row)
+        .having(func.count() > 1)
+        .subquery()
+    )
+    twice = select(func.count()).select_from(several)
+    return int(connection.execute(unknown).scalar_one()), int(connection.execute(twice).scalar_one())
+
+
+def new_labels(connection: Connection, project: Project, channel: str, since: float) -> int:
+    """Return how many answered rows got their first label after a time."""
+    same = and_(labels.c.request == predictions.c.request, labels.c.row == predictions.c.row)
+    first = (
+        select(func.min(labels.c.at).label("came"))
+        .select_from(labels.join(predictions, same))
+        .where(_of(project, channel))
+        .group_by(labels.c.request, labels.c.row)
+        .subquery()
+    )
+    found = connection.execute(select(func.count()).select_from(first).where(first.c.came > since))
+    return int(found.scalar_one())

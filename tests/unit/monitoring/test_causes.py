@@ -1,0 +1,36 @@
+"""Each cause that is injected into a small world is named, and nothing is named where nothing happened."""
+
+import pytest
+
+from tests.world import INJECTED, look_at
+
+SEEDS = range(2)
+
+
+@pytest.mark.parametrize("name", INJECTED)
+def test_what_was_injected_is_named(name: str) -> None:
+    found = [look_at(INJECTED[name], seed)[0] for seed in SEEDS]
+    assert [one.cause for one in found] == [INJECTED[name].cause] * len(SEEDS), found
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "day"),
+    [("a constant", "size", 8), ("another unit", "warmth", 8), ("a column missing", "kind", 8)],
+)
+def test_a_broken_column_is_named_with_the_hour_it_broke(name: str, column: str, day: float) -> None:
+    _, seen = look_at(INJECTED[name], 3)
+    (broken,) = seen.broken
+    assert broken.column == column
+    assert abs(broken.begins - seen.begins - day * 86400) < 3 * 3600
+
+
+def test_one_place_alone_is_named() -> None:
+    diagnosis, seen = look_at(INJECTED["a column missing in one place"], 1)
+    assert {one.column for one in seen.broken} == {"kind"}
+    assert "kind" in diagnosis.why[0]
+
+
+def test_a_week_of_few_rows_says_nothing() -> None:
+    diagnosis, seen = look_at(INJECTED["another world"], 1, rows_a_day=20)
+    assert diagnosis.cause == "nothing"
+    assert any("of at least 200 rows" in one for one in seen.not_seen)

@@ -1,0 +1,195 @@
+"""The monitor stage: it looks at the store, names the cause, keeps the look, and asks for what follows."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import insert, select
+
+from ml import locations
+from ml.data.rows import records
+from ml.project import find_project
+from ml.registry.versions import Registry
+from ml.store.database import open_store
+from ml.store.tables import labels, looks, predictions, quarantines, trainings
+from ml.training.bundle import load_version
+from tests.conftest import Site
+from tests.support import ErrorOf, page_policy_breaches, register
+
+pytestmark = pytest.mark.slow
+ROWS, DAY = 1500, 86400.0
+MONITORING = """
+[monitoring]
+min_new_labels = 100
+train_on = ["concept", "drift and concept"]
+"""
+
+
+@pytest.fixture
+def watched(built: Site) -> Site:
+    """Return a site whose production serves version 1, and whose project trains again by itself."""
+    Registry("small").move("production", register(built), "deploy")
+    settings = built.project / "project.toml"
+    settings.write_text(settings.read_text() + MONITORING)
+    return built
+
+
+def answer(
+    site: Site, spoil: Callable[[pd.DataFrame, np.ndarray], Any] = lambda rows, since: None, **told: Any
+) -> None:
+    """Fill the store with answers and labels of two weeks; ``spoil`` changes those of the last six days."""
+    random = np.random.default_rng(5)
+    project, registry = find_project("small"), Registry("small")
+    parts = [pd.read_parquet(site.build / "data" / f"{part}.parquet") for part in ("test",)]
+    rows = pd.concat(parts).sample(ROWS, replace=True, random_state=3).reset_index(drop=True)
+    times = np.sort(time.time() - random.uniform(0, 14 * DAY, ROWS))
+    truth = rows.pop(project.target).to_numpy()
+    since = times > time.time() - 6 * DAY
+    if told.get("concept"):
+        truth = np.where(since, 1 - truth, truth)
+    if told.get("one_label") is not None:
+        truth = np.where(since, told["one_label"], truth)
+    said = load_version(registry, 1).predict(rows)
+    spoil(rows, since)
+    url = locations.store("small", "production")
+    assert url
+    given, answers = records(rows), records(said)
+    with open_store(url).begin() as connection:
+        connection.execute(
+            insert(predictions),
+            [
+                {
+                    "request": f"{number:032x}",
+                    "row": 0,
+                    "at": times[number],
+                    "project": "small",
+                    "channel": "production",
+                    "version": 1,
+                    "replay": False,
+                    "inputs": json.dumps({k: v for k, v in given[number].items() if k != "Name"}),
+                    "output": json.dumps(answers[number]),
+                    "milliseconds": 3.0,
+                }
+                for number in range(ROWS)
+            ],
+        )
+        connection.execute(
+            insert(labels),
+            [
+                {
+                    "request": f"{n:032x}",
+                    "row": 0,
+                    "at": time.time(),
+                    "label": json.dumps(int(truth[n])),
+                }
+                for n in range(ROWS)
+                if not (told.get("stopped") and since[n])
+            ],
+        )
+
+
+def look(site: Site) -> dict[str, Any]:
+    assert site.ml("monitor") == 0
+    found: dict[str, Any] = json.loads((site.build / "monitor" / "look.json").read_text())
+    return found
+
+
+def kept(table: Any) -> list[Any]:
+    url = locations.store("small", "production")
+    assert url
+    with open_store(url).connect() as connection:
+        return list(connection.execute(select(table)))
+
+
+def test_a_quiet_window_is_one_line_and_a_page(watched: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    answer(watched)
+    found = look(watched)
+    assert (found["cause"], found["asks"], found["because"]) == ("nothing", "", "")
+    assert found["answers"] > 600 and found["labels"] > 500
+    assert "monitor: nothing (" in capsys.readouterr().err
+    assert (watched.build / "monitor" / "next.txt").read_text() == "nothing\n\n"
+    page = (watched.build / "monitor" / "report" / "index.html").read_text()
+    assert page_policy_breaches(page) == []
+    assert "What a row costs" in page and "Columns" in page
+    assert len(kept(looks)) == 1 and kept(trainings) == [] and kept(quarantines) == []
+
+
+def test_another_world_asks_for_one_training_and_no_second_one(watched: Site) -> None:
+    answer(watched, concept=True)
+    first, second = look(watched), look(watched)
+    assert (first["cause"], first["asks"]) == ("concept", "train")
+    assert "a row costs" in first["why"][0]
+    assert (second["cause"], second["asks"]) == ("concept", "")
+    assert "a training is on since" in second["because"]
+    assert [one.cause for one in kept(trainings)] == ["concept"]
+
+
+def test_what_a_person_took_back_is_not_trained_back(watched: Site) -> None:
+    registry = Registry("small")
+    registry.move("production", register(watched, "b"), "deploy")
+    registry.move("production", 1, "rollback", "customers complain")
+    answer(watched, concept=True)
+    found = look(watched)
+    assert (found["cause"], found["asks"]) == ("concept", "")
+    assert "a person took the channel back" in found["because"]
+
+
+def test_a_broken_column_is_named_and_its_rows_are_quarantined_until_it_heals(watched: Site) -> None:
+    def constant(rows: pd.DataFrame, since: np.ndarray) -> None:
+        rows.loc[since, "Sex"] = "female"
+
+    answer(watched, constant)
+    found = look(watched)
+    assert (found["cause"], found["asks"]) == ("broken feed", "")
+    assert "Sex: female in 100% of the rows" in found["why"][0]
+    look(watched)
+    (broken,) = kept(quarantines)
+    assert broken.column_name == "Sex"
+    assert abs(broken.begins - (time.time() - 6 * DAY)) < DAY / 2
+    assert time.time() - broken.ends < 60
+
+
+@pytest.mark.parametrize(
+    ("told", "why"), [({"stopped": True}, "labels came for"), ({"one_label": 1}, "of the labels say '1'")]
+)
+def test_labels_that_stop_or_say_all_the_same_are_told(watched: Site, told: dict[str, Any], why: str) -> None:
+    answer(watched, **told)
+    found = look(watched)
+    assert (found["cause"], found["asks"]) == ("labels", "")
+    assert why in found["why"][0]
+
+
+def test_a_channel_without_a_version_and_an_empty_store_are_told(
+    built: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "channel production serves no version" in look(built)["not_seen"]
+    Registry("small").move("production", register(built), "deploy")
+    told = look(built)["not_seen"]
+    assert any("inputs: 0 of at least 200 rows" in one for one in told)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_cannot_be_looked_at_is_an_error(
+    built: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ML_STORE", "off")
+    assert built.ml("monitor") == 1
+    assert "no answers are kept here to look at" in error_of()
+    monkeypatch.setenv("ML_STORE", "postgresql+psycopg://nobody:secret@127.0.0.1:9/none")
+    assert built.ml("monitor") == 1
+    assert "the store cannot be looked into" in (told := error_of()) and "secret" not in told
+    monkeypatch.setenv("ML_STORE", f"sqlite:///{tmp_path}")
+    assert built.ml("monitor") == 1
+    assert f"{tmp_path}: Is a directory" in error_of()
+
+
+def test_a_reference_that_was_altered_is_not_believed(watched: Site, error_of: ErrorOf) -> None:
+    file = Registry("small").folder(1) / "quality" / "reference.parquet"
+    file.write_bytes(file.read_bytes()[:-1])
+    assert watched.ml("monitor") == 1
+    assert "reference.parquet" in error_of()

@@ -1,0 +1,216 @@
+"""A small world with a model in production, in which causes are injected: answers and labels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ml.monitoring.checks import Seen, see
+from ml.monitoring.diagnosis import Diagnosis, diagnose
+from ml.monitoring.window import DAY, Answers, Window
+from ml.project import Project
+
+ROWS_A_DAY = 200
+SETTINGS = {
+    "title": "world",
+    "task": "classification",
+    "target": "answer",
+    "id": "number",
+    "source": {"kind": "csv", "labelled": "rows.csv"},
+    "split": {"test_share": 0.2},
+    "features": {"numeric": ["warmth", "size", "age"], "categorical": ["kind", "place"]},
+    "training": {"metric": "roc_auc"},
+    "gates": {"floors": {"roc_auc": 0.6}, "slices": {"by": [["place"]]}},
+    "channels": {"production": 8000},
+}
+
+
+@dataclass
+class World:
+    """Rows of any day and what comes true of them; ``change`` is what is injected from a day on."""
+
+    seed: int
+    random: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self.random = np.random.default_rng(self.seed)
+
+    def inputs(self, days: np.ndarray) -> pd.DataFrame:
+        """Return a row for each time (in days): weather by day and night, and what has neither."""
+        random, rows = self.random, len(days)
+        nights = np.arange(int(days.min()) - 1, int(days.max()) + 2)
+        weather = np.interp(days, nights, random.normal(0, 0.7, len(nights)))
+        return pd.DataFrame(
+            {
+                "warmth": 15 + 2 * weather + 3 * np.sin(2 * np.pi * days) + random.normal(0, 1, rows),
+                "size": np.exp(random.normal(1, 0.5, rows)).round(3),
+                "age": random.integers(18, 90, rows),
+                "kind": random.choice(["round", "square", "long"], rows, p=[0.5, 0.3, 0.2]),
+                "place": random.choice(["north", "south"], rows),
+            }
+        )
+
+    @staticmethod
+    def chance(rows: pd.DataFrame, *, concept: bool = False) -> np.ndarray:
+        """Return how probable a yes is; when the ``concept`` changed, by another rule."""
+        size, kind = np.log(rows["size"]) - 1, (rows["kind"] == "round").to_numpy()
+        pull = (-1.5 if concept else 1.5) * size + (rows["age"] - 54) / 20 + 0.7 * kind - 0.4
+        return np.asarray(1 / (1 + np.exp(-pull)))
+
+    def answers(self, days: np.ndarray, inputs: pd.DataFrame, *, concept: bool = False) -> Answers:
+        """Return what the model says of rows, and what comes true of nine in ten of them."""
+        stated = self.chance(inputs.assign(**{"size": pd.to_numeric(inputs["size"]).fillna(2.7)}))
+        truth = self.random.random(len(days)) < self.chance(inputs, concept=concept)
+        told = pd.DataFrame(
+            {
+                "at": days * DAY,
+                "version": 1,
+                "milliseconds": self.random.gamma(4, 1, len(days)),
+                "label": truth.astype(int).astype(object),
+                "labelled": self.random.random(len(days)) < 0.9,
+            }
+        )
+        said = pd.DataFrame(
+            {
+                "prediction": (stated > 0.5).astype(int),
+                "probability_0": 1 - stated,
+                "probability_1": stated,
+            }
+        )
+        return Answers(inputs, said, told)
+
+
+def project(**monitoring: object) -> Project:
+    """Return the settings of the world's project."""
+    made = Project.model_validate(SETTINGS | {"monitoring": monitoring})
+    made._folder, made._name = Path("world"), "world"
+    return made
+
+
+def nothing(answers: Answers, since: np.ndarray) -> None:
+    """Inject nothing."""
+
+
+def constant(answers: Answers, since: np.ndarray) -> None:
+    """A sensor that says one thing from then on."""
+    answers.inputs.loc[since, "size"] = 2.0
+
+
+def missing(answers: Answers, since: np.ndarray) -> None:
+    """A feed that leaves a column out."""
+    answers.inputs.loc[since, "kind"] = None
+
+
+def unit(answers: Answers, since: np.ndarray) -> None:
+    """Degrees of Fahrenheit where those of Celsius were."""
+    answers.inputs.loc[since, "warmth"] = answers.inputs.loc[since, "warmth"] * 1.8 + 32
+
+
+def unseen(answers: Answers, since: np.ndarray) -> None:
+    """Categories by another code."""
+    answers.inputs.loc[since, "kind"] = answers.inputs.loc[since, "kind"].str.upper()
+
+
+def impossible(answers: Answers, since: np.ndarray) -> None:
+    """Grams where kilograms were."""
+    answers.inputs.loc[since, "size"] *= 1000
+
+
+def one_slice(answers: Answers, since: np.ndarray) -> None:
+    """One place that sends a column no more."""
+    answers.inputs.loc[since & (answers.inputs["place"] == "north").to_numpy(), "kind"] = None
+
+
+def stopped(answers: Answers, since: np.ndarray) -> None:
+    """Labels that come no more."""
+    answers.told.loc[since, "labelled"] = False
+
+
+def flooded(answers: Answers, since: np.ndarray) -> None:
+    """Labels that all say the same."""
+    answers.told.loc[since, "label"] = 1
+
+
+def slow(answers: Answers, since: np.ndarray) -> None:
+    """A service that takes its time."""
+    answers.told.loc[since, "milliseconds"] += 400
+
+
+@dataclass(frozen=True)
+class Injected:
+    """A cause, and how it is brought about: by what is done to answers, or to the world itself."""
+
+    cause: str
+    spoil: Callable[[Answers, np.ndarray], None] = nothing
+    drift: bool = False
+    concept: bool = False
+
+
+INJECTED = {
+    "nothing": Injected("nothing"),
+    "inputs that move": Injected("drift", drift=True),
+    "another world": Injected("concept", concept=True),
+    "another world of other inputs": Injected("drift and concept", drift=True, concept=True),
+    "a constant": Injected("broken feed", constant),
+    "a column missing": Injected("broken feed", missing),
+    "another unit": Injected("broken feed", unit),
+    "categories by another code": Injected("broken feed", unseen),
+    "impossible numbers": Injected("broken feed", impossible),
+    "a column missing in one place": Injected("broken feed", one_slice),
+    "labels stopped": Injected("labels", stopped),
+    "labels all the same": Injected("labels", flooded),
+    "a slow service": Injected("service", slow),
+}
+
+
+def moved(inputs: pd.DataFrame, since: np.ndarray) -> pd.DataFrame:
+    """Return rows of other people: older, larger, of another kind; the rule is the same."""
+    changed = inputs.copy()
+    changed.loc[since, "age"] = np.clip(changed.loc[since, "age"] + 18, 18, 95)
+    changed.loc[since, "size"] = changed.loc[since, "size"] * 1.6
+    return changed
+
+
+@dataclass(frozen=True)
+class Found(Seen):
+    """What a look saw, and when its world began (Unix time)."""
+
+    begins: float = 0.0
+
+
+def look_at(
+    injected: Injected, seed: int, *, day: float = 14.0, change: float = 8.0, rows_a_day: int = ROWS_A_DAY
+) -> tuple[Diagnosis, Found]:
+    """Return what a look on a day finds of what was injected on a day before, and what it saw."""
+    world = World(seed)
+    start = float(world.random.uniform(100, 300))
+    made = project(max_milliseconds=200.0)
+    past = np.sort(world.random.uniform(start - 60, start, 3000))
+    before = world.answers(past, world.inputs(past))
+    truth = before.told["label"].astype(int)
+    reference = pd.concat([before.inputs, before.said], axis=1).assign(answer=truth)
+    days = np.sort(world.random.uniform(start, start + day, int(rows_a_day * day)))
+    since = days > start + change
+    inputs = world.inputs(days)
+    if injected.drift:
+        inputs = moved(inputs, since)
+    answers = world.answers(days, inputs)
+    if injected.concept:
+        other = world.answers(days, inputs, concept=True).told["label"]
+        answers.told.loc[since, "label"] = other[since]
+    injected.spoil(answers, since)
+    now, week = (start + day) * DAY, made.monitoring.window_days * DAY
+    at, age = answers.told["at"], made.monitoring.matured_days * DAY
+    answers.told.loc[at > now - age, "labelled"] = False
+    window = Window(
+        now,
+        answers.part(at.between(now - 2 * week, now - week)),
+        answers.part(at > now - week),
+        answers.part((at <= now - age) & (at > now - age - week)),
+        (1400, 1260),
+    )
+    seen = see(made, reference, window)
+    return diagnose(seen), Found(**vars(seen), begins=start * DAY)
