@@ -50,7 +50,7 @@ class Seen:
     estimated: Estimate | None = None
     estimated_lost: bool = False
     loss_before: float | None = None
-    answers_matured: int = 0
+    answers_recent: int = 0
     labels: int = 0
     trouble_with_labels: str = ""
     trouble_with_service: tuple[str, ...] = ()
@@ -109,13 +109,12 @@ def see(
         estimated=estimated,
         estimated_lost=lost,
         loss_before=losses.mean(losses.losses(project, reference, reference[project.target])).value,
-        answers_matured=len(window.matured),
+        answers_recent=len(window.recent),
         labels=len(window.labelled),
         trouble_with_labels=trouble,
         trouble_with_service=tuple(_trouble_with_service(project, window)),
         not_seen=tuple(not_seen),
         figures={
-            "rows": float(len(window.recent)),
             "labels for rows nobody asked": float(window.labels_unknown),
             "rows with several labels": float(window.labels_twice),
             **({"p95 milliseconds": float(milliseconds.quantile(0.95))} if len(milliseconds) else {}),

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from ml.records import BrokenColumn, Look, parse
+from ml.monitoring.checks import Seen
+from ml.records import BrokenColumn, ColumnFigures, Look, QualityFigures, parse
 from ml.store.tables import looks, quarantines, trainings
 
 
@@ -29,6 +31,47 @@ def last_looks(connection: Connection, project: str, channel: str, most: int) ->
         .limit(most)
     ).scalars()
     return [parse(Look, json.loads(text), "a look in the store") for text in found][::-1]
+
+
+def figures_of(seen: Seen) -> dict[str, Any]:
+    """Return what is kept of what a look saw: columns of all rows, quality by part, the estimate."""
+    columns = [
+        ColumnFigures(
+            column=one.column,
+            missing=one.missing,
+            missing_before=one.missing_before,
+            psi=one.psi,
+            moved=one.moved,
+            broken=one.broken,
+        )
+        for one in seen.columns
+        if not one.part
+    ]
+    quality = [
+        QualityFigures(
+            part=one.part,
+            before=one.before.value,
+            now=one.now.value,
+            error=one.now.error,
+            labels=one.now.rows,
+            lost=one.lost,
+        )
+        for one in seen.quality
+    ]
+    estimated = seen.estimated
+    return {
+        "answers": seen.answers_recent,
+        "labels": seen.labels,
+        "columns": columns,
+        "broken": [BrokenColumn(**vars(one)) for one in seen.broken],
+        "quality": quality,
+        "weighted": seen.weighted,
+        "estimated": (estimated.loss.value, *estimated.interval) if estimated else None,
+        "estimated_metrics": estimated.metrics if estimated else {},
+        "loss_before": seen.loss_before,
+        "not_seen": list(seen.not_seen),
+        "figures": seen.figures,
+    }
 
 
 def keep_look(connection: Connection, look: Look) -> None:

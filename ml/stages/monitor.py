@@ -11,7 +11,7 @@ from ml import locations
 from ml.console import say
 from ml.errors import MlError
 from ml.monitoring_settings import Cause
-from ml.records import BrokenColumn, ColumnFigures, Look, QualityFigures, parse
+from ml.records import Look, parse
 from ml.registry.channel import Channel
 from ml.registry.versions import Registry
 from ml.stages import Context
@@ -64,7 +64,7 @@ def _look(
     """Return what is seen and asked for, after keeping it, and the looks before."""
     from ml.monitoring.checks import Broken, see
     from ml.monitoring.diagnosis import diagnose
-    from ml.monitoring.looks import asked_for, end_training, keep_look, last_looks
+    from ml.monitoring.looks import asked_for, end_training, figures_of, keep_look, last_looks
     from ml.monitoring.reference import read_reference
     from ml.monitoring.retrain import decide, outcome_of
     from ml.monitoring.window import DAY, new_labels, read_window
@@ -100,8 +100,6 @@ def _look(
         new_labels(connection, project, context.channel, _seconds(made)),
         now,
     )
-    whole = next((one for one in seen.quality if not one.part), None)
-    estimated = seen.estimated
     look = _record(
         context,
         about,
@@ -109,41 +107,7 @@ def _look(
         why=list(found.why),
         asks="train" if decision.train else "",
         because=decision.because,
-        answers=len(window.recent),
-        labels=seen.labels,
-        columns=[
-            ColumnFigures(
-                column=one.column,
-                missing=one.missing,
-                missing_before=one.missing_before,
-                psi=one.psi,
-                moved=one.moved,
-                broken=one.broken,
-            )
-            for one in seen.columns
-            if not one.part
-        ],
-        broken=[
-            BrokenColumn(column=one.column, part=one.part, begins=one.begins, why=one.why)
-            for one in seen.broken
-        ],
-        quality=[
-            QualityFigures(
-                part=one.part,
-                before=one.before.value,
-                now=one.now.value,
-                error=one.now.error,
-                labels=one.now.rows,
-                lost=one.lost,
-            )
-            for one in seen.quality
-        ],
-        weighted=seen.weighted,
-        estimated=(estimated.loss.value, *estimated.interval) if estimated else None,
-        estimated_metrics=estimated.metrics if estimated else {},
-        loss_before=whole.before.value if whole else seen.loss_before,
-        not_seen=list(seen.not_seen),
-        figures=seen.figures,
+        **figures_of(seen),
     )
     keep_look(connection, look)
     return look, past
