@@ -26,7 +26,7 @@ TESTS := tests/unit
 CHECKS := check-style check-format check-types check-tests
 
 .PHONY: run test check fast-tests $(CHECKS) sabotage load stop install lock help projects nightly-projects \
-    touched-projects approval $(STAGES) lint-syntax \
+    touched-projects monitor-projects approval $(STAGES) lint-syntax \
     lint-flake8 lint-pydocstyle lint-dependencies rollback jenkins-up jenkins-down jenkins-logs jenkins-local \
     jenkins-local-stop jenkins-test
 
@@ -85,8 +85,15 @@ fast-tests: $(TOOLS)  ## the fast tests, with reports for Jenkins in build/tests
 	@status=0; env --unset=ML_OUTCOME $(MAKE) --no-print-directory check-tests COVERAGE=1 PYTEST_ADDOPTS=--junitxml=build/tests/junit.xml || status=$$?; \
 	$(PYTHON) -m coverage combine --quiet; $(PYTHON) -m coverage xml --quiet -o build/tests/coverage.xml; exit $$status
 
-$(STAGES): $(INSTALLED)
+$(filter-out monitor,$(STAGES)): $(INSTALLED)
 	@$(PYTHON) -m ml $@
+
+# Without Jenkins nobody else starts the training that a look asks for.
+monitor: $(INSTALLED)
+	@$(PYTHON) -m ml monitor $(if $(BUILD_TAG),,--train)
+
+monitor-projects: $(INSTALLED)  ## look at every project that is in service
+	@$(PYTHON) -m ml monitor --all
 
 lint-syntax lint-flake8 lint-pydocstyle lint-dependencies: $(INSTALLED)
 	@$(PYTHON) -m ml lint --check $(@:lint-%=%)

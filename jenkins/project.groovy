@@ -68,6 +68,20 @@ pipelineJob('nightly') {
     definition(fromRepository('jenkins/nightly.Jenkinsfile'))
 }
 
+pipelineJob('monitor') {
+    description('Looks every hour at what production answered and what came true, and trains again where that helps.')
+    properties {
+        disableConcurrentBuilds { abortPrevious(false) }
+        buildDiscarder(keep('200', '48'))
+        pipelineTriggers {
+            triggers {
+                cron { spec('H * * * *') }
+            }
+        }
+    }
+    definition(fromRepository('jenkins/monitor.Jenkinsfile'))
+}
+
 pipelineJob('rollback') {
     description('Takes a channel back to an earlier version at once, without waiting for a build that is running.')
     parameters {

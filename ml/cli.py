@@ -113,6 +113,8 @@ def _stage(options: argparse.Namespace) -> None:
         return show_source(find_project(options.project))
     if options.name == "data" and options.version:
         return _bring_back(options)
+    if getattr(options, "all_projects", False):
+        return _look_at_all(options)
     from ml.stages import run_stage, tell
 
     context = _context(options)
@@ -122,6 +124,29 @@ def _stage(options: argparse.Namespace) -> None:
         from ml.pipeline import train_again
 
         train_again(context, record)
+
+
+def _look_at_all(options: argparse.Namespace) -> None:
+    """Look at every project that is in service; one that cannot be looked at stops no other."""
+    from ml.project import project_names
+    from ml.registry.versions import Registry
+    from ml.stages import run_stage, tell
+
+    for options.project in project_names():
+        try:
+            context = _context(options)
+            if options.channel not in context.project.channels:
+                continue
+            if Registry(options.project).channel(options.channel).version is None:
+                continue
+            look = run_stage("monitor", context).record
+            _note(tell("monitor", context, look))
+            state = look.asks or {"nothing": "nothing", "broken feed": "broken"}.get(look.cause, "told")
+            line = f"{look.cause}: {'; '.join(look.why)}" if look.why else look.cause
+        except MlError as error:
+            _fail(f"{options.project}: {error}", error.exit_code)
+            state, line = "failed", str(error)
+        print(options.project, state, " ".join(line.split()), sep="\t")
 
 
 def _bring_back(options: argparse.Namespace) -> None:

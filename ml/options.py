@@ -69,8 +69,15 @@ def _add_stages(add: Add) -> None:
         if stage in ("data", "quality", "deploy", "monitor"):
             _add_channel(sub)
         if stage == "monitor":
-            sub.add_argument(
+            how = sub.add_mutually_exclusive_group()
+            how.add_argument(
                 "--train", action="store_true", help="where the look asks for a training, run all stages here"
+            )
+            how.add_argument(
+                "--all",
+                dest="all_projects",
+                action="store_true",
+                help="look at every project in service, and print a line for each: name, what follows, why",
             )
         if stage == "deploy":
             _add_port(sub)

@@ -19,12 +19,10 @@ from ml.store.database import open_store, reason_of
 from ml.workspace import Outcome
 
 MAX_TREND = 500  # looks in the picture of quality over time
-# What a job reads to go on: the cause, and below it what is asked for.
-NEXT_FILE = "next.txt"
 
 
 def run(context: Context) -> Outcome[Look]:
-    """Write ``look.json``, ``next.txt`` and the page of a look, and keep the look in the store.
+    """Write ``look.json`` and the page of a look, and keep the look in the store.
 
     Raises ``MlError`` if it could not look: no store is kept, or the database is away.
     """
@@ -47,7 +45,6 @@ def run(context: Context) -> Outcome[Look]:
         from ml.monitoring.page import write_page
 
         write_page(folder, project, details, past)
-        (folder / NEXT_FILE).write_text(f"{details.cause}\n{details.asks}\n", encoding="utf-8")
         own = {"format", "stage", "project", "inputs", "outputs", "finished", "seconds"}
         return details.model_dump(exclude=own)
 

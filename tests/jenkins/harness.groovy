@@ -387,6 +387,7 @@ class Engine {
     // The first argument is the one that may be given without its name.
     static final Map<String, List> STEPS = [
         sh: ['script', 'returnStdout', 'returnStatus', 'label'], echo: ['message'], error: ['message'],
+        unstable: ['message'],
         stash: ['name', 'includes', 'excludes', 'allowEmpty'], unstash: ['name'],
         archiveArtifacts: ['artifacts', 'fingerprint', 'allowEmptyArchive'],
         junit: ['testResults', 'allowEmptyResults'],
@@ -396,13 +397,14 @@ class Engine {
         node: ['label', 'body'], retry: ['count', 'conditions', 'body'], agent: [], nonresumable: [],
         timeout: ['time', 'unit', 'body'], input: ['message', 'id', 'ok', 'submitter'], parallel: ['branches'],
         withCredentials: ['bindings', 'body'], file: ['credentialsId', 'variable'],
-        string: ['credentialsId', 'variable'],
+        string: ['credentialsId', 'variable', 'name', 'value'],
         catchError: ['message', 'buildResult', 'stageResult', 'body'], flake8: ['pattern', 'id', 'name'],
         jobDsl: ['scriptText', 'removedJobAction', 'additionalParameters'],
         recordIssues: ['tools', 'enabledForFailure', 'skipBlames'], recordCoverage: ['tools', 'sourceCodeRetention'],
     ]
     static final List<String> ANYWHERE = ['echo', 'error', 'script', 'build', 'string', 'file', 'scmGit', 'node', 'retry',
-                                          'agent', 'nonresumable', 'timeout', 'input', 'parallel', 'flake8', 'catchError']
+                                          'agent', 'nonresumable', 'timeout', 'input', 'parallel', 'flake8', 'catchError',
+                                          'unstable']
     static final List<String> RESULTS = ['SUCCESS', 'UNSTABLE', 'FAILURE', 'ABORTED']
 
     Map settings
@@ -416,8 +418,8 @@ class Engine {
     BuildData buildData
     boolean checkoutByDefault = true
     Environment env = new Environment(engine: this)
-    Map report = [result: 'SUCCESS', stages: [], sh: [], archived: [], tests: [], html: [], builds: [], options: [],
-                  parameters: [], triggers: [], asked: [], jobs: [], issues: [], coverage: []].asSynchronized()
+    Map report = [result: 'SUCCESS', stages: [], sh: [], archived: [], tests: [], html: [], builds: [], started: [],
+                  options: [], parameters: [], triggers: [], asked: [], jobs: [], issues: [], coverage: []].asSynchronized()
     Set<String> secrets = Collections.synchronizedSet([] as Set)
     Set<String> dead = Collections.synchronizedSet([] as Set)
     File work
@@ -851,6 +853,11 @@ class Engine {
         }
     }
 
+    Object step_unstable(Map given, Context context) {
+        say("${given.message}")
+        worsen('UNSTABLE')
+    }
+
     Object step_jobDsl(Map given, Context context) {
         if (given.scriptText.trim() != settings.approved.trim()) {
             throw new StepFailed('script not yet approved for use')
@@ -951,6 +958,7 @@ class Engine {
         String job = given.job
         String result = settings.fail_for == job ? 'FAILURE' : 'SUCCESS'
         report.builds.add(job)
+        report.started.add(given.parameters ?: [])
         if (result != 'SUCCESS' && given.propagate != false) {
             throw new StepFailed("${job} completed with status ${result}")
         }

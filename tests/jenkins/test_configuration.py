@@ -309,7 +309,7 @@ def test_the_jobs_declare_what_their_jenkinsfiles_declare(
 ) -> None:
     made = jobs_of(recorded(local.FILES / "project.groovy", *MADE_BY_A_PUSH))
     jobs = jobs_of(administrators_jobs) | made
-    assert list(jobs) == ["push", "models/titanic", "models/churn", "nightly", "rollback"]
+    assert list(jobs) == ["push", "models/titanic", "models/churn", "nightly", "monitor", "rollback"]
     for job in jobs.values():
         [[_, [file], _]] = [call for call in inside(job, "definition", "cpsScm") if call[0] == "scriptPath"]
         assert ["url", ["git://git/ml.git"], []] in inside(

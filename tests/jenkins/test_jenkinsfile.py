@@ -18,6 +18,7 @@ PIPELINES = (
     "jenkins/push.Jenkinsfile",
     "jenkins/nightly.Jenkinsfile",
     "jenkins/rollback.Jenkinsfile",
+    "jenkins/monitor.Jenkinsfile",
 )
 GROOVY = (*PIPELINES, "jenkins/jobs.groovy", "jenkins/project.groovy", "jenkins/webhook-token.groovy")
 TOKEN = re.compile(r"stage\('(?P<stage>[^']+)'\)|\bsh '(?P<sh>[^']*)'|(?P<brace>[{}])")

@@ -220,7 +220,13 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
             ("models/${project.first()}", f"{live.project}/${{project.first()}}"),
             ("pipelineJob('nightly')", f"pipelineJob('{live.project}/nightly')"),
             ("pipelineJob('rollback')", f"pipelineJob('{live.project}/rollback')"),
+            ("pipelineJob('monitor')", f"pipelineJob('{live.project}/monitor')"),
             ("H 2 * * *", ""),
+            ("'H * * * *'", "''"),
+        ],
+        "jenkins/monitor.Jenkinsfile": [
+            ("/models/${project}", f"/{live.project}/${{project}}"),
+            ("'H * * * *'", "''"),
         ],
     }
     for file, changes in edits.items():
@@ -277,7 +283,8 @@ def commits(build: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "file", ["Jenkinsfile", *(f"jenkins/{name}.Jenkinsfile" for name in ("push", "nightly", "rollback"))]
+    "file",
+    ["Jenkinsfile", *(f"jenkins/{name}.Jenkinsfile" for name in ("push", "nightly", "rollback", "monitor"))],
 )
 def test_the_declarative_linter_accepts_it(live: Live, file: str) -> None:
     text = (locations.ROOT / file).read_text(encoding="utf-8")
@@ -321,6 +328,7 @@ def test_the_jobs_have_their_parameters_and_triggers(live: Live, first: dict[str
     expected = {
         live.project: {"FORCE", "CHANNEL", "TARGET", "WHY"},
         "nightly": set(),
+        "monitor": set(),
         "rollback": {"PROJECT", "CHANNEL", "ROLLBACK_TO", "TARGET", "WHY"},
     }
     for job, names in expected.items():

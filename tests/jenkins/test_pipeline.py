@@ -281,6 +281,41 @@ def test_the_nightly_job_builds_every_project(small: Jenkins) -> None:
     assert one_fails.report["builds"] == jobs, "the others are built"
 
 
+@pytest.mark.parametrize(
+    ("looks", "result", "builds"),
+    [
+        ("", "SUCCESS", []),
+        ("small\tnothing\tnothing\ntitanic\ttold\tdrift: inputs moved: Age\n", "SUCCESS", []),
+        ("small\ttrain\tconcept: a row costs 0.7\ntitanic\tnothing\tnothing\n", "SUCCESS", ["/models/small"]),
+        ("small\tbroken\tbroken feed: Age: missing in 90%\n", "UNSTABLE", []),
+        ("small\tfailed\tthe store is away\ntitanic\ttrain\tconcept\n", "FAILURE", ["/models/titanic"]),
+    ],
+)
+def test_what_follows_a_look_is_started_and_shown(
+    quick: Jenkins, looks: str, result: str, builds: list[str]
+) -> None:
+    (quick.root / "looks").write_text(looks)
+    build = quick.build("jenkins/monitor.Jenkinsfile", environment={"LOOKS": str(quick.root / "looks")})
+    assert build.report["result"] == result, build.console
+    assert build.report["builds"] == builds
+    whys = [one["value"] for given in build.report["started"] for one in given]
+    assert whys == [line.split("\t")[2] for line in looks.splitlines() if "\ttrain\t" in line]
+
+
+def test_the_job_monitor_looks_at_what_is_in_service(unlinted: Jenkins) -> None:
+    why = {"WHY": "concept: a row costs 0.7 where it cost 0.4"}
+    assert unlinted.build("jenkins/monitor.Jenkinsfile").report["description"] in (None, "")
+    deployed = unlinted.build(parameters=why)
+    assert deployed.report["result"] == "SUCCESS", deployed.console
+    assert deployed.report["displayName"].endswith("small: concept")
+    assert Registry("small").channel("production").history[-1].why == why["WHY"]
+    looked = unlinted.build("jenkins/monitor.Jenkinsfile")
+    assert looked.report["result"] == "SUCCESS", looked.console
+    assert "small: nothing (0 answers, 0 labels)" in looked.report["description"]
+    assert "build/small/monitor/look.json" in looked.archived
+    assert [one["name"] for one in looked.report["html"]] == ["Monitor of small"]
+
+
 def pushed(jenkins: Jenkins, since: str) -> Build:
     """Run what a push starts; the code is not checked here."""
     build = jenkins.build("jenkins/push.Jenkinsfile", last_successful=since)
