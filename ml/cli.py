@@ -127,26 +127,18 @@ def _stage(options: argparse.Namespace) -> None:
 
 
 def _look_at_all(options: argparse.Namespace) -> None:
-    """Look at every project that is in service; one that cannot be looked at stops no other."""
+    from ml.pipeline import look_at
     from ml.project import project_names
-    from ml.registry.versions import Registry
-    from ml.stages import run_stage, tell
 
     for options.project in project_names():
         try:
-            context = _context(options)
-            if options.channel not in context.project.channels:
-                continue
-            if Registry(options.project).channel(options.channel).version is None:
-                continue
-            look = run_stage("monitor", context).record
-            _note(tell("monitor", context, look))
-            state = look.asks or {"nothing": "nothing", "broken feed": "broken"}.get(look.cause, "told")
-            line = f"{look.cause}: {'; '.join(look.why)}" if look.why else look.cause
-        except MlError as error:
-            _fail(f"{options.project}: {error}", error.exit_code)
-            state, line = "failed", str(error)
-        print(options.project, state, " ".join(line.split()), sep="\t")
+            found = look_at(_context(options))
+        except MlError as error:  # which stops no other look
+            found = "failed", str(error), f"error: {options.project}: {error}"
+        if found:
+            state, line, told = found
+            _note(told)
+            print(options.project, state, " ".join(line.split()), sep="\t")
 
 
 def _bring_back(options: argparse.Namespace) -> None:
@@ -239,6 +231,15 @@ def _projects(options: argparse.Namespace) -> None:
             print(f"{project.name:<20} {','.join(project.channels):<20} {title}")
 
 
+def _labels(options: argparse.Namespace) -> None:
+    from ml.labels import take_labels
+    from ml.project import find_project
+
+    project = find_project(options.project)
+    project.check_channel(options.channel)
+    print(take_labels(project, options.channel, options.file))
+
+
 def _approval(options: argparse.Namespace) -> None:
     from ml.project import find_project
 
@@ -295,4 +296,5 @@ COMMANDS: dict[str, Command] = {
     "show": _show,
     "projects": _projects,
     "approval": _approval,
+    "labels": _labels,
 }

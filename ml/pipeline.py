@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from ml.console import results, say
 from ml.errors import MlError
-from ml.stages import PIPELINE, Context, run_stage
+from ml.stages import PIPELINE, Context, run_stage, tell
 
 
 def run_all(context: Context) -> None:
@@ -36,6 +36,19 @@ def train_again(context: Context, look: Any) -> None:
     """Run every stage because a look asks for it; its cause is kept as the reason of what comes of it."""
     os.environ["WHY"] = f"{look.cause}: {'; '.join(look.why)}"
     run_all(context)
+
+
+def look_at(context: Context) -> tuple[str, str, str] | None:
+    """Look at a project, if it is in service: return what follows in a word, why, and what the page tells."""
+    from ml.registry.versions import Registry
+
+    project, channel = context.project, context.channel
+    if channel not in project.channels or Registry(project.name).channel(channel).version is None:
+        return None
+    look = run_stage("monitor", context).record
+    state = look.asks or {"nothing": "nothing", "broken feed": "broken"}.get(look.cause, "told")
+    line = f"{look.cause}: {'; '.join(look.why)}" if look.why else look.cause
+    return state, line, tell("monitor", context, look)
 
 
 def _print_stages(rows: list[tuple[str, float, str]]) -> None:

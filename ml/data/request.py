@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal, Optional
 import numpy as np
 import pandera.pandas as pa
 from pandas.api import types
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 from pydantic_core import PydanticCustomError
 
 from ml.errors import MlError, describe
@@ -83,6 +92,22 @@ def example_values(column: Any) -> list[Any]:
     if kind in (int, float):
         return [kind(max(about.get("ge", 0), min(1, about.get("le", 1))))]
     return ["text"]
+
+
+class Feedback(BaseModel):
+    """What came true for one row of an earlier answer, and when; of several labels the latest holds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    request_id: str = Field(pattern="^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])
+    row: int = Field(default=0, ge=0, le=2**31 - 1, description="its place in the request, from 0")
+    label: int | float | str | bool
+    at: AwareDatetime | None = Field(default=None, description="when it came true; else now")
+
+    @property
+    def since(self) -> float | None:
+        """When it came true, as Unix time."""
+        return None if self.at is None else self.at.timestamp()
 
 
 def label_adapter(contract: pa.DataFrameSchema, target: str) -> TypeAdapter[Any]:

@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ml import locations
+from ml.data.request import Feedback
 from ml.errors import MlError
 from ml.serving import MAX_ROWS, REPLAY_HEADER
 from ml.serving.access import AccessLog, key_check, read_keys
@@ -32,7 +33,7 @@ from ml.serving.bodies import (
 from ml.serving.follower import ChannelFollower
 from ml.serving.openapi import Answer, Problem, describe_rows, file_body
 from ml.serving.page_paths import add_page
-from ml.serving.predictor import Asked, Feedback, Predictor
+from ml.serving.predictor import Asked, Predictor
 from ml.serving.prometheus import Metrics
 from ml.serving.worker_state import WorkerState
 

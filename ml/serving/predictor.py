@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from ml.data.formats import Kind, read_json, read_rows, write_rows
-from ml.data.request import BrokenRows
+from ml.data.request import BrokenRows, Feedback
 from ml.data.rows import records, rows_to_table
 from ml.errors import MlError
 from ml.serving import MAX_ROWS
@@ -25,16 +25,6 @@ from ml.serving.scoring import Busy, ModelFailed, Unavailable, score_in_time
 
 MAX_FILES = 2  # at once, in one worker
 MAX_SHADOWS = 64  # at once; more are not scored
-
-
-class Feedback(BaseModel):
-    """What came true for one row of an earlier answer."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    request_id: str = Field(pattern="^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])
-    row: int = Field(default=0, ge=0, le=2**31 - 1, description="its place in the request, from 0")
-    label: int | float | str | bool
 
 
 FEEDBACK = TypeAdapter(list[Feedback])
@@ -276,7 +266,7 @@ class Predictor:
         if not 0 < len(given) <= MAX_ROWS:
             raise MlError(f"send 1 to {MAX_ROWS} labels at once, not {len(given)}")
         at = time.time()
-        if not self.log.put(Label(one.request_id, one.row, one.label, at) for one in given):
+        if not self.log.put(Label(one.request_id, one.row, one.label, at, one.since) for one in given):
             raise Busy
         return len(given)
 

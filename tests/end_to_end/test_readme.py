@@ -23,6 +23,8 @@ RUN = [  # here, in this order
     ".venv/bin/python -m ml show",
     ".venv/bin/python -m ml show 1",
     ".venv/bin/python -m ml show --request 0123456789abcdef0123456789abcdef",
+    "make monitor",
+    "make monitor-projects",
     ".venv/bin/python -m ml --help",
     "make help",
     ".venv/bin/python -m ml undeploy",
@@ -52,6 +54,9 @@ ELSEWHERE = {
     ),
     ".venv/bin/python -m ml data --version 0123abcd": (
         "unit/registry/test_data_versions.py::test_what_is_kept_comes_back_and_is_learned_from"
+    ),
+    ".venv/bin/python -m ml labels came_true.csv": (
+        "unit/test_labels.py::test_labels_of_a_file_are_taken_and_counted"
     ),
     ".venv/bin/python -m ml diff 1 build": "unit/test_diff.py::test_a_version_a_build_and_files_are_compared",
     '.venv/bin/python -m ml recall --rows bad.csv --why "the sensor stood still"': RECALLED,
@@ -171,6 +176,8 @@ def test_the_commands_do_what_is_written_beside_them(checkout: Path, free_port: 
     assert "production" in said[".venv/bin/python -m ml show"]
     for told in ("data source", "git commit", "parameters", "build", "blessed"):
         assert told in said[".venv/bin/python -m ml show 1"]
+    assert "monitor: nothing (" in said["make monitor"]
+    assert "titanic\tnothing\tnothing\n" in said["make monitor-projects"]
     [asked] = [command for command in RUN if "--request" in command]
     assert "version" in said[asked] and "892" in said[asked]
     assert all(stage in said[".venv/bin/python -m ml --help"] for stage in ("lint", "deploy", "rollback"))

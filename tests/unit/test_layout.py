@@ -27,7 +27,7 @@ FLOORS = (
     ("delivery", "monitoring"),
     ("stages",),
     ("pipeline", "predict", "show", "options"),
-    ("new", "recall", "diff"),
+    ("new", "recall", "diff", "labels"),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,128 @@
+"""Labels out of a file: what came true for answers that were given, told all at once."""
+
+import csv
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy.exc import SQLAlchemyError
+
+from ml import locations
+from ml.data.contract import load_contract
+from ml.data.request import Feedback, label_adapter
+from ml.errors import MlError, describe
+from ml.project import Project
+from ml.store.database import open_store, reason_of
+from ml.store.lookup import labels_that_hold
+from ml.store.tables import labels, predictions
+
+AT_ONCE = 400  # rows that one question to the database is about
+
+
+def take_labels(project: Project, channel: str, file: Path) -> str:
+    """Write all labels of a CSV or NDJSON file to the store, or none, and return what they were.
+
+    Columns as in ``POST /feedback``: request_id, label; row (0) and at (ISO 8601, with its zone) may be left
+    out. Raises ``MlError`` that names the line that is none.
+    """
+    url = locations.store(project.name, channel)
+    if url is None:
+        raise MlError("no answers are kept here that labels could be of: ML_STORE is off")
+    given = list(_read(project, file))
+    if not given:
+        raise MlError(f"{file} holds no label: it needs the columns request_id and label")
+    now, counts = time.time(), Counter[str]()
+    try:
+        engine = open_store(url)
+        with engine.begin() as connection:
+            for start in range(0, len(given), AT_ONCE):
+                part = given[start : start + AT_ONCE]
+                counts.update(_kinds(connection, part))
+                connection.execute(insert(labels), [_row(one, now) for one in part])
+        engine.dispose()
+    except SQLAlchemyError as error:
+        raise MlError(f"the store cannot be written to: {reason_of(error)}") from error
+    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
+    return f"{len(given):,} labels taken: {told}"
+
+
+def _row(one: Feedback, now: float) -> dict[str, Any]:
+    return {
+        "request": one.request_id,
+        "row": one.row,
+        "at": now,
+        "label": json.dumps(one.label, ensure_ascii=False),
+        "since": one.since,
+        "sender": "file",
+    }
+
+
+def _kinds(connection: Connection, given: list[Feedback]) -> Iterator[str]:
+    """Yield of each label whether it is the first, says the same again, contradicts, or is of no answer."""
+    keys = [(one.request_id, one.row) for one in given]
+    asked = select(predictions.c.request, predictions.c.row)
+    answered = {
+        (one.request, one.row)
+        for one in connection.execute(asked.where(tuple_(predictions.c.request, predictions.c.row).in_(keys)))
+    }
+    holds = labels_that_hold()
+    known = {
+        (one.request, one.row): json.loads(one.label)
+        for one in connection.execute(select(holds).where(tuple_(holds.c.request, holds.c.row).in_(keys)))
+    }
+    for one, key in zip(given, keys, strict=True):
+        if key not in answered:
+            yield "of rows that nobody asked for"
+        elif key not in known:
+            yield "new"
+        else:
+            yield "told again" if known[key] == one.label else "that say otherwise than before"
+        known[key] = one.label
+
+
+def _read(project: Project, file: Path) -> Iterator[Feedback]:
+    """Yield the labels of a file, each as the contract describes the target."""
+    adapter = label_adapter(load_contract(project), project.target)
+    lines = _json_lines(file) if file.suffix in (".ndjson", ".jsonl") else _csv_lines(file)
+    for number, content in lines:
+        try:
+            one = Feedback.model_validate_json(json.dumps(content))
+            adapter.validate_python({"label": one.label})
+        except ValidationError as error:
+            raise MlError(f"{file}, line {number}: {describe(error)}: nothing was taken") from error
+        yield one
+
+
+def _csv_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with open(file, encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream)
+        for row in reader:
+            told = {str(name).strip(): value for name, value in row.items() if value not in (None, "")}
+            for name in ("row", "label"):
+                if name in told:
+                    told[name] = _value(str(told[name]))
+            yield reader.line_num, told
+
+
+def _json_lines(file: Path) -> Iterator[tuple[int, Any]]:
+    with open(file, encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except ValueError as error:
+                    raise MlError(f"{file}, line {number} is no JSON: nothing was taken") from error
+
+
+def _value(text: str) -> Any:
+    """Return a number or a truth value for a text that is one, else the text."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return found if isinstance(found, int | float) else text
