@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ml.settings import Settings, Share
 
@@ -25,7 +25,8 @@ class Monitoring(Settings):
     ``matured_days`` ago, whose labels must have come. ``max_loss_increase`` is of the mean loss of a row (log
     loss, error, absolute error) on the test rows. ``false_alarms_a_year`` holds for all looks of a year
     together. ``train_on`` names the causes that start a training; the next one waits ``cool_down_days``,
-    twice as long after each that was refused, and for ``min_new_labels``.
+    twice as long after each that was refused, and for ``min_new_labels``. What is older than ``keep_days`` is
+    deleted from the store.
     """
 
     window_days: float = Field(default=7, gt=0)
@@ -42,3 +43,10 @@ class Monitoring(Settings):
     train_on: list[Literal["concept", "drift and concept"]] = []
     cool_down_days: float = Field(default=7, ge=0)
     min_new_labels: int = Field(default=500, ge=1)
+    keep_days: float = Field(default=400, gt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> "Monitoring":
+        if self.keep_days < 5 * self.window_days + self.matured_days:
+            raise ValueError("keep_days must hold the window, the four before it, and matured_days")
+        return self

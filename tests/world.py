@@ -207,6 +207,7 @@ def look_at(
     answers.told.loc[at > now - age, "labelled"] = False
     window = Window(
         now,
+        1,
         answers.part(at.between(now - 2 * week, now - week)),
         answers.part(at > now - week),
         answers.part((at <= now - age) & (at > now - age - week)),

@@ -90,14 +90,15 @@ def see(
             ]
         broken = _broken(inputs, window, looks, broken_before)
         answers = columns.look(
-            reference["prediction"], window.recent.said["prediction"], settings, alpha, "answers"
+            reference["prediction"], _column(window.said, "prediction", "said"), settings, alpha, "answers"
         )
     else:
         not_seen.append(f"inputs: {len(window.recent)} of at least {settings.min_rows} rows")
     trouble = _trouble_with_labels(project, reference, window, alpha)
     quality, weighted = _quality(project, reference, window, alpha)
     if not quality:
-        not_seen.append(f"quality: {len(window.labelled)} of at least {settings.min_labels} labels")
+        came = int(window.judged.told["labelled"].sum())
+        not_seen.append(f"quality: {came} of at least {settings.min_labels} labels")
     estimated, lost = _estimated(project, reference, window, alpha)
     milliseconds = window.recent.told["milliseconds"].astype(float)
     return Seen(
@@ -110,7 +111,7 @@ def see(
         estimated_lost=lost,
         loss_before=losses.mean(losses.losses(project, reference, reference[project.target])).value,
         answers_recent=len(window.recent),
-        labels=len(window.labelled),
+        labels=int(window.judged.told["labelled"].sum()),
         trouble_with_labels=trouble,
         trouble_with_service=tuple(_trouble_with_service(project, window)),
         not_seen=tuple(not_seen),
@@ -127,10 +128,11 @@ def _inputs(project: Project, reference: pd.DataFrame) -> pd.DataFrame:
     return reference.drop(columns=[project.target, *said])
 
 
-def _column(rows: Answers, name: str) -> pd.Series:
-    """Return an input column; one that nobody sends is all missing."""
-    if name in rows.inputs:
-        return rows.inputs[name]
+def _column(rows: Answers, name: str, of: str = "inputs") -> pd.Series:
+    """Return a column of the inputs, or of what was said; one that is not there is all missing."""
+    table: pd.DataFrame = getattr(rows, of)
+    if name in table:
+        return table[name]
     return pd.Series(np.nan, index=rows.told.index, name=name, dtype="float64")
 
 
@@ -142,9 +144,19 @@ def _parts(
     slices = project.gates.slices
     if not slices or not len(rows) or any(name not in rows.inputs for by in slices.by for name in by):
         return {ALL: whole}
+    names = sorted({name for by in slices.by for name in by})
     before = slice_rows(reference, slices)
-    now = slice_rows(rows.inputs, slices.model_copy(update={"min_rows": project.monitoring.min_rows}))
+    alike = rows.inputs[names].assign(**{name: _like(reference[name], rows.inputs[name]) for name in names})
+    now = slice_rows(alike, slices.model_copy(update={"min_rows": project.monitoring.min_rows}))
     return {ALL: whole} | {name: (before[name], now[name]) for name in before if name in now}
+
+
+def _like(before: pd.Series, now: pd.Series) -> pd.Series:
+    """Return a column with the type of the reference, so that its values have the same names."""
+    try:
+        return now.astype(before.dtype)
+    except (TypeError, ValueError):  # whole numbers of which one is missing, a text among numbers
+        return now
 
 
 def _broken(
@@ -188,13 +200,14 @@ def _quality(
     project: Project, reference: pd.DataFrame, window: Window, alpha: float
 ) -> tuple[list[Quality], bool]:
     """Return the quality that came true, in all rows and in each slice, and whether rows were weighted."""
-    settings, labelled = project.monitoring, window.labelled
+    settings, judged = project.monitoring, window.judged
+    mask = judged.told["labelled"].to_numpy(bool)
+    labelled = judged.part(mask)
     if len(labelled) < settings.min_labels:
         return [], False
     before = losses.losses(project, reference, reference[project.target])
     now = losses.losses(project, labelled.said, labelled.told["label"])
-    mask = window.matured.told["labelled"].to_numpy(bool)
-    weights = losses.weights_of_labelled(window.matured.inputs, mask)
+    weights = losses.weights_of_labelled(judged.inputs, mask)
     found = []
     for part, (mask_before, mask_now) in _parts(project, reference, labelled).items():
         chosen = None if weights is None else weights[mask_now]
@@ -209,9 +222,10 @@ def _quality(
 def _estimated(
     project: Project, reference: pd.DataFrame, window: Window, alpha: float
 ) -> tuple[Estimate | None, bool]:
-    if len(window.recent) < project.monitoring.min_rows:
+    answered = window.said
+    if len(answered) < project.monitoring.min_rows:
         return None, False
-    found = estimate(project, reference, window.recent.inputs, window.recent.said)
+    found = estimate(project, reference, answered.inputs, answered.said)
     if found is None:
         return None, False
     before = losses.mean(losses.losses(project, reference, reference[project.target]))
@@ -228,7 +242,7 @@ def _trouble_with_labels(project: Project, reference: pd.DataFrame, window: Wind
         usual, came = labelled / answers, int(newest["labelled"].sum())
         if columns.seldom(came, len(newest), usual / FEW_LABELS, alpha):
             return f"labels came for {came / len(newest):.1%} of the answers, before for {usual:.1%}"
-    told = window.labelled.told
+    told = window.matured.told[window.matured.told["labelled"].astype(bool)]
     if len(told) < settings.min_labels:
         return ""
     labels = losses.as_text(told["label"].tail(columns.newest_rows(len(told), settings.min_labels)))

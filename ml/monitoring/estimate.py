@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from ml.monitoring.losses import LEAST_PROBABILITY, Mean, as_text, class_columns, losses
-from ml.monitoring.tables import as_numbers
+from ml.monitoring.tables import as_numbers, plain
 from ml.project import Project
 
 # Sampling error of an estimate on both sides, in standard errors, as NannyML takes it.
@@ -90,15 +90,13 @@ def _direct(project: Project, reference: pd.DataFrame, inputs: pd.DataFrame, sai
     from sklearn.pipeline import make_pipeline
 
     names = [name for name in inputs if name in reference]
-    features = reference[names].assign(prediction=reference["prediction"])
-    asked = inputs[names].assign(prediction=said["prediction"].to_numpy())
-    for name in features:
-        if pd.api.types.is_numeric_dtype(features[name]):
-            asked[name] = pd.to_numeric(asked[name], errors="coerce")
-    before = losses(project, reference, reference[project.target])
+    before = reference[names].assign(prediction=reference["prediction"])
+    features = plain(before)
+    asked = plain(inputs[names].assign(prediction=said["prediction"].to_numpy()), before)
+    lost = losses(project, reference, reference[project.target])
     nanny = make_pipeline(as_numbers(features), HistGradientBoostingRegressor(random_state=project.seed))
     nanny[0].sparse_threshold = 0
-    off = before - cross_val_predict(nanny, features, before, cv=5)
-    told = nanny.fit(features, before).predict(asked)
+    off = lost - cross_val_predict(nanny, features, lost, cv=5)
+    told = nanny.fit(features, lost).predict(asked)
     error = float(np.sqrt((told.var() + off.var()) / len(told)))
     return Estimate(Mean(float(told.mean()), error, len(told)), {"mean_absolute_error": float(told.mean())})

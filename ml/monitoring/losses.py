@@ -12,6 +12,7 @@ from ml.project import Project
 LEAST_PROBABILITY = 1e-3
 # Weights beyond this ratio would let a few rows speak for all.
 MAX_WEIGHT = 20.0
+MAX_LEARNED = 20_000  # rows from which it is learned who gets a label
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,16 @@ def weights_of_labelled(inputs: pd.DataFrame, labelled: np.ndarray) -> np.ndarra
     from sklearn.model_selection import cross_val_predict
     from sklearn.pipeline import make_pipeline
 
-    from ml.monitoring.tables import as_numbers
+    from ml.monitoring.tables import as_numbers, plain
 
-    model = make_pipeline(as_numbers(inputs), LogisticRegression(max_iter=1000))
-    chance = cross_val_predict(model, inputs, labelled, cv=3, method="predict_proba")[:, 1]
-    area = float(roc_auc_score(labelled, chance))
+    known = plain(inputs)
+    few = np.random.default_rng(0).permutation(len(known))[:MAX_LEARNED]
+    seen, came = known.iloc[few], labelled[few]
+    model = make_pipeline(as_numbers(known), LogisticRegression(max_iter=1000))
+    chance = cross_val_predict(model, seen, came, cv=3, method="predict_proba")[:, 1]
     # Standard error of an area of one half: Hanley and McNeil (1982).
-    positive, negative = int(labelled.sum()), int((~labelled).sum())
-    error = np.sqrt((positive + negative + 1) / (12 * positive * negative))
-    if area < 0.5 + max(0.02, 3 * error):
+    error = np.sqrt((len(came) + 1) / (12 * came.sum() * (~came).sum()))
+    if roc_auc_score(came, chance) < 0.5 + max(0.02, 3 * error):
         return None
-    return np.asarray(np.clip(1 / chance[labelled], 1.0, MAX_WEIGHT))
+    chance = model.fit(seen, came).predict_proba(known[labelled])[:, 1]
+    return np.asarray(np.clip(1 / chance, 1.0, MAX_WEIGHT))

@@ -21,6 +21,19 @@ def as_numbers(inputs: pd.DataFrame) -> Any:
     )
 
 
+def plain(inputs: pd.DataFrame, like: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return inputs as numbers and texts alone, with the kinds of another table where one is given."""
+    kinds = inputs if like is None else like
+    return pd.DataFrame(
+        {
+            name: pd.to_numeric(inputs[name], errors="coerce").astype(float)
+            if is_number(kinds[name])
+            else inputs[name].astype(str)
+            for name in inputs
+        }
+    )
+
+
 def is_number(column: pd.Series) -> bool:
     """Tell whether a column holds numbers to compare by size."""
     return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)

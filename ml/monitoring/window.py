@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, delete, exists, func, select
 
 from ml.project import Project
 from ml.store.lookup import labels_that_hold
-from ml.store.tables import labels, predictions
+from ml.store.tables import compared, labels, looks, predictions
 
 DAY = 86400.0
 BATCH_ROWS = 50_000
@@ -45,10 +45,12 @@ class Window:
     """The rows of one look, and how many labels came then and before.
 
     ``recent`` are the rows asked in the window, ``earlier`` those of the one before; ``matured`` those of a
-    window that ended so long ago that their labels must have come.
+    window that ended so long ago that their labels must have come. Of any version are the inputs; what was
+    said is judged of the champion alone.
     """
 
     now: float
+    champion: int
     earlier: Answers
     recent: Answers
     matured: Answers
@@ -57,12 +59,17 @@ class Window:
     labels_twice: int = 0
 
     @property
-    def labelled(self) -> Answers:
-        """The matured rows whose label came."""
-        return self.matured.part(self.matured.told["labelled"].astype(bool))
+    def said(self) -> Answers:
+        """The rows of the window that the champion answered."""
+        return self.recent.part(self.recent.told["version"] == self.champion)
+
+    @property
+    def judged(self) -> Answers:
+        """The matured rows that the champion answered."""
+        return self.matured.part(self.matured.told["version"] == self.champion)
 
 
-def read_window(connection: Connection, project: Project, channel: str, now: float) -> Window:
+def read_window(connection: Connection, project: Project, channel: str, champion: int, now: float) -> Window:
     """Read the rows of a look that ends ``now`` (Unix time), without those that a deploy asked itself."""
     settings = project.monitoring
     length, age = settings.window_days * DAY, settings.matured_days * DAY
@@ -70,6 +77,7 @@ def read_window(connection: Connection, project: Project, channel: str, now: flo
     first = now - age - length * (1 + WINDOWS_BEFORE)
     return Window(
         now,
+        champion,
         rows.part(rows.told["at"].between(now - 2 * length, now - length)),
         rows.part(rows.told["at"] > now - length),
         rows.part(rows.told["at"].between(now - age - length, now - age)),
@@ -159,6 +167,21 @@ def _odd(connection: Connection, project: Project, channel: str, since: float) -
     )
     twice = select(func.count()).select_from(several)
     return int(connection.execute(unknown).scalar_one()), int(connection.execute(twice).scalar_one())
+
+
+def prune(connection: Connection, project: Project, channel: str, before: float) -> None:
+    """Delete answers, and looks, of before a time, and labels of then that no answer is kept for."""
+    of_looks = (looks.c.project == project.name) & (looks.c.channel == channel)
+    old = (
+        (predictions.c.project == project.name)
+        & (predictions.c.channel == channel)
+        & (predictions.c.at < before)
+    )
+    for table in (compared, labels):
+        same = (table.c.request == predictions.c.request) & (table.c.row == predictions.c.row)
+        connection.execute(delete(table).where(exists().where(same, old)))
+    connection.execute(delete(predictions).where(old))
+    connection.execute(delete(looks).where(of_looks, looks.c.at < before))
 
 
 def new_labels(connection: Connection, project: Project, channel: str, since: float) -> int:

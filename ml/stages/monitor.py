@@ -64,7 +64,7 @@ def _look(
     from ml.monitoring.looks import asked_for, end_training, figures_of, keep_look, last_looks
     from ml.monitoring.reference import read_reference
     from ml.monitoring.retrain import decide, outcome_of
-    from ml.monitoring.window import DAY, new_labels, read_window
+    from ml.monitoring.window import DAY, new_labels, prune, read_window
 
     project, settings = context.project, context.project.monitoring
     past = last_looks(connection, project.name, context.channel, MAX_TREND)
@@ -79,7 +79,8 @@ def _look(
         look = _record(context, about, cause="nothing", not_seen=[why])
         keep_look(connection, look)
         return look, past
-    window = read_window(connection, project, context.channel, now)
+    prune(connection, project, context.channel, now - settings.keep_days * DAY)
+    window = read_window(connection, project, context.channel, pointer.version, now)
     before = tuple(
         Broken(one.column, one.part, one.begins, one.why) for one in (past[-1].broken if past else [])
     )

