@@ -89,6 +89,7 @@ def _context(options: argparse.Namespace) -> "Context":
         hosts=tuple(given.get("hosts", ())),
         port=given.get("port"),
         canary=_canary(options, project) if "canary" in given else None,
+        train=given.get("train", False) or given.get("all_projects", False),
     )
 
 
@@ -120,7 +121,7 @@ def _stage(options: argparse.Namespace) -> None:
     context = _context(options)
     record = run_stage(options.name, context).record
     _note(tell(options.name, context, record))
-    if getattr(options, "train", False) and record.asks == "train":
+    if getattr(record, "asks", "") == "train":
         from ml.pipeline import train_again
 
         train_again(context, record)
@@ -136,9 +137,8 @@ def _look_at_all(options: argparse.Namespace) -> None:
         except MlError as error:  # which stops no other look
             found = "failed", str(error), f"error: {options.project}: {error}"
         if found:
-            state, line, told = found
-            _note(told)
-            print(options.project, state, " ".join(line.split()), sep="\t")
+            _note(found[2])
+            print(options.project, found[0], " ".join(found[1].split()), sep="\t")
 
 
 def _bring_back(options: argparse.Namespace) -> None:

@@ -40,6 +40,7 @@ class Context:
     hosts: tuple[str, ...] = ()
     port: int | None = None
     canary: "Canary | None" = None  # the project's, unless the command line has another wish
+    train: bool = False  # whether who looks will start the training that the look asks for
 
 
 def run_stage(stage: str, context: Context) -> "Outcome[Any]":

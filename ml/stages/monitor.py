@@ -18,6 +18,7 @@ from ml.stages import Context
 from ml.store.database import open_store, reason_of
 from ml.workspace import Outcome
 
+NOBODY_TRAINS = "; this was a look alone, `make monitor` or the job monitor trains"
 MAX_TREND = 500  # looks in the picture of quality over time
 
 
@@ -103,8 +104,8 @@ def _look(
         about,
         cause=found.cause,
         why=list(found.why),
-        asks="train" if decision.train else "",
-        because=decision.because,
+        asks="train" if decision.train and context.train else "",
+        because=decision.because + ("" if context.train or not decision.train else NOBODY_TRAINS),
         **figures_of(seen),
     )
     keep_look(connection, look)

@@ -93,8 +93,8 @@ def answer(
         )
 
 
-def look(site: Site) -> dict[str, Any]:
-    assert site.ml("monitor") == 0
+def look(site: Site, *more: str) -> dict[str, Any]:
+    assert site.ml("monitor", *more) == 0
     found: dict[str, Any] = json.loads((site.build / "monitor" / "look.json").read_text())
     return found
 
@@ -118,9 +118,16 @@ def test_a_quiet_window_is_one_line_and_a_page(watched: Site, capsys: pytest.Cap
     assert len(kept(looks)) == 1 and kept(trainings) == [] and kept(quarantines) == []
 
 
-def test_another_world_asks_for_one_training_and_no_second_one(watched: Site) -> None:
+def test_another_world_asks_for_one_training_and_no_second_one(
+    watched: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
     answer(watched, concept=True)
-    first, second = look(watched), look(watched)
+    alone = look(watched)
+    assert (alone["cause"], alone["asks"]) == ("concept", "") and "a look alone" in alone["because"]
+    assert kept(trainings) == [], "nobody would have started it"
+    first, second = look(watched, "--all"), look(watched, "--all")
+    lines = [line.split("\t")[:2] for line in capsys.readouterr().out.splitlines()]
+    assert lines == [["small", "train"], ["small", "told"]]
     assert (first["cause"], first["asks"]) == ("concept", "train")
     assert "a row costs" in first["why"][0]
     assert (second["cause"], second["asks"]) == ("concept", "")
