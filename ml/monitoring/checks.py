@@ -124,8 +124,10 @@ def see(
 
 
 def _inputs(project: Project, reference: pd.DataFrame) -> pd.DataFrame:
+    """Return the inputs of the reference that can be held against later ones: moments cannot."""
     said = [name for name in reference if name == "prediction" or str(name).startswith("probability_")]
-    return reference.drop(columns=[project.target, *said])
+    given = reference.drop(columns=[project.target, *said])
+    return given[[name for name in given if not columns.is_time(given[name])]]
 
 
 def _column(rows: Answers, name: str, of: str = "inputs") -> pd.Series:

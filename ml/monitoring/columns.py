@@ -1,5 +1,6 @@
 """What became of each input column: the same, moved, or broken; in all rows and in each slice."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ JUMP, USUAL_RATIO = 0.5, 1.5
 BLOCKS, MIN_BLOCK, MIN_STEPS = 30, 50, 8
 # Values beyond the reference's percentiles by this many of its ranges are none that were ever seen.
 BEYOND = 0.5
+ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 MAX_BEYOND = 0.05
 
 
@@ -111,6 +113,14 @@ def _as_before(before: Reference, column: pd.Series) -> pd.Series:
     return pd.to_numeric(column, errors="coerce").astype(float) if before.numeric else column
 
 
+def is_time(column: pd.Series) -> bool:
+    """Tell whether a column holds moments: those of tomorrow were never seen before, and that is right."""
+    if types.is_datetime64_any_dtype(column):
+        return True
+    known = column.dropna().head(100)
+    return not known.empty and all(isinstance(one, str) and ISO_DAY.match(one) for one in known)
+
+
 def newest_rows(rows: int, least: int) -> int:
     """Return how many of the newest rows tell whether a column is broken now: a day of a week."""
     return max(least, rows // 7)
@@ -120,6 +130,8 @@ def _faults(
     before: Reference, now: pd.Series, settings: Monitoring, alpha: float
 ) -> Iterator[tuple[str, Callable[[pd.Series], np.ndarray]]]:
     """Yield what is broken, the plainest first, and what tells the rows that make it so."""
+    if now.empty:
+        return
     missing = _missing(now)
     share = float(missing.mean())
     if share - before.missing > settings.max_missing_increase and _rarely(missing, before.missing, alpha):
@@ -218,5 +230,5 @@ def onset(strange: np.ndarray) -> int:
     """
     if strange.all() or not strange.any():
         return 0
-    deviations = np.cumsum(strange - strange.mean())
+    deviations = np.cumsum(strange - strange.mean())[:-1]  # the last one is zero, but for rounding
     return int(deviations.argmin()) + 1 if deviations.min() < 0 else 0

@@ -62,4 +62,5 @@ def test_each_stage_leaves_one_record() -> None:
         ("train", "model/manifest.json"),
         ("quality", "quality/verdict.json"),
         ("deploy", "deploy/deployment.json"),
+        ("monitor", "monitor/look.json"),
     ]

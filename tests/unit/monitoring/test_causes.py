@@ -1,7 +1,10 @@
 """Each cause that is injected into a small world is named, and nothing is named where nothing happened."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from ml.monitoring.columns import is_time, onset
 from tests.world import INJECTED, look_at
 
 SEEDS = range(2)
@@ -34,3 +37,17 @@ def test_a_week_of_few_rows_says_nothing() -> None:
     diagnosis, seen = look_at(INJECTED["another world"], 1, rows_a_day=20)
     assert diagnosis.cause == "nothing"
     assert any("of at least 200 rows" in one for one in seen.not_seen)
+
+
+def test_days_that_were_never_seen_before_are_no_fault() -> None:
+    days = pd.Series(["2026-01-01", None, "2026-02-01T10:00:00Z"])
+    assert is_time(days) and is_time(pd.to_datetime(pd.Series(["2026-01-01"])))
+    assert not is_time(pd.Series(["2026-01-01", "round"])) and not is_time(pd.Series([None, None]))
+
+
+@pytest.mark.parametrize(
+    ("strange", "row"),
+    [([0, 0, 1, 1, 1], 2), ([1, 1, 1], 0), ([0, 0, 0], 0), ([0, 1, 0, 0, 1, 1, 1], 4), ([1, 0], 0)],
+)
+def test_the_onset_is_where_strange_rows_become_frequent(strange: list[int], row: int) -> None:
+    assert onset(np.array(strange, bool)) == row
