@@ -57,10 +57,11 @@ def measure(column: pd.Series, reference: dict[str, Any]) -> list[Drift]:
     if not known or values.empty:
         return []
     if "shares" in reference:
-        labels = values.astype(str)
-        names = sorted(set(reference["shares"]) | set(labels))
+        counts = values.value_counts()  # and texts of these few, not of each row
+        counts = counts.groupby(counts.index.astype(str)).sum()
+        names = sorted(set(reference["shares"]) | set(counts.index))
         before = np.array([reference["shares"].get(name, 0.0) for name in names]) * known
-        now = labels.value_counts().reindex(names, fill_value=0).to_numpy(dtype=float)
+        now = counts.reindex(names, fill_value=0).to_numpy(dtype=float)
         return [population_stability(before, now), _cramers_v(before, now)]
     if "percentiles" not in reference:
         return []
