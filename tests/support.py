@@ -18,9 +18,8 @@ from ml.serving import service
 from ml.serving.client import Service
 from tests.conftest import Site, judge_by
 
-PAUSE_SECONDS = (
-    0.03  # of a client between its requests: the service is not all that these machines have to do
-)
+# Of a client between its requests: the service is not all that these machines have to do.
+PAUSE_SECONDS = 0.03
 PASSENGER = {
     "PassengerId": 892,
     "Pclass": 3,

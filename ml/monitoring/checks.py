@@ -12,6 +12,7 @@ from ml.monitoring.losses import Mean
 from ml.monitoring.window import Answers, Window
 from ml.project import Project
 from ml.quality.slices import slice_rows
+from ml.records import BrokenColumn
 
 ALL = ""  # the name of no slice
 FEW_LABELS = 3  # times fewer than before is a source that stopped
@@ -29,22 +30,11 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A column that is broken, in a part of the rows, since when, and why that is said."""
-
-    column: str
-    part: str
-    begins: float
-    why: str
-
-
-@dataclass(frozen=True)
 class Seen:
     """Everything that one look sees; the diagnosis is made of it."""
 
     columns: tuple[ColumnLook, ...] = ()
-    broken: tuple[Broken, ...] = ()
-    answers: ColumnLook | None = None
+    broken: tuple[BrokenColumn, ...] = ()
     quality: tuple[Quality, ...] = ()
     weighted: bool = False
     estimated: Estimate | None = None
@@ -64,7 +54,7 @@ class Seen:
 
 
 def see(
-    project: Project, reference: pd.DataFrame, window: Window, broken_before: tuple[Broken, ...] = ()
+    project: Project, reference: pd.DataFrame, window: Window, broken_before: tuple[BrokenColumn, ...] = ()
 ) -> Seen:
     """Return what a look sees; ``reference`` are the champion's test rows, its answers and the target.
 
@@ -79,8 +69,7 @@ def see(
     alpha = settings.false_alarms_a_year / settings.looks_a_year / tests
     not_seen: list[str] = []
     looks: list[ColumnLook] = []
-    broken: list[Broken] = []
-    answers = None
+    broken: list[BrokenColumn] = []
     if len(window.recent) >= settings.min_rows:
         for part, (before, now) in parts.items():
             rows = window.recent.part(now)
@@ -89,29 +78,27 @@ def see(
                 for name in map(str, inputs)
             ]
         broken = _broken(inputs, window, looks, broken_before)
-        answers = columns.look(
-            reference["prediction"], _column(window.said, "prediction", "said"), settings, alpha, "answers"
-        )
     else:
         not_seen.append(f"inputs: {len(window.recent)} of at least {settings.min_rows} rows")
     trouble = _trouble_with_labels(project, reference, window, alpha)
-    quality, weighted = _quality(project, reference, window, alpha)
+    lost_before, judged = losses.losses(project, reference, reference[project.target]), window.judged
+    quality, weighted = _quality(project, reference, lost_before, judged, alpha)
+    came = int(judged.told["labelled"].sum())
     if not quality:
-        came = int(window.judged.told["labelled"].sum())
         not_seen.append(f"quality: {came} of at least {settings.min_labels} labels")
-    estimated, lost = _estimated(project, reference, window, alpha)
+    before_as_a_whole = losses.mean(lost_before)
+    estimated, lost = _estimated(project, reference, before_as_a_whole, window.said, alpha)
     milliseconds = window.recent.told["milliseconds"].astype(float)
     return Seen(
         columns=tuple(looks),
         broken=tuple(broken),
-        answers=answers,
         quality=tuple(quality),
         weighted=weighted,
         estimated=estimated,
         estimated_lost=lost,
-        loss_before=losses.mean(losses.losses(project, reference, reference[project.target])).value,
+        loss_before=before_as_a_whole.value,
         answers_recent=len(window.recent),
-        labels=int(window.judged.told["labelled"].sum()),
+        labels=came,
         trouble_with_labels=trouble,
         trouble_with_service=tuple(_trouble_with_service(project, window)),
         not_seen=tuple(not_seen),
@@ -125,16 +112,15 @@ def see(
 
 def _inputs(project: Project, reference: pd.DataFrame) -> pd.DataFrame:
     """Return the inputs of the reference that can be held against later ones: moments cannot."""
-    said = [name for name in reference if name == "prediction" or str(name).startswith("probability_")]
-    given = reference.drop(columns=[project.target, *said])
+    said = losses.class_columns(reference).values()
+    given = reference.drop(columns=[project.target, "prediction", *said])
     return given[[name for name in given if not columns.is_time(given[name])]]
 
 
-def _column(rows: Answers, name: str, of: str = "inputs") -> pd.Series:
-    """Return a column of the inputs, or of what was said; one that is not there is all missing."""
-    table: pd.DataFrame = getattr(rows, of)
-    if name in table:
-        return table[name]
+def _column(rows: Answers, name: str) -> pd.Series:
+    """Return an input column; one that nobody sends is all missing."""
+    if name in rows.inputs:
+        return rows.inputs[name]
     return pd.Series(np.nan, index=rows.told.index, name=name, dtype="float64")
 
 
@@ -162,13 +148,13 @@ def _like(before: pd.Series, now: pd.Series) -> pd.Series:
 
 
 def _broken(
-    inputs: pd.DataFrame, window: Window, looks: list[ColumnLook], before: tuple[Broken, ...]
-) -> list[Broken]:
+    inputs: pd.DataFrame, window: Window, looks: list[ColumnLook], before: tuple[BrokenColumn, ...]
+) -> list[BrokenColumn]:
     """Return the broken columns with the time since when, one a column: of all rows, else of a slice.
 
     One that was found broken before keeps its beginning as long as it is.
     """
-    found: dict[str, Broken] = {}
+    found: dict[str, BrokenColumn] = {}
     known = {(one.column, one.part): one for one in before}
     times = window.recent.told["at"].to_numpy(float)
     for one in looks:
@@ -176,7 +162,7 @@ def _broken(
             continue
         since = known.get((one.column, one.part))
         begins = since.begins if since else float(times[_onset(window, one)])
-        found[one.column] = Broken(one.column, one.part, begins, one.broken)
+        found[one.column] = BrokenColumn(column=one.column, part=one.part, begins=begins, why=one.broken)
     for name in map(str, inputs):
         if name in found:
             continue
@@ -185,7 +171,8 @@ def _broken(
         since = known.get((name, ALL))
         if at is not None:
             begins = since.begins if since else float(times[at])
-            found[name] = Broken(name, ALL, begins, "other values from one row to the next")
+            why = "other values from one row to the next"
+            found[name] = BrokenColumn(column=name, part=ALL, begins=begins, why=why)
         elif since and columns.far(inputs[name], column):
             found[name] = since
     return list(found.values())
@@ -199,15 +186,14 @@ def _onset(window: Window, one: ColumnLook) -> int:
 
 
 def _quality(
-    project: Project, reference: pd.DataFrame, window: Window, alpha: float
+    project: Project, reference: pd.DataFrame, before: np.ndarray, judged: Answers, alpha: float
 ) -> tuple[list[Quality], bool]:
     """Return the quality that came true, in all rows and in each slice, and whether rows were weighted."""
-    settings, judged = project.monitoring, window.judged
+    settings = project.monitoring
     mask = judged.told["labelled"].to_numpy(bool)
     labelled = judged.part(mask)
     if len(labelled) < settings.min_labels:
         return [], False
-    before = losses.losses(project, reference, reference[project.target])
     now = losses.losses(project, labelled.said, labelled.told["label"])
     weights = losses.weights_of_labelled(judged.inputs, mask)
     found = []
@@ -222,15 +208,13 @@ def _quality(
 
 
 def _estimated(
-    project: Project, reference: pd.DataFrame, window: Window, alpha: float
+    project: Project, reference: pd.DataFrame, before: Mean, answered: Answers, alpha: float
 ) -> tuple[Estimate | None, bool]:
-    answered = window.said
     if len(answered) < project.monitoring.min_rows:
         return None, False
     found = estimate(project, reference, answered.inputs, answered.said)
     if found is None:
         return None, False
-    before = losses.mean(losses.losses(project, reference, reference[project.target]))
     margin = project.monitoring.max_loss_increase
     return found, losses.surely_more(before, found.loss, margin, alpha)
 

@@ -12,6 +12,7 @@ from pandas.api import types
 from scipy import stats
 
 from ml.data.drift import MAX_CATEGORIES, Drift, measure, statistics
+from ml.monitoring.tables import is_number
 from ml.monitoring_settings import Monitoring
 
 # A share of one value that makes a column constant, and what it must have been below.
@@ -55,7 +56,7 @@ class Reference:
 
     def __init__(self, column: pd.Series) -> None:
         """Refer to the values before; numbers become floats, as JSON tells whole ones without a point."""
-        self.numeric = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+        self.numeric = is_number(column)
         self.column = column.astype(float) if self.numeric else column
 
     @cached_property

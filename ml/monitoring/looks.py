@@ -63,7 +63,7 @@ def figures_of(seen: Seen) -> dict[str, Any]:
         "answers": seen.answers_recent,
         "labels": seen.labels,
         "columns": columns,
-        "broken": [BrokenColumn(**vars(one)) for one in seen.broken],
+        "broken": list(seen.broken),
         "quality": quality,
         "weighted": seen.weighted,
         "estimated": (estimated.loss.value, *estimated.interval) if estimated else None,

@@ -60,7 +60,7 @@ def _look(
     context: Context, registry: Registry, pointer: Channel, connection: Connection, now: float
 ) -> tuple[Look, list[Look]]:
     """Return what is seen and asked for, after keeping it, and the looks before."""
-    from ml.monitoring.checks import Broken, see
+    from ml.monitoring.checks import see
     from ml.monitoring.diagnosis import diagnose
     from ml.monitoring.looks import asked_for, end_training, figures_of, keep_look, last_looks
     from ml.monitoring.reference import read_reference
@@ -82,10 +82,7 @@ def _look(
         return look, past
     prune(connection, project, context.channel, now - settings.keep_days * DAY)
     window = read_window(connection, project, context.channel, pointer.version, now)
-    before = tuple(
-        Broken(one.column, one.part, one.begins, one.why) for one in (past[-1].broken if past else [])
-    )
-    seen = see(project, reference, window, before)
+    seen = see(project, reference, window, tuple(past[-1].broken if past else ()))
     found = diagnose(seen)
     for training in asked_for(connection, project.name, context.channel):
         if training.outcome is None and (became := outcome_of(training, pointer.history, now)):
