@@ -1,6 +1,5 @@
 """The train stage: search the candidates with cross-validation, refit the best, sign it."""
 
-import pickle
 import shutil
 import time
 from pathlib import Path
@@ -69,7 +68,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     import pandas as pd
 
     from ml.data.personal import nothing_told
-    from ml.training.bundle import golden_predictions
+    from ml.training.bundle import golden_predictions, pickled
     from ml.training.folds import make_folds, read_part
     from ml.training.grid import read_grid
     from ml.training.scores import scorer
@@ -96,7 +95,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     chosen = candidates[best]
     with nothing_told(rows, project):
         pipeline = fit(project, chosen, rows, target)
-    (folder / "model.pkl").write_bytes(pickle.dumps(pipeline, protocol=5))
+    (folder / "model.pkl").write_bytes(pickled(pipeline))
     write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
     _copy_beside(context, folder)
     score = trials[best]["scores"][project.training.metric]

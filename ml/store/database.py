@@ -1,6 +1,7 @@
 """Opening the store: an SQLite file that is its owner's alone, or PostgreSQL; its schema is kept new."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,4 +92,5 @@ def _keep_private(file: Path) -> None:
         file.parent.chmod(0o700)
     os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     for one in (file, *file.parent.glob(f"{file.name}-*")):
-        one.chmod(0o600)
+        with suppress(FileNotFoundError):  # another process has just finished with its journal
+            one.chmod(0o600)

@@ -1,6 +1,9 @@
 """The model: a fitted pipeline that takes raw rows, and the signed folder it travels in."""
 
+import io
 import json
+import pickle
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +57,28 @@ class Bundle:
         rows = typed_table(self.golden["rows"], self.request_contract)
         now, then = self.predict(rows), pd.DataFrame(self.golden["predictions"])
         return largest_difference(now, then, self.project)
+
+
+class _Pickler(pickle._Pickler):
+    """Write equal texts and equal types of numbers as one object, however many stand for them here.
+
+    What was once unpickled in this process has texts and a ``dtype`` of its own, which classes and caches
+    hand on to others: a process that had loaded a model would train one of other bytes.
+    """
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        if type(obj) is str:
+            obj = sys.intern(obj)
+        elif isinstance(obj, np.dtype) and obj.kind in "biufcO":
+            obj = np.dtype(obj.str)
+        super().save(obj, save_persistent_id)  # type: ignore[misc]  # typeshed does not know it
+
+
+def pickled(pipeline: Pipeline) -> bytes:
+    """Return a fitted pipeline as bytes, which are equal for equal pipelines."""
+    file = io.BytesIO()
+    _Pickler(file, protocol=5).dump(pipeline)
+    return file.getvalue()
 
 
 def golden_predictions(

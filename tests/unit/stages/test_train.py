@@ -37,10 +37,18 @@ def test_the_build_number_of_jenkins_is_kept(built: Site, monkeypatch: pytest.Mo
     assert manifest["provenance"]["build_number"] == "17"
 
 
-def test_a_rebuild_gives_the_same_bytes(built: Site) -> None:
-    before = (built.build / "model" / "model.pkl").read_bytes()
-    assert built.ml("train", "--force") == 0
-    assert (built.build / "model" / "model.pkl").read_bytes() == before
+def test_a_rebuild_gives_the_same_bytes_also_in_a_process_that_has_loaded_a_model(built: Site) -> None:
+    file = built.build / "model" / "model.pkl"
+    before = file.read_bytes()
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from ml import cli; from ml.training.bundle import load_bundle\n"
+        "load_bundle(Path(sys.argv[1]) / 'small' / 'model')\n"
+        "sys.exit(cli.main(['train', '--project', 'small', '--force', '--build', sys.argv[1]]))"
+    )
+    command = [sys.executable, "-c", script, str(built.root / "build")]
+    subprocess.run(command, env=environment(), check=True)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(
