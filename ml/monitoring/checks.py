@@ -63,6 +63,8 @@ def see(
     (1983).
     """
     settings = project.monitoring
+    if project.split.kind == "time" and (by := str(project.split.by)) in reference:
+        reference = reference.sort_values(by, kind="stable", ignore_index=True)
     inputs = _inputs(project, reference)
     parts = _parts(project, reference, window.recent)
     tests = len(inputs.columns) * len(parts) * TESTS_A_COLUMN + len(parts) + 5

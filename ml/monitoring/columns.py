@@ -15,7 +15,7 @@ from ml.data.drift import MAX_CATEGORIES, Drift, measure, statistics
 from ml.monitoring.tables import is_number
 from ml.monitoring_settings import Monitoring
 
-# A share of one value that makes a column constant, and what it must have been below.
+# A share of one value that makes a column constant, and what it must have been below for as many rows.
 CONSTANT, NOT_CONSTANT = 0.98, 0.9
 # From this distance of Kolmogorov and Smirnov between two blocks of rows that follow each other it is a jump,
 # if it is as many times what it is elsewhere.
@@ -79,10 +79,14 @@ class Reference:
         """The distinct values, as texts."""
         return set(self.known.astype(str).unique())
 
-    @cached_property
-    def most_common(self) -> float:
-        """The share of the most common value."""
-        return float(self.known.value_counts(normalize=True).max()) if len(self.known) else 1.0
+    def spell(self, strange: Callable[[pd.Series], np.ndarray], rows: int) -> float:
+        """Return the largest share of strange rows that so many rows in a row ever had.
+
+        Weather, holidays and outages come in spells: what is rare in the long run is not rare for a day.
+        """
+        total = np.concatenate([[0], np.cumsum(strange(self.column))])
+        rows = min(rows, len(self.column))
+        return float((total[rows:] - total[:-rows]).max() / rows) if rows else 0.0
 
 
 def look(
@@ -135,7 +139,8 @@ def _faults(
         return
     missing = _missing(now)
     share = float(missing.mean())
-    if share - before.missing > settings.max_missing_increase and _rarely(missing, before.missing, alpha):
+    usual = before.spell(_missing, len(now))
+    if share - usual > settings.max_missing_increase and _rarely(missing, usual, alpha):
         yield f"missing in {share:.0%} of the rows, before in {before.missing:.0%}", _missing
     known = now[~missing]
     if known.empty or before.known.empty:
@@ -143,8 +148,12 @@ def _faults(
     counts = known.value_counts()
     common = counts.index[0]
     top = float(counts.iloc[0] / len(known))
-    if top >= CONSTANT and before.most_common < NOT_CONSTANT and len(known) >= settings.min_rows:
-        yield f"{common} in {top:.0%} of the rows", lambda column: np.asarray(column == common)
+
+    def same(column: pd.Series) -> np.ndarray:
+        return np.asarray(column == common)
+
+    if top >= CONSTANT and len(known) >= settings.min_rows and before.spell(same, len(now)) < NOT_CONSTANT:
+        yield f"{common} in {top:.0%} of the rows", same
     if before.numeric:
         low, high = before.known.min(), before.known.max()
         slack = BEYOND * (high - low)

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.monitoring.columns import is_time, onset
+from ml.monitoring.columns import is_time, look, onset
+from ml.monitoring_settings import Monitoring
 from tests.world import INJECTED, look_at
 
 SEEDS = range(2)
@@ -37,6 +38,16 @@ def test_a_week_of_few_rows_says_nothing() -> None:
     diagnosis, seen = look_at(INJECTED["another world"], 1, rows_a_day=20)
     assert diagnosis.cause == "nothing"
     assert any("of at least 200 rows" in one for one in seen.not_seen)
+
+
+def test_what_comes_in_spells_is_no_fault() -> None:
+    days = np.repeat(np.random.default_rng(0).random(60), 50)
+    before = pd.Series(np.where(days < 0.3, np.nan, np.where(days < 0.9, 10.0, days)), name="sight")
+    for spell in (np.nan, 10.0):
+        now = pd.Series([5.0] * 600 + [spell] * 100)
+        assert look(before, now, Monitoring(min_rows=100), 1e-9).broken == ""
+    longer = look(before, pd.Series([np.nan] * 700), Monitoring(min_rows=500), 1e-9)
+    assert longer.broken.startswith("missing in 100% of the rows, before in ")
 
 
 def test_days_that_were_never_seen_before_are_no_fault() -> None:

@@ -1,0 +1,1 @@
+"""The time machine: dated rows played through the real service, log, monitor, training and channel."""
