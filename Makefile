@@ -1,11 +1,11 @@
 # Everything Jenkins runs, the two commands a newcomer needs (`make run`, `make test`), and `make check` while working.
-# What a user chooses (PROJECT, CHANNEL, FORCE, PORT, ROLLBACK_TO, TARGET, WHY) reaches Python through the environment only,
-# so no text of theirs is ever part of a shell command.
+# What a user chooses (PROJECT, CHANNEL, FORCE, PORT, ROLLBACK_TO, TARGET, WHY, FROM, UNTIL, INJECT) reaches Python
+# through the environment only, so no text of theirs is ever part of a shell command.
 SHELL := /bin/bash
 # A stage is a line of the table in ml/stages/__init__.py: its name, and what `make help` says of it.
 STAGE_TABLE := sed -nE 's/^    "([a-z]+)": "(.*)",$$/\1\t\2/p' ml/stages/__init__.py
 STAGES := $(shell $(STAGE_TABLE) | cut -f 1)
-export PROJECT CHANNEL FORCE PORT ROLLBACK_TO TARGET WHY
+export PROJECT CHANNEL FORCE PORT ROLLBACK_TO TARGET WHY FROM UNTIL INJECT
 
 # On a laptop everything stays in the checkout. A Jenkins build cleans its workspace, so there what must outlive it
 # (environments, keys, registry, services) lives in ML_HOME; an environment is found again by the lock file's hash.
@@ -25,7 +25,7 @@ PYTEST := $(PYTHON) $(if $(COVERAGE),-m coverage run) -m pytest --numprocesses a
 TESTS := tests/unit
 CHECKS := check-style check-format check-types check-tests
 
-.PHONY: run test check fast-tests $(CHECKS) sabotage load stop install lock help projects nightly-projects \
+.PHONY: run test check fast-tests $(CHECKS) sabotage load replay stop install lock help projects nightly-projects \
     touched-projects monitor-projects approval $(STAGES) lint-syntax \
     lint-flake8 lint-pydocstyle lint-dependencies rollback jenkins-up jenkins-down jenkins-logs jenkins-local \
     jenkins-local-stop jenkins-test
@@ -61,6 +61,9 @@ sabotage: $(TOOLS)  ## break data, code, model and environment on purpose: who n
 
 load: $(INSTALLED)  ## swaps, rollbacks, a killed worker under load: is a request lost? (five minutes; needs wrk, nginx)
 	@$(PYTHON) -m tests.load
+
+replay: $(TOOLS)  ## play dated rows through the whole loop: PROJECT=flights FROM=2013-04-01 (half an hour)
+	@$(PYTHON) -m tests.replay
 
 stop: $(INSTALLED)  ## stop the service
 	@$(PYTHON) -m ml serve --stop

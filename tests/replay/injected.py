@@ -101,6 +101,12 @@ class Injected:
             high = (rows[self.column] > all_rows[self.column].median()).tolist()
         return [self.kind.label(one, above, classes) for one, above in zip(truth, high, strict=True)]
 
+    def truth(self, rows: Rows, target: str, at: float, all_rows: Rows) -> list[Any]:
+        """Return what comes true of rows, whether anybody tells it or not: a wrong label is not the world."""
+        if self.kind.cause == "labels":
+            return list(rows[target].tolist())
+        return self.labels(rows, target, at, all_rows)
+
 
 NOTHING = Injected(Kind("nothing"), "", float("inf"))
 

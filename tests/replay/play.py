@@ -4,7 +4,6 @@ It runs in a process whose clock is the replay's, and calls the product as its u
 """
 
 import contextlib
-import dataclasses
 import json
 import os
 import sys
@@ -30,8 +29,8 @@ from ml.serving.client import wait_until
 from ml.store.database import open_store
 from ml.store.tables import labels, looks, trainings
 from tests.replay.clock import Clock
-from tests.replay.injected import Injected, parse
-from tests.replay.stage import CHANNEL, DAY, HOUR, Play, as_requests, set_stage
+from tests.replay.injected import Injected
+from tests.replay.stage import CHANNEL, DAY, HOUR, Play, as_requests
 
 # At this time of the day labels come, and an hour later somebody looks.
 LABELS_AT, LOOK_AT = 5 * HOUR, 6 * HOUR
@@ -45,7 +44,6 @@ class Played:
     policy: str
     at: list[float] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
-    version: list[int] = field(default_factory=list)
     trainings: list[dict[str, Any]] = field(default_factory=list)
     found: list[dict[str, Any]] = field(default_factory=list)
     failed: int = 0
@@ -61,7 +59,6 @@ class _Waiting:
     request: str
     rows: pd.DataFrame
     said: pd.DataFrame
-    version: int
 
 
 class Player:
@@ -116,7 +113,7 @@ class Player:
         content = answer.json()
         said = pd.DataFrame(content["predictions"])
         kept = rows.loc[sent.index]
-        self._waiting.append(_Waiting(at, content["request_id"], kept, said, content["version"]))
+        self._waiting.append(_Waiting(at, content["request_id"], kept, said))
 
     def _begin_day(self, midnight: float) -> None:
         self._clock.move_to(midnight + LABELS_AT)
@@ -139,21 +136,14 @@ class Player:
             told += [
                 {"request_id": one.request, "row": row, "label": label, "at": moment} for row, label in came
             ]
-            world = pd.Series(self._true_labels(one))
-            self._played.loss += losses(self._project, one.said, world).tolist()
+            world = self._injected.truth(one.rows, self._project.target, one.at, self._play.rows)
+            self._played.loss += losses(self._project, one.said, pd.Series(world)).tolist()
             self._played.at += [one.at] * len(world)
-            self._played.version += [one.version] * len(world)
         for start in range(0, len(told), 500):
             self._client.post(f"{self._url}/feedback", json=told[start : start + 500]).raise_for_status()
         self._labels += len(told)
         if not wait_until(lambda: True if self._count(labels) >= self._labels else None, WRITTEN_SECONDS):
             raise MlError(f"only {self._count(labels)} of {self._labels} labels were kept")
-
-    def _true_labels(self, one: _Waiting) -> list[Any]:
-        """Return what came true, whether or not anybody tells it: a label that is wrong is not the world."""
-        if self._injected.kind.cause == "labels":
-            return list(one.rows[self._project.target])
-        return self._injected.labels(one.rows, self._project.target, one.at, self._play.rows)
 
     def _count(self, table: Any) -> int:
         with self._engine.connect() as connection:
@@ -228,33 +218,3 @@ def _all_output_to(log: Any) -> Iterator[None]:
 
 def _day(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be played: the same for all policies."""
-
-    project: str
-    begins: str
-    until: str | None = None
-    label_days: float = 1.0
-    inject: str | None = None
-
-
-def main() -> int:
-    """Play a policy in a folder of its own, as ``asked.json`` there says, and leave ``played.json``."""
-    folder, policy = Path(sys.argv[1]), sys.argv[2]
-    asked = Asked(**json.loads((folder / "asked.json").read_text(encoding="utf-8")))
-    try:
-        play = set_stage(folder, asked.project, asked.begins, asked.label_days, asked.until)
-        os.environ |= play.environment
-        played = Player(play, policy, parse(asked.inject), folder / "log.txt").run()
-    except MlError as error:
-        print(f"error: {policy}: {error}", file=sys.stderr)
-        return 1
-    (folder / "played.json").write_text(json.dumps(dataclasses.asdict(played)), encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
