@@ -15,6 +15,7 @@ from ml.registry.channel import Channel
 from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
 from ml.stages import Context
+from ml.store.history import note_build
 from ml.workspace import Outcome
 
 
@@ -48,6 +49,8 @@ def run(context: Context) -> Outcome[Deployment]:
 
     result = workspace.run(Deployment, {"identity": identity}, work, force=True)
     told = result.record
+    why = "; ".join(told.why)
+    note_build(project.name, context.channel, "deploy", told.outcome, told.version, why)
     if told.outcome in ("withdrawn", "inconclusive"):
         what = "withdrawn" if told.outcome == "withdrawn" else "held back"
         raise GateRefused(

@@ -18,6 +18,7 @@ from ml.records import DataManifest, Judged, ModelManifest, Verdict
 from ml.registry.recalls import active
 from ml.registry.versions import Registry
 from ml.stages import Context
+from ml.store.history import note_build
 from ml.workspace import Outcome, Workspace, code_digest
 
 
@@ -64,6 +65,8 @@ def run(context: Context) -> Outcome[Verdict]:
     result = workspace.run(Verdict, inputs, work, force=context.force, signed=True)
     _keep_history(project, workspace, result.record)
     refused = [gate for gate in result.record.gates if gate.outcome == "refused"]
+    if result.status == "done":
+        _note(context, result.record)
     if not result.record.blessed:
         reasons = "; ".join(f"{gate.gate}: {gate.message}" for gate in refused) or "no gate was run"
         report = workspace.folder("quality") / "report.html"
@@ -104,6 +107,14 @@ def _say(judged: Judged) -> None:
     left_out = Counter(gate.message for gate in judged.gates if gate.outcome == "not run")
     for reason, count in left_out.items():
         say(f"quality:  not run  {count} gate{'s' if count > 1 else ''}: {reason}")
+
+
+def _note(context: Context, verdict: Verdict) -> None:
+    """Note the verdict in the store, beside what production answers."""
+    refused = [gate.gate for gate in verdict.gates if gate.outcome == "refused"]
+    outcome = "blessed" if verdict.blessed else "refused"
+    told = f"refused by {', '.join(refused)}" if refused else f"{len(verdict.gates)} gates"
+    note_build(context.project.name, context.channel, "quality", outcome, told=told)
 
 
 def _keep_history(project: Project, workspace: Workspace, verdict: Verdict) -> None:

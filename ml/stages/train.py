@@ -70,7 +70,8 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     from ml.data.personal import nothing_told
     from ml.training.bundle import golden_predictions, pickled
     from ml.training.folds import make_folds, read_part
-    from ml.training.grid import read_grid
+    from ml.store.history import Curve
+    from ml.training.grid import EstimatorChoice, read_grid
     from ml.training.scores import scorer
     from ml.training.search import fit, search
 
@@ -89,8 +90,16 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
             held_out, seen_target = len(validation), pd.concat([target, validation.pop(project.target)])
             seen = pd.concat([rows, validation], ignore_index=True)
         folds = make_folds(project, seen, seen_target, held_out)
-        trials = search(project, candidates, seen, seen_target, metrics, folds, folder / "trials.jsonl")
-    best = max(trials, key=lambda number: trials[number]["scores"][project.training.metric]["mean"])
+        curve, metric = Curve(project.name, context.channel, project.training.metric), project.training.metric
+
+        def point(trial: dict[str, Any], percent: float) -> None:
+            score = trial["scores"][metric]["mean"]
+            what = str(EstimatorChoice(trial["estimator"], trial["parameters"]))
+            curve.point(what, trial["learned"][metric], score, percent)
+
+        file = folder / "trials.jsonl"
+        trials = search(project, candidates, seen, seen_target, metrics, folds, file, point)
+    best = max(trials, key=lambda number: trials[number]["scores"][metric]["mean"])
     searched = time.monotonic()
     chosen = candidates[best]
     with nothing_told(rows, project):
@@ -98,11 +107,8 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     (folder / "model.pkl").write_bytes(pickled(pipeline))
     write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
     _copy_beside(context, folder)
-    score = trials[best]["scores"][project.training.metric]
-    say(
-        f"train: best of {len(trials)} trials: {chosen}, "
-        f"{project.training.metric} {score['mean']:.4f} in cross-validation"
-    )
+    score = trials[best]["scores"][metric]
+    say(f"train: best of {len(trials)} trials: {chosen}, {metric} {score['mean']:.4f} in cross-validation")
     return {
         "estimator": chosen.estimator,
         "parameters": chosen.parameters,

@@ -80,3 +80,59 @@ quarantines = Table(
     Column("why", Text),
     Index("quarantines_of", "project", "channel"),
 )
+# What a service refused (by column and rule), failed at, turned away, or did not write down
+troubles = Table(
+    "troubles",
+    schema,
+    Column("number", Integer, primary_key=True),
+    Column("project", String(100)),
+    Column("channel", String(100)),
+    Column("at", Float),
+    Column("kind", String(20)),
+    Column("column_name", String(200)),
+    Column("rule", String(300)),
+    Column("count", Integer),
+    Index("troubles_in_order", "project", "channel", "at"),
+)
+# How far a training is, written while it goes on; one that ``began`` at a time is one training
+curves = Table(
+    "curves",
+    schema,
+    Column("number", Integer, primary_key=True),
+    Column("project", String(100)),
+    Column("build", String(200)),
+    Column("began", Float),
+    Column("at", Float),
+    Column("iteration", Integer),
+    Column("what", String(300)),
+    Column("metric", String(100)),
+    Column("score", Float),
+    Column("validation_score", Float),
+    Column("percent_complete", Float),
+    Index("curves_in_order", "project", "began", "iteration"),
+)
+# What became of each stage that judges or deploys
+builds = Table(
+    "builds",
+    schema,
+    Column("number", Integer, primary_key=True),
+    Column("project", String(100)),
+    Column("channel", String(100)),
+    Column("at", Float),
+    Column("build", String(200)),
+    Column("why", Text),
+    Column("stage", String(20)),
+    Column("outcome", String(20)),
+    Column("version", Integer),
+    Column("told", Text),
+    Index("builds_in_order", "project", "at"),
+)
+# The state that people were told last, by topic
+notices = Table(
+    "notices",
+    schema,
+    Column("project", String(100), primary_key=True),
+    Column("topic", String(100), primary_key=True),
+    Column("at", Float),
+    Column("state", String(300)),
+)

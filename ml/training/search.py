@@ -4,7 +4,7 @@ import json
 import signal
 import time
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,12 @@ def search(
     metrics: list[str],
     folds: Folds,
     file: Path,
+    each: Callable[[dict[str, Any], float], None] = lambda trial, percent: None,
 ) -> dict[int, dict[str, Any]]:
-    """Score every candidate in every fold, over all cores; return the trials in the order of the grid."""
+    """Score every candidate in every fold, over all cores; return the trials in the order of the grid.
+
+    ``each`` gets a trial as soon as it is finished, and how much of the search is done, in percent.
+    """
     many_valued = list(count_many_valued(project, feature_table(project, rows)))
     tasks = (
         delayed(_trial)(number, candidate, project, rows, target, metrics, folds, many_valued)
@@ -104,6 +108,7 @@ def search(
                 log.flush()
                 mean = trial["scores"][project.training.metric]["mean"]
                 advance(f"{trial['estimator']} {project.training.metric} {mean:.4f}")
+                each(trial, 100 * len(trials) / len(candidates))
         finally:
             # Whoever interrupts knows that trials are lost; joblib need not warn of it after our last line.
             with warnings.catch_warnings(action="ignore"):
@@ -162,7 +167,15 @@ def _trial(
     scoring = {metric: scorer(metric, positive) for metric in metrics}
     try:
         with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            scores = cross_validate(pipeline, rows, target, cv=folds, scoring=scoring, error_score="raise")
+            scores = cross_validate(
+                pipeline,
+                rows,
+                target,
+                cv=folds,
+                scoring=scoring,
+                error_score="raise",
+                return_train_score=True,
+            )
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise MlError(f"grid.json: {candidate} cannot be fitted: {reason}") from error
@@ -179,6 +192,7 @@ def _trial(
         "estimator": candidate.estimator,
         "parameters": candidate.parameters,
         "scores": summary,
+        "learned": {metric: float(scores[f"train_{metric}"].mean()) for metric in metrics},
         "seconds": seconds,
     }
 

@@ -11,9 +11,8 @@ from ml.console import say
 from ml.errors import MlError
 from ml.monitoring.losses import losses
 from ml.project import Project, find_project
-from ml.records import ModelManifest
 from ml.training.bundle import load_bundle, predict
-from ml.training.grid import read_grid
+from ml.training.grid import EstimatorChoice
 from ml.training.search import fit
 from tests.replay.injected import Injected
 from tests.replay.play import Played
@@ -27,7 +26,7 @@ def reckon(play: Play, injected: Injected) -> list[Played]:
         if code := cli.main([stage, "--project", play.project, "--build", str(build)]):
             raise MlError(f"{stage} ended with exit code {code}")
     bundle, project = load_bundle(build / play.project / "model"), find_project(play.project)
-    chosen = next(one for one in read_grid(project) if str(one) == _chosen(bundle.manifest))
+    chosen = EstimatorChoice(bundle.manifest.estimator, bundle.manifest.parameters)
     rows, at = _as_sent(play, injected, project)
     weeks = ((at - play.begins) // (7 * DAY)).astype(int)
     learned = pd.read_parquet(project.folder / "past.parquet")
@@ -40,11 +39,6 @@ def reckon(play: Play, injected: Injected) -> list[Played]:
 
     never = _played("never", project, rows, at, weeks, lambda week: bundle.predict)
     return [never, _played("oracle", project, rows, at, weeks, refitted)]
-
-
-def _chosen(manifest: ModelManifest) -> str:
-    parameters = ", ".join(f"{name}={value}" for name, value in manifest.parameters.items())
-    return f"{manifest.estimator}({parameters})"
 
 
 def _as_sent(play: Play, injected: Injected, project: Project) -> tuple[pd.DataFrame, np.ndarray]:

@@ -80,8 +80,9 @@ def set_stage(root: Path, name: str, begins: str, label_days: float, until: str 
     if not past.any() or not future.any():
         told = f"{past.sum()} rows before {begins} and {future.sum()} after"
         raise MlError(f"{name}: {told}: choose another day")
-    _write_project(root, project, rows[past], label_days)
-    return Play(root, name, start, label_days, rows[future].reset_index(drop=True), seconds[future])
+    copy = f"{name}-replay"  # a project of the checkout comes before one of the same name elsewhere
+    _write_project(root / "projects" / copy, project, rows[past], label_days)
+    return Play(root, copy, start, label_days, rows[future].reset_index(drop=True), seconds[future])
 
 
 def _moment(text: str) -> float:
@@ -91,9 +92,8 @@ def _moment(text: str) -> float:
         raise MlError(f"{text!r} is no day: write it as 2013-04-01") from error
 
 
-def _write_project(root: Path, project: Project, past: pd.DataFrame, label_days: float) -> None:
+def _write_project(folder: Path, project: Project, past: pd.DataFrame, label_days: float) -> None:
     """Copy a project; it learns from the rows of the past, and from what production answers from then on."""
-    folder = root / "projects" / project.name
     shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns("__pycache__", "data"))
     past.to_parquet(folder / "past.parquet")
     settings: dict[str, Any] = tomllib.loads((folder / "project.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,94 @@
+"""What is noted of trainings and builds beside the work itself: a store that is away stops none of it."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from ml import locations
+from ml.console import say
+from ml.errors import MlError
+from ml.store.database import open_store, reason_of
+from ml.store.tables import builds, curves
+
+
+def noted(project: str, channel: str, work: Callable[[Connection], Any], what: str) -> Any:
+    """Return what ``work`` returns in one transaction; nothing, and a line, if the store cannot be had."""
+    url = locations.store(project, channel)
+    if url is None:
+        return None
+    try:
+        engine = open_store(url)
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        finally:
+            engine.dispose()
+    except (SQLAlchemyError, MlError, OSError) as error:
+        say(f"store: {what} is not noted: {reason_of(error)}")
+        return None
+
+
+def build_name() -> str:
+    """Return the Jenkins build that this is, or that a person runs it."""
+    return (os.environ.get("BUILD_URL") or os.environ.get("BUILD_TAG") or "by hand")[:200]
+
+
+def note_build(
+    project: str, channel: str, stage: str, outcome: str, version: int | None = None, told: str = ""
+) -> None:
+    """Add what became of a stage that judges or deploys, and why it was run."""
+    row = {
+        "project": project,
+        "channel": channel,
+        "at": time.time(),
+        "build": build_name(),
+        "why": os.environ.get("WHY") or None,
+        "stage": stage,
+        "outcome": outcome,
+        "version": version,
+        "told": told,
+    }
+    noted(project, channel, lambda connection: connection.execute(insert(builds), row), "this build")
+
+
+def last_builds(connection: Connection, project: str, channel: str, most: int) -> list[Any]:
+    """Return the newest builds of a channel, newest first."""
+    found = select(builds).where(builds.c.project == project, builds.c.channel == channel)
+    return list(connection.execute(found.order_by(builds.c.number.desc()).limit(most)))
+
+
+class Curve:
+    """How far a training is, point by point: iteration, time, score, validation score, percent complete."""
+
+    def __init__(self, project: str, channel: str, metric: str) -> None:
+        """Begin a training; the first point that cannot be kept is told, and no other is tried."""
+        self._project, self._channel, self._metric = project, channel, metric
+        self._began, self._iteration, self._kept = time.time(), 0, True
+
+    def point(self, what: str, score: float | None, validation_score: float, percent: float) -> None:
+        """Add the score of what was fitted, on rows it learned from and on others."""
+        if not self._kept:
+            return
+        self._iteration += 1
+        row = {
+            "project": self._project,
+            "build": build_name(),
+            "began": self._began,
+            "at": time.time(),
+            "iteration": self._iteration,
+            "what": what[:300],
+            "metric": self._metric,
+            "score": score,
+            "validation_score": validation_score,
+            "percent_complete": percent,
+        }
+
+        def keep(connection: Connection) -> bool:
+            connection.execute(insert(curves), row)
+            return True
+
+        self._kept = bool(noted(self._project, self._channel, keep, "the curve of this training"))
