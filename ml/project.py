@@ -16,6 +16,7 @@ from ml.settings import (
     DataGates,
     Features,
     Gates,
+    Notify,
     Settings,
     Split,
     Training,
@@ -59,6 +60,7 @@ class Project(Settings):
     gates: Gates
     canary: Canary = Canary()
     monitoring: Monitoring = Monitoring()
+    notify: Notify = Notify()
     channels: dict[Name, ChannelSettings] = Field(min_length=1)
     hosts: dict[str, list[Annotated[str, Field(pattern="^https?://")]]] = {}
     workers: int = Field(default=1, ge=1, le=64)
@@ -162,7 +164,7 @@ def load_project(folder: Path, name: str, files: dict[str, bytes] | None = None)
         content = file.read_bytes() if files is None else files[file.name]
         declared = tomllib.loads(content.decode())
         if files is not None:
-            for later in ("canary", "monitoring"):  # how it was tried and watched says nothing of what it is
+            for later in ("canary", "monitoring", "notify"):  # how it was tried and watched is not what it is
                 declared.pop(later, None)
         project = Project.model_validate(declared)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

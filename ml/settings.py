@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Variable = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]  # of the environment
 
 
 class Settings(BaseModel):
@@ -249,6 +250,17 @@ class Gates(Settings):
     max_seconds_to_load: float | None = Field(default=None, gt=0)
     max_model_bytes: int | None = Field(default=None, gt=0)
     max_memory_bytes: int | None = Field(default=None, gt=0)
+
+
+class Notify(Settings):
+    """Who is told what, by variables that hold addresses as the library apprise writes them.
+
+    ``team`` hears of refused gates, withdrawn candidates, failed builds and causes; ``data_owner`` of broken
+    feeds. An address is mailto://…, slack://…, tgram://…, msteams://…, json://… (a web hook).
+    """
+
+    team: list[Variable] = []
+    data_owner: list[Variable] = []
 
 
 class Canary(Settings):

@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
-from ml.settings import Settings, Share
+from ml.settings import Settings, Share, Variable
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Variable = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")]
 Role = Literal["labelled", "unlabelled"]
 Count = Annotated[int, Field(gt=0)]
 

@@ -6,7 +6,9 @@ more of it than that it ran. It knows its input and output files and no other st
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from ml.errors import MlError
 
 if TYPE_CHECKING:
     from ml.project import Project
@@ -44,8 +46,24 @@ class Context:
 
 
 def run_stage(stage: str, context: Context) -> "Outcome[Any]":
-    """Run one stage; its module, and what that imports, is loaded only now."""
-    outcome: Outcome[Any] = importlib.import_module(f"ml.stages.{stage}").run(context)
+    """Run one stage, and tell the people whom the project names what deserves it.
+
+    Its module, and what that imports, is loaded only now.
+    """
+    module = importlib.import_module(f"ml.stages.{stage}")
+    if not (context.project.notify.team or context.project.notify.data_owner):
+        return cast("Outcome[Any]", module.run(context))
+    from ml import notify
+
+    try:
+        outcome: Outcome[Any] = module.run(context)
+    except MlError as error:
+        notify.tell_failure(context.project, context.channel, stage, error)
+        raise
+    if stage == "deploy":
+        notify.tell_deployed(context.project, context.channel)
+    elif stage == "monitor":
+        notify.tell_look(context.project, outcome.record, module.told(outcome.record))
     return outcome
 
 

@@ -24,7 +24,7 @@ FLOORS = (
     ("training",),
     ("expectations", "quality"),
     ("serving",),
-    ("delivery", "monitoring"),
+    ("delivery", "monitoring", "notify"),
     ("stages",),
     ("pipeline", "predict", "show", "options"),
     ("new", "recall", "diff", "labels"),

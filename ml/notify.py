@@ -1,0 +1,104 @@
+"""Telling people: a refused gate, a withdrawn candidate, a cause, a failed build, and that all is well again.
+
+Each state is told once, whoever looks how often; which one was told last stands in the store.
+"""
+
+import logging
+import os
+import time
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from ml.console import say
+from ml.errors import MlError
+from ml.project import Project
+from ml.records import Look
+from ml.store.history import build_name, noted
+from ml.store.tables import notices
+
+WELL = "well"
+PIPELINE, MONITOR, PRODUCTION = "pipeline", "monitor", "production"
+# So long all must be well before that is told: a cause that comes and goes is one state.
+WELL_AGAIN_SECONDS = 86400.0
+
+
+def tell_failure(project: Project, channel: str, stage: str, error: MlError) -> None:
+    """Tell that a stage failed, or that a gate of it refused."""
+    what = "refused" if error.exit_code == 3 else "failed"
+    topic = MONITOR if stage == "monitor" else PIPELINE
+    title = f"{project.name}: {stage} {what}"
+    _tell(project, channel, topic, f"{stage} {what}", title, [str(error)], project.notify.team)
+
+
+def tell_deployed(project: Project, channel: str) -> None:
+    """Tell that the pipeline went through, if what people heard of it last was another thing."""
+    title = f"{project.name}: the pipeline is well again"
+    _tell(project, channel, PIPELINE, WELL, title, [], project.notify.team)
+
+
+def tell_look(project: Project, look: Look, lines: list[str]) -> None:
+    """Tell the cause that a look found, of a broken feed also the owner of the data."""
+    title = f"{project.name}: the monitor is well again"
+    _tell(project, look.channel, MONITOR, WELL, title, [], project.notify.team)
+    state = WELL if look.cause == "nothing" else look.cause
+    people = [*project.notify.team, *(project.notify.data_owner if state == "broken feed" else [])]
+    title = f"{project.name}: production is well again" if state == WELL else f"{project.name}: {state}"
+    _tell(project, look.channel, PRODUCTION, state, title, lines, people)
+
+
+def _tell(
+    project: Project, channel: str, topic: str, state: str, title: str, lines: list[str], people: list[str]
+) -> None:
+    if not (project.notify.team or project.notify.data_owner):
+        return
+
+    about = {"project": project.name, "topic": f"{channel}: {topic}"}
+
+    def change(connection: Connection) -> tuple[bool, Any]:
+        before = connection.execute(select(notices).where(*_mine(about)).with_for_update()).first()
+        now, told = time.time(), before.state if before else WELL
+        since = now - before.at if before else 0.0
+        if topic == PRODUCTION and state == WELL != told and since < WELL_AGAIN_SECONDS:
+            return False, before
+        _keep(connection, about, now, state)
+        return state != told, before
+
+    changed, before = noted(project.name, channel, change, "what people were told") or (True, None)
+    if not changed or not people:
+        return
+    if not _send(people, title, "\n".join([*lines, f"channel {channel}, {build_name()}"])):
+        # The next one who finds this state tries again.
+        known = (before.at, before.state) if before else (0.0, WELL)
+        noted(project.name, channel, lambda one: _keep(one, about, *known), "that nobody was told")
+
+
+def _mine(about: dict[str, str]) -> list[Any]:
+    return [notices.c[name] == value for name, value in about.items()]
+
+
+def _keep(connection: Connection, about: dict[str, str], at: float, state: str) -> None:
+    connection.execute(delete(notices).where(*_mine(about)))
+    connection.execute(insert(notices), about | {"at": at, "state": state})
+
+
+def _send(variables: list[str], title: str, body: str) -> bool:
+    """Send a message to each address; what cannot be sent is said in a line that names no address."""
+    import apprise
+
+    logger = logging.getLogger("apprise")
+    logger.propagate, logger.handlers = False, [logging.NullHandler()]  # it would print addresses
+    sent = False
+    for variable in dict.fromkeys(variables):
+        address, sender = os.environ.get(variable), apprise.Apprise()
+        if not address:
+            say(
+                f"notify: the variable {variable}, which project.toml names, is not set: nobody is told there"
+            )
+        elif not sender.add(address):
+            say(f"notify: what {variable} holds is no address: write it as mailto://… or slack://…")
+        elif not sender.notify(title=title, body=body):
+            say(f"notify: the message to {variable} could not be sent")
+        else:
+            sent = True
+    return sent
