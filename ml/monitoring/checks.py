@@ -1,6 +1,6 @@
 """What one look sees: columns, answers, quality that came true, quality that is estimated, labels."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,14 @@ from ml.monitoring import columns, losses
 from ml.monitoring.columns import ColumnLook
 from ml.monitoring.estimate import Estimate, estimate
 from ml.monitoring.losses import Mean
-from ml.monitoring.window import Answers, Window
+from ml.monitoring.window import DAY, Answers, Window
 from ml.project import Project
 from ml.quality.slices import slice_rows
 from ml.records import BrokenColumn
 
 ALL = ""  # the name of no slice
 FEW_LABELS = 3  # times fewer than before is a source that stopped
+TESTS_OF_LABELS = 2  # whether they come
 TESTS_A_COLUMN = 5  # three measures of its move; missing; beyond or unseen
 
 
@@ -58,25 +59,30 @@ def see(
 ) -> Seen:
     """Return what a look sees; ``reference`` are the champion's test rows, its answers and the target.
 
-    Every threshold of chance is the share of ``false_alarms_a_year`` that falls on one test of one look: the
-    union bound holds however much looks overlap. It is alpha spending, at a constant rate: Lan and DeMets
-    (1983).
+    Every threshold of chance is the share of ``false_alarms_a_year`` that falls on one test of one look, half
+    of it on those of quality, which train: the union bound holds however much looks overlap. It is alpha
+    spending, at a constant rate: Lan and DeMets (1983).
     """
     settings = project.monitoring
     if project.split.kind == "time" and (by := str(project.split.by)) in reference:
         reference = reference.sort_values(by, kind="stable", ignore_index=True)
     inputs = _inputs(project, reference)
     parts = _parts(project, reference, window.recent)
-    tests = len(inputs.columns) * len(parts) * TESTS_A_COLUMN + len(parts) + 5
-    alpha = settings.false_alarms_a_year / settings.looks_a_year / tests
+    allowed = settings.false_alarms_a_year / settings.looks_a_year / 2
+    alpha = allowed / (len(inputs.columns) * len(parts) * TESTS_A_COLUMN + TESTS_OF_LABELS)
+    alpha_of_quality = allowed / (len(parts) + 1)
     not_seen: list[str] = []
     looks: list[ColumnLook] = []
     broken: list[BrokenColumn] = []
+    known_broken = {one.column for one in broken_before}
+    earlier = {name: _column(window.earlier, name) for name in map(str, inputs) if name not in known_broken}
     if len(window.recent) >= settings.min_rows:
         for part, (before, now) in parts.items():
             rows = window.recent.part(now)
             looks += [
-                columns.look(inputs[name][before], _column(rows, name), settings, alpha, part)
+                columns.look(
+                    inputs[name][before], _column(rows, name), settings, alpha, part, earlier.get(name)
+                )
                 for name in map(str, inputs)
             ]
         broken = _broken(inputs, window, looks, broken_before)
@@ -84,12 +90,12 @@ def see(
         not_seen.append(f"inputs: {len(window.recent)} of at least {settings.min_rows} rows")
     trouble = _trouble_with_labels(project, reference, window, alpha)
     lost_before, judged = losses.losses(project, reference, reference[project.target]), window.judged
-    quality, weighted = _quality(project, reference, lost_before, judged, alpha)
+    quality, weighted = _quality(project, reference, lost_before, judged, alpha_of_quality)
     came = int(judged.told["labelled"].sum())
     if not quality:
         not_seen.append(f"quality: {came} of at least {settings.min_labels} labels")
     before_as_a_whole = losses.mean(lost_before)
-    estimated, lost = _estimated(project, reference, before_as_a_whole, window.said, alpha)
+    estimated, lost = _estimated(project, reference, before_as_a_whole, window.said, alpha_of_quality)
     milliseconds = window.recent.told["milliseconds"].astype(float)
     return Seen(
         columns=tuple(looks),
@@ -197,13 +203,17 @@ def _quality(
     if len(labelled) < settings.min_labels:
         return [], False
     now = losses.losses(project, labelled.said, labelled.told["label"])
+    days = (labelled.told["at"].to_numpy(float) // DAY).astype(int)
     weights = losses.weights_of_labelled(judged.inputs, mask)
     found = []
     for part, (mask_before, mask_now) in _parts(project, reference, labelled).items():
         chosen = None if weights is None else weights[mask_now]
-        one, two = losses.mean(before[mask_before]), losses.mean(now[mask_now], chosen)
-        if two.rows < settings.min_labels:
+        if mask_now.sum() < settings.min_labels:
             continue
+        one, alone = losses.mean(before[mask_before]), losses.mean(now[mask_now], chosen)
+        two = losses.mean(now[mask_now], chosen, days[mask_now])
+        # What days have in common, those of the reference had, too: it does not tell them apart.
+        one = replace(one, error=one.error * (two.error / alone.error if alone.error else 1.0))
         lost = losses.surely_more(one, two, settings.max_loss_increase, alpha)
         found.append(Quality(part, one, two, lost))
     return found, weights is not None

@@ -21,10 +21,9 @@ CONSTANT, NOT_CONSTANT = 0.98, 0.9
 # if it is as many times what it is elsewhere.
 JUMP, USUAL_RATIO = 0.5, 1.5
 BLOCKS, MIN_BLOCK, MIN_STEPS = 30, 50, 8
-# Values beyond the reference's percentiles by this many of its ranges are none that were ever seen.
-BEYOND = 0.5
+# Values beyond what was ever seen by this many of its ranges, in most rows, are none that nature sends.
+BEYOND, MAX_BEYOND = 0.5, 0.5
 ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-MAX_BEYOND = 0.05
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,16 @@ class Reference:
 
 
 def look(
-    reference: pd.Series, column: pd.Series, settings: Monitoring, alpha: float, part: str = ""
+    reference: pd.Series,
+    column: pd.Series,
+    settings: Monitoring,
+    alpha: float,
+    part: str = "",
+    earlier: pd.Series | None = None,
 ) -> ColumnLook:
     """Return what became of a column; ``alpha`` is how seldom chance alone may say that it changed.
 
+    ``earlier`` are the values just before: seasons take numbers where the reference never was, step by step.
     It moved, as a whole. Broken is it by its newest rows: missing, constant, full of unseen categories or of
     impossible numbers; each only if its size says so and chance does not explain it. ``jump`` tells of one
     that changed at once.
@@ -105,12 +110,21 @@ def look(
     moved = any(one.measure == "psi" and one.value >= settings.max_psi for one in surely)
     broken, strange = "", None
     newest = now.tail(newest_rows(len(now), settings.min_rows))
-    for broken, strange in _faults(before, newest, settings, alpha):
+    low, high = _seen(before, None if earlier is None else _as_before(before, earlier))
+    for broken, strange in _faults(before, newest, (low, high), settings, alpha):
         break
     missing = float(now.isna().mean()) if len(now) else 0.0
     return ColumnLook(
         str(reference.name), part, len(now), missing, before.missing, found, moved, broken, strange
     )
+
+
+def _seen(before: Reference, earlier: pd.Series | None) -> tuple[float, float]:
+    """Return the smallest and largest number that the reference or the rows just before had."""
+    if not before.numeric or before.known.empty:
+        return 0.0, 0.0
+    both = before.known if earlier is None else pd.concat([before.known, earlier.dropna()])
+    return float(both.min()), float(both.max())
 
 
 def _as_before(before: Reference, column: pd.Series) -> pd.Series:
@@ -132,7 +146,7 @@ def newest_rows(rows: int, least: int) -> int:
 
 
 def _faults(
-    before: Reference, now: pd.Series, settings: Monitoring, alpha: float
+    before: Reference, now: pd.Series, seen: tuple[float, float], settings: Monitoring, alpha: float
 ) -> Iterator[tuple[str, Callable[[pd.Series], np.ndarray]]]:
     """Yield what is broken, the plainest first, and what tells the rows that make it so."""
     if now.empty:
@@ -155,7 +169,7 @@ def _faults(
     if top >= CONSTANT and len(known) >= settings.min_rows and before.spell(same, len(now)) < NOT_CONSTANT:
         yield f"{common} in {top:.0%} of the rows", same
     if before.numeric:
-        low, high = before.known.min(), before.known.max()
+        low, high = seen
         slack = BEYOND * (high - low)
 
         def outside(column: pd.Series) -> np.ndarray:
@@ -209,13 +223,19 @@ def jump(reference: pd.Series, earlier: pd.Series, now: pd.Series) -> int | None
     distances = np.array([_distance(found[at - size : at], found[at : at + size]) for at in steps])
     best = int(distances.argmax())
     at = steps[best]
-    usual = distances[np.abs(steps - at) >= size]
+    usual = [*distances[np.abs(steps - at) >= size], *_spells(before.known.to_numpy(), size)]
     after = found[at:]
-    if distances[best] < JUMP or (len(usual) and distances[best] < USUAL_RATIO * usual.max()):
+    if distances[best] < JUMP or (usual and distances[best] < USUAL_RATIO * max(usual)):
         return None
     if _distance(before.known.to_numpy(), after) < JUMP:
         return None
     return max(int(values.index[at]) - len(earlier), 0)
+
+
+def _spells(before: np.ndarray, size: int) -> list[float]:
+    """Return how far blocks of the reference are from those before: fog comes from one row to the next."""
+    steps = range(size, len(before) - size + 1, max(1, size // 4))
+    return [_distance(before[at - size : at], before[at : at + size]) for at in steps]
 
 
 def far(reference: pd.Series, now: pd.Series) -> bool:

@@ -50,6 +50,16 @@ def test_what_comes_in_spells_is_no_fault() -> None:
     assert longer.broken.startswith("missing in 100% of the rows, before in ")
 
 
+def test_a_season_goes_where_the_reference_never_was_and_a_unit_does_so_at_once() -> None:
+    random = np.random.default_rng(0)
+    winter = pd.Series(random.normal(5, 3, 2000), name="warmth")
+    spring, summer = pd.Series(random.normal(20, 3, 500)), pd.Series(random.normal(32, 3, 500))
+    settings = Monitoring(min_rows=100)
+    assert look(winter, summer, settings, 1e-9).broken.startswith("100% beyond")
+    assert look(winter, summer, settings, 1e-9, earlier=spring).broken == ""
+    assert look(winter, winter * 1.8 + 32, settings, 1e-9, earlier=winter).broken.startswith("100% beyond")
+
+
 def test_days_that_were_never_seen_before_are_no_fault() -> None:
     days = pd.Series(["2026-01-01", None, "2026-02-01T10:00:00Z"])
     assert is_time(days) and is_time(pd.to_datetime(pd.Series(["2026-01-01"])))

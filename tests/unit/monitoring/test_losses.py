@@ -48,6 +48,17 @@ def test_a_loss_must_be_larger_than_the_margin_and_than_chance() -> None:
     assert not surely_more(before, mean(random.exponential(1.3, 30)), 0.1, 1e-6)
 
 
+def test_rows_of_one_day_go_together() -> None:
+    random = np.random.default_rng(0)
+    days = np.repeat(np.arange(7), 100)
+    values = random.normal(0, 1, 7)[days] + random.normal(0, 0.1, 700)
+    assert mean(values, groups=days).error > 5 * mean(values).error
+    alone = random.normal(0, 1, 700)
+    assert mean(alone).error <= mean(alone, groups=days).error < 2 * mean(alone).error
+    changed = alone + np.where(days > 3, 3.0, 0.0)
+    assert mean(changed, groups=days).error < 2 * mean(changed).error
+
+
 def test_labels_that_are_missing_for_a_reason_are_weighted() -> None:
     random = np.random.default_rng(2)
     size = random.normal(0, 1, 20_000)
