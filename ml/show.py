@@ -78,7 +78,7 @@ def show_request(project: str, channel: str, request: str) -> None:
         table.add_row(f"row {row.row} asked", row.inputs)
         table.add_row(f"row {row.row} answered", row.output)
     for label in labels:
-        table.add_row(f"row {label.row} came true", label.label)
+        table.add_row(f"row {label.row} came true", "withdrawn" if label.label is None else label.label)
     results.print(table)
     show_version(first.project, first.version)
 

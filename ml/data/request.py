@@ -94,13 +94,11 @@ def example_values(column: Any) -> list[Any]:
     return ["text"]
 
 
-class Feedback(BaseModel):
-    """What came true for one row of an earlier answer, and when; of several labels the latest holds."""
+class Told(BaseModel):
+    """What came true for a row, and when; of several labels the latest holds."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    request_id: str = Field(pattern="^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])
-    row: int = Field(default=0, ge=0, le=2**31 - 1, description="its place in the request, from 0")
     label: int | float | str | bool
     at: AwareDatetime | None = Field(default=None, description="when it came true; else now")
 
@@ -108,6 +106,13 @@ class Feedback(BaseModel):
     def since(self) -> float | None:
         """When it came true, as Unix time."""
         return None if self.at is None else self.at.timestamp()
+
+
+class Feedback(Told):
+    """What came true for one row of an earlier answer."""
+
+    request_id: str = Field(pattern="^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])
+    row: int = Field(default=0, ge=0, le=2**31 - 1, description="its place in the request, from 0")
 
 
 def label_adapter(contract: pa.DataFrameSchema, target: str) -> TypeAdapter[Any]:

@@ -190,7 +190,7 @@ def new_labels(connection: Connection, project: Project, channel: str, since: fl
     first = (
         select(func.min(labels.c.at).label("came"))
         .select_from(labels.join(predictions, same))
-        .where(_of(project, channel))
+        .where(_of(project, channel), labels.c.label.is_not(None))
         .group_by(labels.c.request, labels.c.row)
         .subquery()
     )

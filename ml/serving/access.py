@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 from uuid import uuid4
 
-from fastapi import HTTPException, Security
+from fastapi import HTTPException, Request, Security
 from fastapi.security import APIKeyHeader
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +24,9 @@ PATHS = (
     *("/predict", "/predict/file", "/feedback", "/health", "/model", "/metrics", "/docs", "/openapi.json"),
     *("/", "/try", "/report"),
 )
+RESOURCES = ("/answers", "/labels")
+METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS")
+SENDER_DIGITS = 12
 NO_KEY = f"send a valid key in the header {API_KEY_HEADER}"
 
 
@@ -44,16 +47,24 @@ def is_known(key: str, keys: frozenset[str]) -> bool:
     return hashlib.sha256(key.encode()).hexdigest() in keys
 
 
-def key_check(keys: frozenset[str]) -> Callable[[str | None], None]:
+def key_check(keys: frozenset[str]) -> Callable[[Request, str | None], None]:
     """Return what refuses a request without one of these keys."""
 
     def check(
+        request: Request,
         key: Annotated[str | None, Security(APIKeyHeader(name=API_KEY_HEADER, auto_error=False))],
     ) -> None:
         if key is None or not is_known(key, keys):
             raise HTTPException(401, NO_KEY)
+        request.state.sender = hashlib.sha256(key.encode()).hexdigest()[:SENDER_DIGITS]
 
     return check
+
+
+def sender_of(request: Request) -> str | None:
+    """Return who asks: the first digits of the key's sha256, as in the file of keys; none without keys."""
+    found: str | None = getattr(request.state, "sender", None)
+    return found
 
 
 class AccessLog:
@@ -86,8 +97,9 @@ class AccessLog:
         finally:
             seconds = time.perf_counter() - start
             # A label, or a line, must not grow with what strangers type.
-            path = scope["path"] if scope["path"] in PATHS else "other"
-            method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+            path = f"/{scope['path'].split('/')[1]}"
+            path = scope["path"] if scope["path"] in PATHS else path if path in RESOURCES else "other"
+            method = scope["method"] if scope["method"] in METHODS else "other"
             self.metrics.requests.labels(method, path, str(told["status"])).inc()
             self.metrics.seconds.labels(path).observe(seconds)
             line = {"at": now(), "request": identity, "method": method, "path": path, **told}

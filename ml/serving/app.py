@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from ml import locations
 from ml.data.request import Feedback
 from ml.errors import MlError
 from ml.serving import MAX_ROWS, REPLAY_HEADER
-from ml.serving.access import AccessLog, key_check, read_keys
+from ml.serving.access import AccessLog, key_check, read_keys, sender_of
 from ml.serving.bodies import (
     BODY_SECONDS,
     CSV,
@@ -31,10 +30,13 @@ from ml.serving.bodies import (
     refused,
 )
 from ml.serving.follower import ChannelFollower
-from ml.serving.openapi import Answer, Problem, describe_rows, file_body
+from ml.serving.kept import add_kept
+from ml.serving.openapi import Answer, describe_rows, file_body
 from ml.serving.page_paths import add_page
+from ml.serving.parts import Parts
 from ml.serving.predictor import Asked, Predictor
 from ml.serving.prometheus import Metrics
+from ml.serving.troubles import troubles_of
 from ml.serving.worker_state import WorkerState
 
 REQUEST_KEY_HEADER = "X-Request-Key"
@@ -51,26 +53,6 @@ LABELS_BODY = {
 }
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What the paths of an application share; ``guard`` refuses who has no key."""
-
-    project: str
-    channel: str
-    state: WorkerState
-    predictor: Predictor
-    guard: list[Any]
-
-    def problems(self, *statuses: int) -> dict[int | str, dict[str, Any]]:
-        """Return the description of answers that are errors."""
-        retry = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
-        found: dict[int | str, dict[str, Any]] = {
-            code: {"model": Problem} for code in ((401,) if self.guard else ()) + statuses
-        }
-        found[503]["headers"] = retry
-        return found
-
-
 def create_app(
     project: str, channel: str, follower: ChannelFollower | None = None, status: Path | None = None
 ) -> FastAPI:
@@ -82,7 +64,7 @@ def create_app(
     keys, metrics = read_keys(), Metrics()
     predictor = Predictor(project, channel, metrics)
     state = WorkerState(project, channel, follower, status, predictor)
-    parts = _Parts(project, channel, state, predictor, [Depends(key_check(keys))] if keys else [])
+    parts = Parts(project, channel, state, predictor, [Depends(key_check(keys))] if keys else [])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -104,15 +86,18 @@ def create_app(
     app.add_exception_handler(MlError, _refuse)
     _add_answers(app, parts)
     _add_feedback(app, parts)
+    add_kept(app, parts)
     _add_looks(app, parts)
     add_page(app, state, predictor, keys, parts.guard)
     _describe_rows_of_champion(app, state)
     return app
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
-    """Answer an error with its status."""
-    told = refused(error)
+async def _refuse(request: Request, error: Exception) -> Response:
+    """Answer an error with its status; of a request for predictions it is noted, too."""
+    told, log = refused(error), request.app.state.predictor.log
+    if log and request.url.path.startswith("/predict") and REPLAY_HEADER not in request.headers:
+        log.put(troubles_of(error))
     return json_response({"detail": told.detail}, told.status, told.headers)
 
 
@@ -121,7 +106,7 @@ def _asked(request: Request) -> Asked:
     return Asked(request.state.request_id, key, REPLAY_HEADER in request.headers)
 
 
-def _add_answers(app: FastAPI, parts: _Parts) -> None:
+def _add_answers(app: FastAPI, parts: Parts) -> None:
     @app.post(
         "/predict",
         summary=f"Predict for one row or a list of at most {MAX_ROWS}",
@@ -160,7 +145,7 @@ def _add_answers(app: FastAPI, parts: _Parts) -> None:
         return StreamingResponse(lines, media_type=media_type, headers=headers)
 
 
-def _add_feedback(app: FastAPI, parts: _Parts) -> None:
+def _add_feedback(app: FastAPI, parts: Parts) -> None:
     @app.post(
         "/feedback",
         status_code=202,
@@ -173,10 +158,11 @@ def _add_feedback(app: FastAPI, parts: _Parts) -> None:
         champion = parts.state.ready().champion
         assert champion
         body = await read_body(request, MAX_BODY_BYTES, BODY_SECONDS)
-        return json_response({"accepted": parts.predictor.take_feedback(champion, body)}, 202)
+        accepted = parts.predictor.take_feedback(champion, body, sender_of(request))
+        return json_response({"accepted": accepted}, 202)
 
 
-def _add_looks(app: FastAPI, parts: _Parts) -> None:
+def _add_looks(app: FastAPI, parts: Parts) -> None:
     @app.get("/health", summary="Is a model loaded, and which, in each worker?", responses={503: {}})
     async def health() -> Response:
         found = await asyncio.to_thread(parts.state.health)

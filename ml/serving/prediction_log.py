@@ -5,7 +5,7 @@ import json
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +17,8 @@ from ml.console import say
 from ml.errors import MlError
 from ml.store.lookup import Answered, said_of
 from ml.store.database import open_store, reason_of
-from ml.store.tables import compared, labels, predictions
+from ml.serving.troubles import LOST, Trouble
+from ml.store.tables import compared, labels, predictions, troubles
 
 MAX_WAITING = 20_000
 MAX_AT_ONCE = 2_000
@@ -50,7 +51,7 @@ class Compared:
     prediction: Any
 
 
-Entry = dict[str, Any] | Label | Compared
+Entry = dict[str, Any] | Label | Compared | Trouble
 
 
 class PredictionLog:
@@ -60,12 +61,18 @@ class PredictionLog:
         self,
         url: str,
         *,
+        of: tuple[str, str] = ("", ""),
         written: Callable[[int], None] = lambda rows: None,
         lost: Callable[[int], None] = lambda rows: None,
         labelled: Callable[[Answered | None, Any], None] = lambda answered, label: None,
     ) -> None:
-        """Write to a database (SQLAlchemy URL); ``labelled`` gets what was said of a row, if it is known."""
-        self._url, self._written, self._lost, self._labelled = url, written, lost, labelled
+        """Write to a database (SQLAlchemy URL) what a project and its channel answer, which ``of`` names.
+
+        ``labelled`` gets what was said of a row, if it is known.
+        """
+        self.url, self._of = url, of
+        self._written, self._count_lost, self._labelled = written, lost, labelled
+        self._lost_rows, self._counting = 0, threading.Lock()
         self._waiting: queue.Queue[Entry] = queue.Queue()
         self._unresolved: deque[Label] = deque(maxlen=MAX_WAITING)
         self._ending = threading.Event()
@@ -83,6 +90,12 @@ class PredictionLog:
         for entry in taken:
             self._waiting.put_nowait(entry)
         return True
+
+    def _lost(self, rows: int) -> None:
+        """Count rows that are not kept, and remember to write at least how many there were."""
+        self._count_lost(rows)
+        with self._counting:
+            self._lost_rows += rows
 
     def close(self, seconds: float = 5.0) -> None:
         """Write what waits, as far as that takes no longer than this."""
@@ -129,7 +142,12 @@ class PredictionLog:
         return gathered
 
     def _write(self, entries: list[Entry]) -> None:
-        self._engine = self._engine or open_store(self._url)
+        self._engine = self._engine or open_store(self.url)
+        with self._counting:
+            lost_rows = self._lost_rows
+        counts = Counter(entry for entry in entries if isinstance(entry, Trouble))
+        if lost_rows:
+            counts[Trouble(LOST)] = lost_rows
         answered = [entry for entry in entries if isinstance(entry, dict)]
         told = [entry for entry in entries if isinstance(entry, Label)]
         others = [entry for entry in entries if isinstance(entry, Compared)]
@@ -149,10 +167,18 @@ class PredictionLog:
                 connection.execute(
                     insert(labels), [asdict(one) | {"label": _json(one.label)} for one in told]
                 )
+            if counts:
+                connection.execute(insert(troubles), [self._row(*one) for one in counts.items()])
+        with self._counting:
+            self._lost_rows -= lost_rows
         self._written(len(answered))
         entries.clear()
         self._unresolved.extend(told)
         self._resolve()
+
+    def _row(self, trouble: Trouble, count: int) -> dict[str, Any]:
+        about = {"project": self._of[0], "channel": self._of[1], "at": time.time(), "count": count}
+        return about | {"kind": trouble.kind, "column_name": trouble.column, "rule": trouble.rule}
 
     def _resolve(self) -> None:
         assert self._engine

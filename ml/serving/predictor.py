@@ -56,7 +56,11 @@ class Predictor:
         """Write what is asked and answered to a database (SQLAlchemy URL)."""
         metrics = self.metrics
         self.log = PredictionLog(
-            url, written=metrics.logged.inc, lost=metrics.lost.inc, labelled=self.counts.labelled
+            url,
+            of=(self.project, self.channel),
+            written=metrics.logged.inc,
+            lost=metrics.lost.inc,
+            labelled=self.counts.labelled,
         )
 
     async def predict(
@@ -250,7 +254,7 @@ class Predictor:
         found = await score_in_time(self.batcher, loaded.version, answer_and_explain, waiting)
         return found[0]
 
-    def take_feedback(self, champion: LoadedVersion, body: bytes) -> int:
+    def take_feedback(self, champion: LoadedVersion, body: bytes, sender: str | None = None) -> int:
         """Return how many labels there are in JSON, one or a list, all of which will be written.
 
         Raises ``BrokenRows`` or another ``MlError`` for what are none, and ``Unavailable``.
@@ -266,7 +270,8 @@ class Predictor:
         if not 0 < len(given) <= MAX_ROWS:
             raise MlError(f"send 1 to {MAX_ROWS} labels at once, not {len(given)}")
         at = time.time()
-        if not self.log.put(Label(one.request_id, one.row, one.label, at, one.since) for one in given):
+        told = (Label(one.request_id, one.row, one.label, at, one.since, sender) for one in given)
+        if not self.log.put(told):
             raise Busy
         return len(given)
 

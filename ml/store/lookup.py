@@ -29,7 +29,8 @@ def labels_that_hold() -> Subquery:
         .label("latest")
     )
     ranked = select(labels, latest).subquery()
-    return select(ranked).where(ranked.c.latest == 1).subquery()
+    # One without content says that what was told before is withdrawn.
+    return select(ranked).where(ranked.c.latest == 1, ranked.c.label.is_not(None)).subquery()
 
 
 def said_of(engine: Engine, request: str, row: int) -> Answered | None:

@@ -1,0 +1,109 @@
+"""What was answered and came true, as resources: an answer to look at, a label to set or to withdraw."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Path, Request, Response
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from pydantic import ValidationError
+
+from ml.data.request import BrokenRows, Told
+from ml.errors import MlError
+from ml.serving.access import sender_of
+from ml.serving.bodies import BODY_SECONDS, MAX_BODY_BYTES, Refused, json_response, read_body
+from ml.serving.parts import Parts
+from ml.serving.scoring import Unavailable
+from ml.store.answers import answer_of, is_answered, put_label, withdraw_label
+from ml.store.database import open_store
+
+Identity = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="the id that an answer came with")]
+Row = Annotated[int, Path(ge=0, le=2**31 - 1, description="its place in the request, from 0")]
+LABEL_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": Told.model_json_schema()}},
+    }
+}
+
+
+def add_kept(app: FastAPI, parts: Parts) -> None:
+    """Add ``/answers/{id}`` and ``/labels/{id}/{row}``."""
+
+    @app.get(
+        "/answers/{identity}",
+        summary="An earlier answer: what was asked, said, and came true",
+        responses=parts.problems(404, 422, 503),
+        dependencies=parts.guard,
+    )
+    async def answer(identity: Identity) -> Response:
+        def find(connection: Connection) -> dict[str, Any] | None:
+            return answer_of(connection, parts.project, parts.channel, identity)
+
+        found = await _in_store(parts, find)
+        if found is None:
+            raise Refused(404, "no answer with this id is kept here")
+        return json_response(found)
+
+    @app.put(
+        "/labels/{identity}/{row}",
+        summary="Tell what came true for one row of an earlier answer, whatever was told before",
+        responses=parts.problems(404, 408, 413, 422, 503),
+        openapi_extra=LABEL_BODY,
+        dependencies=parts.guard,
+    )
+    async def put(identity: Identity, row: Row, request: Request) -> Response:
+        champion = parts.state.ready().champion
+        assert champion
+        body = await read_body(request, MAX_BODY_BYTES, BODY_SECONDS)
+        try:
+            told = Told.model_validate_json(body)
+            champion.label.validate_python({"label": told.label})
+        except ValidationError as error:
+            raise BrokenRows(error) from error
+
+        def keep(connection: Connection) -> bool:
+            known = is_answered(connection, parts.project, parts.channel, identity, row)
+            if known:
+                put_label(connection, identity, row, told.label, told.since, sender_of(request))
+            return known
+
+        if not await _in_store(parts, keep):
+            raise Refused(404, "no answer to this row is kept here")
+        return json_response({"accepted": 1})
+
+    @app.delete(
+        "/labels/{identity}/{row}",
+        summary="Withdraw what was told of a row: it counts as not known",
+        responses=parts.problems(404, 422, 503),
+        dependencies=parts.guard,
+    )
+    async def delete(identity: Identity, row: Row, request: Request) -> Response:
+        def withdraw(connection: Connection) -> bool:
+            known = is_answered(connection, parts.project, parts.channel, identity, row)
+            return known and withdraw_label(connection, identity, row, sender_of(request))
+
+        if not await _in_store(parts, withdraw):
+            raise Refused(404, "no label of this row is kept here")
+        return json_response({"withdrawn": 1})
+
+
+async def _in_store(parts: Parts, work: Callable[[Connection], Any]) -> Any:
+    """Return what ``work`` returns in one transaction; a store that is off or away raises ``Unavailable``."""
+    log = parts.predictor.log
+    if log is None:
+        raise Unavailable("no answers are kept here (ML_STORE)")
+
+    def ask() -> Any:
+        engine = open_store(log.url)
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        finally:
+            engine.dispose()
+
+    try:
+        return await asyncio.to_thread(ask)
+    except (SQLAlchemyError, MlError, OSError) as error:
+        raise Unavailable("the store of answers is away: try again later") from error

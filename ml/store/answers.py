@@ -1,0 +1,85 @@
+"""One answer as the store keeps it, and labels of its rows: told, replaced, withdrawn; none is deleted."""
+
+import json
+import time
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from ml.store.tables import labels, predictions
+
+
+def answer_of(connection: Connection, project: str, channel: str, request: str) -> dict[str, Any] | None:
+    """Return an answer of a channel with all labels of its rows, the oldest first; or nothing."""
+    rows = connection.execute(
+        select(predictions)
+        .where(
+            predictions.c.request == request,
+            predictions.c.project == project,
+            predictions.c.channel == channel,
+        )
+        .order_by(predictions.c.row)
+    ).all()
+    if not rows:
+        return None
+    told = connection.execute(
+        select(labels).where(labels.c.request == request).order_by(labels.c.number)
+    ).all()
+    return {
+        "request_id": request,
+        "project": project,
+        "channel": channel,
+        "at": rows[0].at,
+        "version": rows[0].version,
+        "milliseconds": rows[0].milliseconds,
+        "rows": [
+            {
+                "row": one.row,
+                "inputs": json.loads(one.inputs),
+                "output": json.loads(one.output),
+                "labels": [_told(label) for label in told if label.row == one.row],
+            }
+            for one in rows
+        ],
+    }
+
+
+def _told(label: Any) -> dict[str, Any]:
+    since = label.at if label.since is None else label.since
+    content = None if label.label is None else json.loads(label.label)
+    return {"label": content, "withdrawn": label.label is None, "at": since, "came": label.at}
+
+
+def is_answered(connection: Connection, project: str, channel: str, request: str, row: int) -> bool:
+    """Tell whether a channel answered a row."""
+    mine = (predictions.c.project == project) & (predictions.c.channel == channel)
+    asked = select(predictions.c.row).where(mine, predictions.c.request == request, predictions.c.row == row)
+    return connection.execute(asked).first() is not None
+
+
+def put_label(
+    connection: Connection, request: str, row: int, label: Any, since: float | None, sender: str | None
+) -> None:
+    """Add a label of a row; without a time of its own it holds from now on, whatever was told before."""
+    _add(connection, request, row, json.dumps(label, ensure_ascii=False), since, sender)
+
+
+def withdraw_label(connection: Connection, request: str, row: int, sender: str | None) -> bool:
+    """Let no label hold that a row got until now; tell whether there was one."""
+    mine = (labels.c.request == request) & (labels.c.row == row)
+    newest = connection.execute(select(labels.c.label).where(mine).order_by(labels.c.number.desc())).first()
+    if newest is None or newest.label is None:
+        return False
+    _add(connection, request, row, None, None, sender)
+    return True
+
+
+def _add(
+    connection: Connection, request: str, row: int, label: str | None, since: float | None, sender: str | None
+) -> None:
+    now = time.time()
+    if since is None:
+        mine = (labels.c.request == request) & (labels.c.row == row)
+        since = max(now, connection.execute(select(func.max(labels.c.since)).where(mine)).scalar() or now)
+    told = {"request": request, "row": row, "at": now, "label": label, "since": since, "sender": sender}
+    connection.execute(insert(labels), told)
