@@ -74,14 +74,13 @@ def see(
     not_seen: list[str] = []
     looks: list[ColumnLook] = []
     broken: list[BrokenColumn] = []
-    known_broken = {one.column for one in broken_before}
-    earlier = {name: _column(window.earlier, name) for name in map(str, inputs) if name not in known_broken}
+    elsewhere = _elsewhere(inputs, window, {one.column for one in broken_before})
     if len(window.recent) >= settings.min_rows:
         for part, (before, now) in parts.items():
             rows = window.recent.part(now)
             looks += [
                 columns.look(
-                    inputs[name][before], _column(rows, name), settings, alpha, part, earlier.get(name)
+                    inputs[name][before], _column(rows, name), settings, alpha, part, elsewhere[name]
                 )
                 for name in map(str, inputs)
             ]
@@ -123,6 +122,18 @@ def _inputs(project: Project, reference: pd.DataFrame) -> pd.DataFrame:
     said = losses.class_columns(reference).values()
     given = reference.drop(columns=[project.target, "prediction", *said])
     return given[[name for name in given if not columns.is_time(given[name])]]
+
+
+def _elsewhere(
+    inputs: pd.DataFrame, window: Window, broken_before: set[str]
+) -> dict[str, columns.SeenElsewhere]:
+    """Return what each column had anywhere in the reference, and in the rows just before if it was sound."""
+    return {
+        name: columns.seen_elsewhere(
+            inputs[name], *([] if name in broken_before else [_column(window.earlier, name)])
+        )
+        for name in map(str, inputs)
+    }
 
 
 def _column(rows: Answers, name: str) -> pd.Series:

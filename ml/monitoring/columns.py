@@ -88,17 +88,36 @@ class Reference:
         return float((total[rows:] - total[:-rows]).max() / rows) if rows else 0.0
 
 
+@dataclass(frozen=True)
+class SeenElsewhere:
+    """What a column had in the rows just before, or in other slices: that is nothing strange.
+
+    Seasons take numbers where the reference never was, step by step.
+    """
+
+    low: float = float("inf")
+    high: float = float("-inf")
+    values: frozenset[str] = frozenset()
+
+
+def seen_elsewhere(*columns: pd.Series) -> SeenElsewhere:
+    """Return what columns had: the range of numbers, else the distinct values."""
+    known = [one.dropna() for one in columns if one.notna().any()]
+    if known and all(is_number(one) for one in known):
+        return SeenElsewhere(min(float(one.min()) for one in known), max(float(one.max()) for one in known))
+    return SeenElsewhere(values=frozenset(value for one in known for value in one.astype(str).unique()))
+
+
 def look(
     reference: pd.Series,
     column: pd.Series,
     settings: Monitoring,
     alpha: float,
     part: str = "",
-    earlier: pd.Series | None = None,
+    elsewhere: SeenElsewhere | None = None,
 ) -> ColumnLook:
     """Return what became of a column; ``alpha`` is how seldom chance alone may say that it changed.
 
-    ``earlier`` are the values just before: seasons take numbers where the reference never was, step by step.
     It moved, as a whole. Broken is it by its newest rows: missing, constant, full of unseen categories or of
     impossible numbers; each only if its size says so and chance does not explain it. ``jump`` tells of one
     that changed at once.
@@ -110,21 +129,12 @@ def look(
     moved = any(one.measure == "psi" and one.value >= settings.max_psi for one in surely)
     broken, strange = "", None
     newest = now.tail(newest_rows(len(now), settings.min_rows))
-    low, high = _seen(before, None if earlier is None else _as_before(before, earlier))
-    for broken, strange in _faults(before, newest, (low, high), settings, alpha):
+    for broken, strange in _faults(before, newest, elsewhere or SeenElsewhere(), settings, alpha):
         break
     missing = float(now.isna().mean()) if len(now) else 0.0
     return ColumnLook(
         str(reference.name), part, len(now), missing, before.missing, found, moved, broken, strange
     )
-
-
-def _seen(before: Reference, earlier: pd.Series | None) -> tuple[float, float]:
-    """Return the smallest and largest number that the reference or the rows just before had."""
-    if not before.numeric or before.known.empty:
-        return 0.0, 0.0
-    both = before.known if earlier is None else pd.concat([before.known, earlier.dropna()])
-    return float(both.min()), float(both.max())
 
 
 def _as_before(before: Reference, column: pd.Series) -> pd.Series:
@@ -146,7 +156,7 @@ def newest_rows(rows: int, least: int) -> int:
 
 
 def _faults(
-    before: Reference, now: pd.Series, seen: tuple[float, float], settings: Monitoring, alpha: float
+    before: Reference, now: pd.Series, seen: SeenElsewhere, settings: Monitoring, alpha: float
 ) -> Iterator[tuple[str, Callable[[pd.Series], np.ndarray]]]:
     """Yield what is broken, the plainest first, and what tells the rows that make it so."""
     if now.empty:
@@ -169,7 +179,7 @@ def _faults(
     if top >= CONSTANT and len(known) >= settings.min_rows and before.spell(same, len(now)) < NOT_CONSTANT:
         yield f"{common} in {top:.0%} of the rows", same
     if before.numeric:
-        low, high = seen
+        low, high = min(before.known.min(), seen.low), max(before.known.max(), seen.high)
         slack = BEYOND * (high - low)
 
         def outside(column: pd.Series) -> np.ndarray:
@@ -180,9 +190,10 @@ def _faults(
             extreme = now[beyond].median()
             yield f"{beyond.mean():.0%} beyond {low:g} to {high:g}, about {extreme:g}", outside
     elif len(before.values) <= max(MAX_CATEGORIES, len(before.known) // 20):
+        known_values = before.values | seen.values
 
         def unseen(column: pd.Series) -> np.ndarray:
-            return np.asarray(~column.astype(str).isin(before.values) & column.notna())
+            return np.asarray(~column.astype(str).isin(known_values) & column.notna())
 
         new = unseen(now)
         if float(new.mean()) > settings.max_unseen and _rarely(new, 3 / len(before.known), alpha):

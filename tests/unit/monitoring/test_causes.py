@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.monitoring.columns import is_time, look, onset
+from ml.monitoring.columns import is_time, look, onset, seen_elsewhere
 from ml.monitoring_settings import Monitoring
 from tests.world import INJECTED, look_at
 
@@ -56,8 +56,10 @@ def test_a_season_goes_where_the_reference_never_was_and_a_unit_does_so_at_once(
     spring, summer = pd.Series(random.normal(20, 3, 500)), pd.Series(random.normal(32, 3, 500))
     settings = Monitoring(min_rows=100)
     assert look(winter, summer, settings, 1e-9).broken.startswith("100% beyond")
-    assert look(winter, summer, settings, 1e-9, earlier=spring).broken == ""
-    assert look(winter, winter * 1.8 + 32, settings, 1e-9, earlier=winter).broken.startswith("100% beyond")
+    assert look(winter, summer, settings, 1e-9, elsewhere=seen_elsewhere(spring)).broken == ""
+    assert look(
+        winter, winter * 1.8 + 32, settings, 1e-9, elsewhere=seen_elsewhere(winter)
+    ).broken.startswith("100% beyond")
 
 
 def test_days_that_were_never_seen_before_are_no_fault() -> None:
