@@ -26,7 +26,7 @@ class Monitoring(Settings):
     loss, error, absolute error) on the test rows. ``false_alarms_a_year`` holds for all looks of a year
     together. ``train_on`` names the causes that start a training; the next one waits ``cool_down_days``,
     twice as long after each that was refused, and for ``min_new_labels``. What is older than ``keep_days`` is
-    deleted from the store.
+    deleted from the store, and the oldest of more than ``keep_rows`` answers.
     """
 
     window_days: float = Field(default=7, gt=0)
@@ -44,6 +44,7 @@ class Monitoring(Settings):
     cool_down_days: float = Field(default=7, ge=0)
     min_new_labels: int = Field(default=500, ge=1)
     keep_days: float = Field(default=400, gt=0)
+    keep_rows: int = Field(default=20_000_000, ge=1000)
 
     @model_validator(mode="after")
     def _check(self) -> "Monitoring":

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from ml.monitoring import columns, losses
+from ml.monitoring import columns, losses, service
 from ml.monitoring.columns import ColumnLook
 from ml.monitoring.estimate import Estimate, estimate
 from ml.monitoring.losses import Mean
@@ -45,6 +45,7 @@ class Seen:
     labels: int = 0
     trouble_with_labels: str = ""
     trouble_with_service: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
     not_seen: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
 
@@ -107,9 +108,11 @@ def see(
         answers_recent=len(window.recent),
         labels=came,
         trouble_with_labels=trouble,
-        trouble_with_service=tuple(_trouble_with_service(project, window)),
+        trouble_with_service=tuple(service.troubles(window, settings)),
+        refused=tuple(service.refused(window)),
         not_seen=tuple(not_seen),
         figures={
+            **service.figures(window, settings),
             "labels for rows nobody asked": float(window.labels_unknown),
             "rows with several labels": float(window.labels_twice),
             **({"p95 milliseconds": float(milliseconds.quantile(0.95))} if len(milliseconds) else {}),
@@ -260,11 +263,3 @@ def _trouble_with_labels(project: Project, reference: pd.DataFrame, window: Wind
     if counts.iloc[0] >= columns.CONSTANT and before.get(counts.index[0], 0.0) < columns.NOT_CONSTANT:
         return f"{counts.iloc[0]:.0%} of the labels say {counts.index[0]!r}"
     return ""
-
-
-def _trouble_with_service(project: Project, window: Window) -> list[str]:
-    limit, rows = project.monitoring.max_milliseconds, window.recent.told["milliseconds"].astype(float)
-    if limit is None or len(rows) < project.monitoring.min_rows:
-        return []
-    slow = float(rows.quantile(0.95))
-    return [f"one of twenty answers takes {slow:.0f} ms, and {limit:g} are allowed"] if slow > limit else []

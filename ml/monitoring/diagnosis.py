@@ -26,9 +26,9 @@ def diagnose(seen: Seen) -> Diagnosis:
     """
     if seen.trouble_with_service:
         return Diagnosis("service", seen.trouble_with_service)
-    if seen.broken and _alone(seen):
+    if seen.refused or (seen.broken and _alone(seen)):
         told = [f"{one.column}{_of(one.part)}: {one.why}" for one in seen.broken]
-        return Diagnosis("broken feed", tuple(told))
+        return Diagnosis("broken feed", (*seen.refused, *told))
     if seen.trouble_with_labels:
         return Diagnosis("labels", (seen.trouble_with_labels,))
     lost = [one for one in seen.quality if one.lost]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, delete, exists, func, select
 
 from ml.project import Project
 from ml.store.lookup import labels_that_hold
-from ml.store.tables import compared, labels, looks, predictions
+from ml.store.tables import builds, compared, curves, labels, looks, predictions, troubles
 
 DAY = 86400.0
 BATCH_ROWS = 50_000
@@ -41,6 +41,16 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """How often a service refused requests by a column and rule, failed at them, or did not keep rows."""
+
+    kind: str
+    column: str
+    rule: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Window:
     """The rows of one look, and how many labels came then and before.
 
@@ -57,6 +67,12 @@ class Window:
     before: tuple[int, int] = (0, 0)  # answers and labels of the windows before
     labels_unknown: int = 0
     labels_twice: int = 0
+    requests: int = 0
+    troubles: tuple[Counted, ...] = ()
+
+    def troubled(self, kind: str) -> list[Counted]:
+        """Return the troubles of a kind, the most frequent first."""
+        return sorted((one for one in self.troubles if one.kind == kind), key=lambda one: -one.count)
 
     @property
     def said(self) -> Answers:
@@ -83,7 +99,21 @@ def read_window(connection: Connection, project: Project, channel: str, champion
         rows.part(rows.told["at"].between(now - age - length, now - age)),
         _counted(connection, project, channel, first, now - age - length),
         *_odd(connection, project, channel, now - length),
+        _requests(connection, project, channel, now - length),
+        _troubles(connection, project, channel, now - length),
     )
+
+
+def _requests(connection: Connection, project: Project, channel: str, since: float) -> int:
+    asked = select(func.count(predictions.c.request.distinct()))
+    return int(connection.execute(asked.where(_of(project, channel), predictions.c.at > since)).scalar_one())
+
+
+def _troubles(connection: Connection, project: Project, channel: str, since: float) -> tuple[Counted, ...]:
+    about = (troubles.c.kind, troubles.c.column_name, troubles.c.rule)
+    mine = and_(troubles.c.project == project.name, troubles.c.channel == channel, troubles.c.at > since)
+    found = connection.execute(select(*about, func.sum(troubles.c.count)).where(mine).group_by(*about))
+    return tuple(Counted(*one[:3], int(one[3])) for one in found)
 
 
 def _of(project: Project, channel: str) -> Any:
@@ -170,18 +200,30 @@ def _odd(connection: Connection, project: Project, channel: str, since: float) -
 
 
 def prune(connection: Connection, project: Project, channel: str, before: float) -> None:
-    """Delete answers, and looks, of before a time, and labels of then that no answer is kept for."""
-    of_looks = (looks.c.project == project.name) & (looks.c.channel == channel)
+    """Delete what was before a time: answers with their labels, looks, troubles, builds, curves.
+
+    If more answers than ``keep_rows`` are left, the oldest go, too.
+    """
+    mine = and_(predictions.c.project == project.name, predictions.c.channel == channel)
+    newest = select(predictions.c.at).where(mine).order_by(predictions.c.at.desc())
+    too_many = connection.execute(newest.offset(project.monitoring.keep_rows).limit(1)).scalar()
+    _delete_answers(connection, project, channel, before if too_many is None else max(before, too_many))
+    for table in (looks, troubles, builds):
+        of_channel = and_(table.c.project == project.name, table.c.channel == channel)
+        connection.execute(delete(table).where(of_channel, table.c.at < before))
+    connection.execute(delete(curves).where(curves.c.project == project.name, curves.c.at < before))
+
+
+def _delete_answers(connection: Connection, project: Project, channel: str, before: float) -> None:
     old = (
         (predictions.c.project == project.name)
         & (predictions.c.channel == channel)
-        & (predictions.c.at < before)
+        & (predictions.c.at <= before)
     )
     for table in (compared, labels):
         same = (table.c.request == predictions.c.request) & (table.c.row == predictions.c.row)
         connection.execute(delete(table).where(exists().where(same, old)))
     connection.execute(delete(predictions).where(old))
-    connection.execute(delete(looks).where(of_looks, looks.c.at < before))
 
 
 def new_labels(connection: Connection, project: Project, channel: str, since: float) -> int:

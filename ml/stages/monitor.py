@@ -1,10 +1,11 @@
 """The monitor stage: look at what a channel answered and what came true, name the cause, say what follows."""
 
+import dataclasses
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import locations
@@ -15,8 +16,11 @@ from ml.records import Look, parse
 from ml.registry.channel import Channel
 from ml.registry.versions import Registry
 from ml.stages import Context
-from ml.store.database import open_store, reason_of
+from ml.store.database import alone, open_store, reason_of
 from ml.workspace import Outcome
+
+if TYPE_CHECKING:
+    from ml.monitoring.diagnosis import Diagnosis
 
 NOBODY_TRAINS = "; this was a look alone, `make monitor` or the job monitor trains"
 MAX_TREND = 500  # looks in the picture of quality over time
@@ -38,8 +42,7 @@ def run(context: Context) -> Outcome[Look]:
     def work(folder: Path) -> dict[str, Any]:
         try:
             engine = open_store(url)
-            with engine.begin() as connection:
-                details, past = _look(context, registry, pointer, connection, now)
+            details, past = _look(context, registry, pointer, engine, now)
             engine.dispose()
         except SQLAlchemyError as error:
             raise MlError(f"the store cannot be looked into: {reason_of(error)}") from error
@@ -57,18 +60,21 @@ def run(context: Context) -> Outcome[Look]:
 
 
 def _look(
-    context: Context, registry: Registry, pointer: Channel, connection: Connection, now: float
+    context: Context, registry: Registry, pointer: Channel, engine: Engine, now: float
 ) -> tuple[Look, list[Look]]:
-    """Return what is seen and asked for, after keeping it, and the looks before."""
+    """Return what is seen and asked for, after keeping it, and the looks before.
+
+    Who looks at the same time waits for what the other asks for, and not for what the other sees.
+    """
     from ml.monitoring.checks import see
     from ml.monitoring.diagnosis import diagnose
-    from ml.monitoring.looks import asked_for, end_training, figures_of, keep_look, last_looks
+    from ml.monitoring.looks import figures_of, keep_look, last_looks
     from ml.monitoring.reference import read_reference
-    from ml.monitoring.retrain import decide, outcome_of
-    from ml.monitoring.window import DAY, new_labels, prune, read_window
+    from ml.monitoring.window import DAY, prune, read_window
 
     project, settings = context.project, context.project.monitoring
-    past = last_looks(connection, project.name, context.channel, MAX_TREND)
+    with engine.begin() as connection:
+        past = last_looks(connection, project.name, context.channel, MAX_TREND)
     about = {"version": pointer.version, "begins": now - settings.window_days * DAY, "ends": now}
     reference = None if pointer.version is None else read_reference(registry, pointer.version)
     if pointer.version is None or reference is None:
@@ -78,35 +84,83 @@ def _look(
             else f"version {pointer.version} was made before its test rows were kept: train and deploy anew"
         )
         look = _record(context, about, cause="nothing", not_seen=[why])
-        keep_look(connection, look)
+        with engine.begin() as connection:
+            keep_look(connection, look)
         return look, past
-    prune(connection, project, context.channel, now - settings.keep_days * DAY)
-    window = read_window(connection, project, context.channel, pointer.version, now)
+    with engine.begin() as connection:
+        prune(connection, project, context.channel, now - settings.keep_days * DAY)
+    with engine.connect() as connection:
+        window = read_window(connection, project, context.channel, pointer.version, now)
     seen = see(project, reference, window, tuple(past[-1].broken if past else ()))
+    if silent := _silent(context):
+        seen = dataclasses.replace(seen, trouble_with_service=(*silent, *seen.trouble_with_service))
     found = diagnose(seen)
-    for training in asked_for(connection, project.name, context.channel):
-        if training.outcome is None and (became := outcome_of(training, pointer.history, now)):
-            end_training(connection, training.number, now, became)
-    made = registry.read(pointer.version).registered
-    decision = decide(
-        settings,
-        found.cause,
-        asked_for(connection, project.name, context.channel),
-        pointer.history,
-        new_labels(connection, project, context.channel, _seconds(made)),
-        now,
-    )
-    look = _record(
-        context,
-        about,
-        cause=found.cause,
-        why=list(found.why),
-        asks="train" if decision.train and context.train else "",
-        because=decision.because + ("" if context.train or not decision.train else NOBODY_TRAINS),
-        **figures_of(seen),
-    )
-    keep_look(connection, look)
-    return look, past
+    made = _seconds(registry.read(pointer.version).registered)
+    return _keep(context, pointer, engine, made, about | figures_of(seen), found), past
+
+
+def _keep(
+    context: Context,
+    pointer: Channel,
+    engine: Engine,
+    made: float,
+    seen: dict[str, Any],
+    found: "Diagnosis",
+) -> Look:
+    """Decide on a training, alone among those who look now, and keep the look; ``made`` is the champion."""
+    from ml.monitoring.looks import asked_for, end_training, keep_look
+    from ml.monitoring.retrain import decide, outcome_of
+    from ml.monitoring.window import new_labels
+
+    project, now = context.project, seen["ends"]
+    with alone(engine) as connection:
+        for training in asked_for(connection, project.name, context.channel):
+            if training.outcome is None and (became := outcome_of(training, pointer.history, now)):
+                end_training(connection, training.number, now, became)
+        decision = decide(
+            project.monitoring,
+            found.cause,
+            asked_for(connection, project.name, context.channel),
+            pointer.history,
+            new_labels(connection, project, context.channel, made),
+            now,
+        )
+        look = _record(
+            context,
+            seen,
+            cause=found.cause,
+            why=[*found.why, *(_suspect(context, pointer, now) if found.cause == "service" else [])],
+            asks="train" if decision.train and context.train else "",
+            because=decision.because + ("" if context.train or not decision.train else NOBODY_TRAINS),
+        )
+        keep_look(connection, look)
+    return look
+
+
+def _silent(context: Context) -> list[str]:
+    """Return which services of the channel that are known here do not answer."""
+    from ml.serving.service import elsewhere, find
+
+    here = find(context.project.name, context.channel)
+    known = [*([here] if here else []), *elsewhere(context.project.name, context.channel, context.hosts)]
+    told = []
+    for one in known:
+        try:
+            one.get("/health")
+        except MlError as error:
+            told.append(str(error))
+    return told
+
+
+def _suspect(context: Context, pointer: Channel, now: float) -> list[str]:
+    """Return which deploy may be the reason, if the last one was in the window, and how to go back."""
+    last = pointer.history[-1] if pointer.history else None
+    if last is None or last.action != "deploy" or pointer.previous is None:
+        return []
+    if now - _seconds(last.at) > context.project.monitoring.window_days * 86400:
+        return []
+    back = f"python -m ml rollback --project {context.project.name} --channel {context.channel}"
+    return [f"version {pointer.version} came at {last.at}: if that is the reason, `{back}`"]
 
 
 def _record(context: Context, about: dict[str, Any], *, cause: Cause, **found: Any) -> Look:

@@ -1,7 +1,8 @@
 """Opening the store: an SQLite file that is its owner's alone, or PostgreSQL; its schema is kept new."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ NEWEST = "0003"  # the last of migrations/versions
 MIGRATIONS = Path(__file__).parent / "migrations"
 # The first schema had no number: a store of then is one that has its tables.
 UNNUMBERED, FIRST_TABLE = "0001", "predictions"
-LOCK = 4711  # of PostgreSQL, for those who bring a schema up to date at once
+LOCK = 4711  # of PostgreSQL, for those who change a schema, or ask for a training, at once
 
 
 def reason_of(error: Exception) -> str:
@@ -67,18 +68,25 @@ def _migrate(engine: Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.connect() as connection:
-        if engine.dialect.name == "sqlite":
-            connection.exec_driver_sql("PRAGMA busy_timeout=30000")
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        else:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    with alone(engine) as connection:
         config.attributes["connection"] = connection
         known = _number(connection)
         if known == UNNUMBERED and "alembic_version" not in inspect(connection).get_table_names():
             command.stamp(config, UNNUMBERED)
         if known is None or known < NEWEST:
             command.upgrade(config, NEWEST)
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection in a transaction that nobody else is in who wants to be alone; others wait."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA busy_timeout=30000")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        yield connection
         connection.commit()
 
 

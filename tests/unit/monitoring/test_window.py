@@ -84,6 +84,19 @@ def test_what_is_old_is_deleted_and_nothing_else(store_url: str) -> None:
     assert kept == {"production": 30, "staging": 60}
 
 
+def test_the_oldest_of_too_many_answers_are_deleted(store_url: str) -> None:
+    engine = open_store(store_url)
+    fill(engine)
+    made = project()
+    few = made.model_copy(update={"monitoring": made.monitoring.model_copy(update={"keep_rows": 20})})
+    few._folder, few._name = made.folder, made.name
+    with engine.begin() as connection:
+        prune(connection, few, "production", 0.0)
+        assert connection.execute(select(func.count()).select_from(predictions)).scalar_one() == 20
+        assert connection.execute(select(func.min(predictions.c.at))).scalar_one() == NOW - 19.5 * DAY
+    engine.dispose()
+
+
 def test_an_empty_store_is_a_window_of_nothing(store_url: str) -> None:
     engine = open_store(store_url)
     with engine.connect() as connection:

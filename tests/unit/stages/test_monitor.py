@@ -1,6 +1,8 @@
 """The monitor stage: it looks at the store, names the cause, keeps the look, and asks for what follows."""
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +17,11 @@ from ml import locations
 from ml.data.rows import records
 from ml.project import find_project
 from ml.registry.versions import Registry
+from ml.serving.service import free_port
 from ml.store.database import open_store
-from ml.store.tables import labels, looks, predictions, quarantines, trainings
+from ml.store.tables import labels, looks, predictions, quarantines, trainings, troubles
 from ml.training.bundle import load_version
-from tests.conftest import Site
+from tests.conftest import Site, environment
 from tests.support import ErrorOf, page_policy_breaches, register
 
 pytestmark = pytest.mark.slow
@@ -133,6 +136,57 @@ def test_another_world_asks_for_one_training_and_no_second_one(
     assert (second["cause"], second["asks"]) == ("concept", "")
     assert "a training is on since" in second["because"]
     assert [one.cause for one in kept(trainings)] == ["concept"]
+
+
+def test_two_looks_at_once_ask_for_one_training(watched: Site) -> None:
+    answer(watched, concept=True)
+    command = [sys.executable, "-m", "ml", "monitor", "--all", "--build"]
+    running = [
+        subprocess.Popen([*command, str(place)], env=environment(), stdout=subprocess.PIPE, text=True)
+        for place in (watched.root / "one agent", watched.root / "another agent")
+    ]
+    asked = [one.communicate()[0].split("\t")[1] for one in running]
+    assert sorted(asked) == ["told", "train"]
+    assert len(kept(trainings)) == 1 and len(kept(looks)) == 2
+
+
+def trouble(kind: str, count: int, column: str = "", rule: str = "") -> None:
+    url = locations.store("small", "production")
+    assert url
+    own = {"project": "small", "channel": "production", "at": time.time() - 60, "kind": kind}
+    with open_store(url).begin() as connection:
+        connection.execute(insert(troubles), own | {"column_name": column, "rule": rule, "count": count})
+
+
+def test_requests_that_are_refused_by_a_column_are_a_broken_feed(watched: Site) -> None:
+    answer(watched)
+    trouble("refused", 5, "Age", "Input should be less than or equal to 120")
+    assert look(watched)["cause"] == "nothing"
+    trouble("refused", 300, "Fare", "Input should be a valid number")
+    found = look(watched)
+    assert found["cause"] == "broken feed" and found["asks"] == ""
+    assert found["why"] == ["Fare: 300 requests refused: Input should be a valid number"]
+    assert found["figures"]["refused: Age"] == 5
+    assert kept(quarantines) == [], "those rows never came, and the others are sound"
+
+
+def test_a_service_that_fails_is_told_with_the_last_deploy_and_the_way_back(watched: Site) -> None:
+    answer(watched)
+    trouble("failed", 60, rule="status 500")
+    found = look(watched)
+    assert found["cause"] == "service" and "60 requests failed" in found["why"][0]
+    assert len(found["why"]) == 1, "there is no version to go back to"
+    Registry("small").move("production", 1, "deploy")
+    Registry("small").move("production", 1, "deploy")
+    why = look(watched)["why"]
+    assert "python -m ml rollback --project small --channel production" in why[-1]
+
+
+def test_a_service_that_does_not_answer_is_told(watched: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(watched)
+    monkeypatch.setenv("ML_SERVICES", f"small/production=http://127.0.0.1:{free_port()}")
+    found = look(watched)
+    assert found["cause"] == "service" and "does not answer /health" in found["why"][0]
 
 
 def test_what_a_person_took_back_is_not_trained_back(watched: Site) -> None:
