@@ -36,12 +36,14 @@ class Split(Settings):
 
     ``by`` is the column of the group (a customer is on one side), or of the time: the latest rows are the
     test, and ``gap_days`` before them, and before each fold of the cross-validation, are left out. With a
-    ``validation_share`` candidates are compared on those rows instead of by cross-validation.
+    ``validation_share`` candidates are compared on those rows instead of by cross-validation. A table that
+    grows has a test of ``max_test_days`` at most, and a validation part of as many: what is newer is learned.
     """
 
     kind: Literal["hash", "group", "time"] = "hash"
     by: str | None = None
     test_share: float = Field(gt=0, lt=1)
+    max_test_days: float | None = Field(default=None, gt=0)
     validation_share: float = Field(default=0, ge=0, lt=1)
     gap_days: float = Field(default=0, ge=0)
 
@@ -56,6 +58,8 @@ class Split(Settings):
             raise ValueError('name the column in by, with kind = "group" or kind = "time"')
         if self.gap_days and self.kind != "time":
             raise ValueError('gap_days needs kind = "time"')
+        if self.max_test_days is not None and self.kind != "time":
+            raise ValueError('max_test_days needs kind = "time"')
         if self.held_out_share >= 1:
             raise ValueError("test_share and validation_share leave nothing to learn from")
         return self

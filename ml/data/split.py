@@ -131,7 +131,12 @@ def boundaries(placed: Rows, project: Project) -> Boundaries:
         ends = functools.partial(last_places, placed, distinct=declared.kind == "group")
         shares = [declared.test_share, declared.held_out_share]
     found = {share: ends(share) for share in set(shares)}  # the same, without a validation part
-    return Boundaries(project, *(found[share] for share in shares))
+    test, held_out = (found[share] for share in shares)
+    if declared.max_test_days is not None:
+        longest = pd.Timedelta(days=declared.max_test_days).value
+        test = {0: max(test[0], last_places(placed, 1.0)[0] - longest)}
+        held_out = {0: max(held_out[0], test[0] - longest)} if declared.validation_share else test
+    return Boundaries(project, test, held_out)
 
 
 def last_places(placed: Rows, share: float, *, distinct: bool = False, after: bool = False) -> dict[Any, Any]:

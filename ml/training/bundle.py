@@ -73,6 +73,11 @@ class _Pickler(pickle._Pickler):
             obj = np.dtype(obj.str)
         super().save(obj, save_persistent_id)  # type: ignore[misc]  # typeshed does not know it
 
+    def memoize(self, obj: Any) -> None:
+        # The content of all empty arrays, or of equal bytes, is one object: CPython's own fails at a second.
+        if id(obj) not in self.memo:  # type: ignore[attr-defined]
+            super().memoize(obj)  # type: ignore[misc]
+
 
 def pickled(pipeline: Pipeline) -> bytes:
     """Return a fitted pipeline as bytes, which are equal for equal pipelines."""

@@ -57,6 +57,17 @@ def test_in_time_the_latest_rows_are_the_test_and_the_gap_is_left_out() -> None:
     assert str(test.dt.tz) == "America/New_York"
 
 
+def test_in_time_the_test_is_no_longer_than_is_said() -> None:
+    table = rows()
+    parts = split(table, declared(kind="time", by="when", max_test_days=3, validation_share=0.2))
+    newest = table["when"].max()
+    assert parts["test"]["when"].min() >= newest - pd.Timedelta(days=3)
+    assert parts["validation"]["when"].min() >= newest - pd.Timedelta(days=6)
+    assert len(parts["train"]) + len(parts["validation"]) + len(parts["test"]) == len(table)
+    alone = split(table, declared(kind="time", by="when", max_test_days=3))
+    assert alone["test"].equals(parts["test"])
+
+
 def test_rows_of_one_instant_stay_together() -> None:
     table = rows().assign(when=lambda one: one["when"].dt.strftime("%Y-%m-%d"))
     parts = split(table, declared(kind="time", by="when"))
@@ -86,6 +97,7 @@ def test_what_cannot_be_divided_is_told(settings: dict[str, Any], change: dict[s
         ({"kind": "time"}, "name the column in by"),
         ({"by": "when"}, "name the column in by"),
         ({"kind": "group", "by": "when", "gap_days": 1}, "gap_days needs"),
+        ({"kind": "group", "by": "when", "max_test_days": 1}, "max_test_days needs"),
         ({"validation_share": 0.7}, "nothing to learn from"),
     ],
 )

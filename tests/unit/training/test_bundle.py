@@ -1,18 +1,22 @@
 """The pipeline takes raw rows and keeps what it learnt from the training rows."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from ml.data.contract import load_contract
 from ml.data.personal import made_up
 from ml.errors import MlError
 from ml.project import find_project
 from ml.registry import signing
-from ml.training.bundle import load_bundle
+from ml.training.bundle import load_bundle, pickled
 from ml.training.pipeline import build_pipeline, feature_functions, feature_table
 from tests.conftest import Site
 
@@ -68,6 +72,26 @@ def test_a_loaded_model_repeats_its_golden_predictions_to_the_last_bit(built: Si
     bundle = load_bundle(built.build / "model")
     assert len(bundle.golden["rows"]) == 20
     assert bundle.replay_golden() == 0
+
+
+def test_equal_pipelines_are_equal_bytes_wherever_their_parts_come_from() -> None:
+    arrays = {
+        "none": np.zeros(0),
+        "none again": np.zeros(0, "int8"),
+        "a byte": np.ones(1, bool),
+        "another": np.ones(1, bool),
+        "by columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "records": np.array([(1, 2.0)], dtype=[("left", "i8"), ("right", "f8")]),
+        "texts": np.array(["a", "b"], dtype=object),
+    }
+    own = FunctionTransformer(kw_args=arrays)
+    foreign = FunctionTransformer(kw_args=pickle.loads(pickle.dumps(arrays)))
+    foreign.__dict__ = {"".join(list(name)): value for name, value in foreign.__dict__.items()}
+    content = pickled(Pipeline([("one", own)]))
+    assert content == pickled(Pipeline([("one", foreign)]))
+    found = pickle.loads(content)["one"].kw_args
+    for name, array in arrays.items():
+        assert found[name].dtype == array.dtype and np.array_equal(found[name], array), name
 
 
 def test_a_model_keeps_the_code_it_was_trained_with(built: Site) -> None:
