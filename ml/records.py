@@ -114,7 +114,10 @@ class DataManifest(Record):
 
 
 class ModelManifest(Record):
-    """What a model is, how it was chosen, what it was made of and by what; durations in seconds."""
+    """What a model is, how it was chosen, what it was made of and by what; durations in seconds.
+
+    It learned from the newest ``window_days`` (none: all rows); ``windows`` is what each choice scored.
+    """
 
     made_by: ClassVar[str] = "train"
     path: ClassVar[str] = "model/manifest.json"
@@ -125,6 +128,8 @@ class ModelManifest(Record):
     training_score: float
     trials: int
     seeds: dict[str, int]
+    window_days: float | None = None
+    windows: dict[str, float] = {}
     data_sha256: dict[str, str]
     durations: dict[str, float]
     provenance: Provenance

@@ -106,12 +106,14 @@ class Training(Settings):
     """How candidates are compared: the scikit-learn scorer and the number of cross-validation folds.
 
     Of a larger table, ``max_rows`` are learned from, and of its test rows as many judge: those with the
-    lowest hashes in each class.
+    lowest hashes in each class. ``windows_days``: learn from the newest days only, if one of these predicts
+    the newest rows better than all.
     """
 
     metric: str
     folds: int = Field(default=5, ge=2, le=50)
     max_rows: int | None = Field(default=None, ge=1000)
+    windows_days: list[Annotated[float, Field(gt=0)]] = []
 
 
 class Key(Settings):

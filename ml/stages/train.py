@@ -74,6 +74,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     from ml.training.grid import EstimatorChoice, read_grid
     from ml.training.scores import scorer
     from ml.training.search import fit, search
+    from ml.training.window import choose_window, newest
 
     project, workspace = context.project, context.workspace
     candidates = read_grid(project)
@@ -103,12 +104,19 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     searched = time.monotonic()
     chosen = candidates[best]
     with nothing_told(rows, project):
+        window, windows = choose_window(project, chosen, rows, target)
+        rows = newest(project, rows, window)
+        target = target.loc[rows.index]
         pipeline = fit(project, chosen, rows, target)
     (folder / "model.pkl").write_bytes(pickled(pipeline))
     write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
     _copy_beside(context, folder)
     score = trials[best]["scores"][metric]
     say(f"train: best of {len(trials)} trials: {chosen}, {metric} {score['mean']:.4f} in cross-validation")
+    if windows:
+        told = ", ".join(f"{name} {one:.4f}" for name, one in windows.items())
+        learned = f"the newest {window:g} days" if window else "all rows"
+        say(f"train: learned from {learned} ({metric}: {told})")
     return {
         "estimator": chosen.estimator,
         "parameters": chosen.parameters,
@@ -116,6 +124,8 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
         "cross_validation": trials[best]["scores"],
         "training_score": float(scorer(project.training.metric, positive)(pipeline, rows, target)),
         "trials": len(trials),
+        "window_days": window,
+        "windows": windows,
         "seeds": {"split": project.seed, "folds": project.seed, "estimator": project.seed},
         "durations": {
             "search": round(searched - started, 3),

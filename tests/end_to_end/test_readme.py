@@ -34,6 +34,7 @@ RUN = [  # here, in this order
 RECALLED = (
     "unit/test_recall.py::test_versions_trained_on_bad_rows_leave_their_channels_and_their_answers_are_listed"
 )
+REPLAYED = "end_to_end/test_replay.py::test_a_world_that_changes_is_noticed_learned_and_deployed"
 # What other tests run, as it stands or with smaller numbers
 ELSEWHERE = {
     "make rollback": "jenkins/test_pipeline.py::test_builds_follow_each_other_and_a_rollback_takes_one_back",
@@ -62,6 +63,8 @@ ELSEWHERE = {
     '.venv/bin/python -m ml recall --rows bad.csv --why "the sensor stood still"': RECALLED,
     ".venv/bin/python -m ml recall": RECALLED,
     ".venv/bin/python -m ml recall --undo 1": RECALLED,
+    "make replay PROJECT=flights": REPLAYED,
+    "make replay PROJECT=flights FROM=2013-04-01": REPLAYED,
     "make sabotage": "sabotage/test_sabotage.py::test_a_fault_is_stopped_by_the_stage_whose_job_it_is",
     "make jenkins-local": "jenkins/test_local.py::test_controller_and_agents_start_and_stop",
     "make jenkins-up": "jenkins/test_compose.py::test_up_starts_everything_and_says_how_to_use_it",

@@ -19,6 +19,7 @@ from ml.training.grid import EstimatorChoice
 from ml.training.pipeline import feature_table
 from ml.training.scores import scorer
 from ml.training.search import fit
+from ml.training.window import newest
 from ml.workspace import Workspace
 
 OTHER_SEEDS = 2
@@ -151,4 +152,5 @@ def _log_loss(classes: np.ndarray) -> Callable[[pd.Series, np.ndarray], float]:
 def _fit(project: Project, candidate: Bundle, train: pd.DataFrame, seed: int | None = None) -> Any:
     manifest = candidate.manifest
     chosen = EstimatorChoice(manifest.estimator, manifest.parameters)
+    train = newest(project, train, manifest.window_days)
     return fit(project, chosen, train.drop(columns=project.target), train[project.target], seed)

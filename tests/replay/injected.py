@@ -14,8 +14,8 @@ Rows = pd.DataFrame
 GONE = 0.9
 
 
-def _constant(rows: Rows, column: str, _: Rows) -> Rows:
-    return rows.assign(**{column: rows[column].dropna().iloc[0] if rows[column].notna().any() else None})
+def _constant(rows: Rows, column: str, all_rows: Rows) -> Rows:
+    return rows.assign(**{column: all_rows[column].dropna().iloc[0]})
 
 
 def _missing(rows: Rows, column: str, _: Rows) -> Rows:

@@ -79,8 +79,8 @@ class Player:
     def run(self) -> Played:
         """Make the first version, play all rows, and return what came of it."""
         self._clock.move_to(self._play.begins - 2 * HOUR)
-        if code := self._ml("run"):
-            raise MlError(f"the first version was not deployed (exit code {code}): {self._log}")
+        if self._ml("run"):
+            raise MlError(f"the first version was not deployed: {self._last_line()} ({self._log})")
         running = service.find(self._project.name, CHANNEL)
         assert running
         self._url = running.url
@@ -165,7 +165,7 @@ class Player:
         code = self._ml(*(command or ("run",)), **({"WHY": why} if why else {}))
         if command and self._asked() == asked:
             if code:
-                raise MlError(f"the look of {_day(now)} failed (exit code {code}): {self._log}")
+                raise MlError(f"the look of {_day(now)} failed: {self._last_line()} ({self._log})")
             return
         after = self._version()
         outcome = f"version {after}" if after != before else "kept" if code == 0 else f"refused ({code})"
@@ -189,6 +189,9 @@ class Player:
         used = os.times()
         self._played.cpu_seconds += sum(used[:4]) - sum(before[:4])
         return code
+
+    def _last_line(self) -> str:
+        return self._log.read_text(encoding="utf-8").strip().splitlines()[-1]
 
     def _tell(self, week: int) -> None:
         since = time.time() - 9 * DAY
