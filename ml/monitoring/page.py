@@ -1,8 +1,10 @@
 """The page of a look: what was found, column by column, and true and estimated quality over time."""
 
 import shutil
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -16,8 +18,10 @@ COLOURS = {"nothing": GREY, "drift": BLUE}  # of a look's mark below the curves;
 WIDE = (10.0, 3.2)  # inches, of 96 pixels
 
 
-def write_page(folder: Path, project: Project, look: Look, past: list[Look]) -> None:
-    """Write ``report/index.html`` with style sheet and picture."""
+def write_page(
+    folder: Path, project: Project, look: Look, past: list[Look], builds: Sequence[Any] = ()
+) -> None:
+    """Write ``report/index.html`` with style sheet and picture; ``builds`` are rows of the store."""
     report = folder / REPORT
     report.mkdir()
     shutil.copy(STYLE, report / "style.css")
@@ -35,6 +39,7 @@ def write_page(folder: Path, project: Project, look: Look, past: list[Look]) -> 
         table(("when", "cause", "why", "what followed"), map(_row, reversed(past[-50:])))
         if past
         else element("p", "This is the first look."),
+        *_builds(builds),
     ]
     (report / "index.html").write_text(page(f"{project.title}: monitor", LINK, *parts), encoding="utf-8")
 
@@ -100,6 +105,17 @@ def _quality(look: Look) -> list[Markup]:
         for one in look.quality
     )
     return [element("h2", "What a row costs"), table(header, rows)]
+
+
+def _builds(builds: Sequence[Any]) -> list[Markup]:
+    """Return what was judged and deployed, and what for."""
+    if not builds:
+        return []
+    header = ("when", "stage", "outcome", "version", "why it was built", "build")
+    rows = (
+        [_time(one.at), one.stage, one.outcome, one.version or "", one.why or "", one.build] for one in builds
+    )
+    return [element("h2", "Builds"), table(header, rows)]
 
 
 def _row(look: Look) -> list[str]:

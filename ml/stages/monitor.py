@@ -17,6 +17,7 @@ from ml.registry.channel import Channel
 from ml.registry.versions import Registry
 from ml.stages import Context
 from ml.store.database import alone, open_store, reason_of
+from ml.store.history import last_builds
 from ml.workspace import Outcome
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 NOBODY_TRAINS = "; this was a look alone, `make monitor` or the job monitor trains"
 MAX_TREND = 500  # looks in the picture of quality over time
+MAX_BUILDS = 20  # on the page
 
 
 def run(context: Context) -> Outcome[Look]:
@@ -43,12 +45,14 @@ def run(context: Context) -> Outcome[Look]:
         try:
             engine = open_store(url)
             details, past = _look(context, registry, pointer, engine, now)
+            with engine.connect() as connection:
+                made = last_builds(connection, project.name, channel, MAX_BUILDS)
             engine.dispose()
         except SQLAlchemyError as error:
             raise MlError(f"the store cannot be looked into: {reason_of(error)}") from error
         from ml.monitoring.page import write_page
 
-        write_page(folder, project, details, past)
+        write_page(folder, project, details, past, made)
         own = {"format", "stage", "project", "inputs", "outputs", "finished", "seconds"}
         return details.model_dump(exclude=own)
 

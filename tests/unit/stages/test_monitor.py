@@ -118,6 +118,7 @@ def test_a_quiet_window_is_one_line_and_a_page(watched: Site, capsys: pytest.Cap
     page = (watched.build / "monitor" / "report" / "index.html").read_text()
     assert page_policy_breaches(page) == []
     assert "What a row costs" in page and "Columns" in page
+    assert "Builds" in page and ">blessed</td>" in page
     assert len(kept(looks)) == 1 and kept(trainings) == [] and kept(quarantines) == []
 
 
