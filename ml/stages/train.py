@@ -105,8 +105,9 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     chosen = candidates[best]
     with nothing_told(rows, project):
         window, windows = choose_window(project, chosen, rows, target)
-        rows = newest(project, rows, window)
-        target = target.loc[rows.index]
+        if window is not None:
+            rows = newest(project, rows.assign(**{project.target: target}), window)
+            target = rows.pop(project.target)
         pipeline = fit(project, chosen, rows, target)
     (folder / "model.pkl").write_bytes(pickled(pipeline))
     write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
