@@ -113,7 +113,8 @@ def _builds(builds: Sequence[Any]) -> list[Markup]:
         return []
     header = ("when", "stage", "outcome", "version", "why it was built", "build")
     rows = (
-        [_time(one.at), one.stage, one.outcome, one.version or "", one.why or "", one.build] for one in builds
+        [_time(one.at), one.stage, one.outcome, str(one.version or ""), one.why or "", one.build]
+        for one in builds
     )
     return [element("h2", "Builds"), table(header, rows)]
 

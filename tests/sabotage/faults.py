@@ -348,7 +348,7 @@ def limit(prefix: list[str]) -> Break:
     return lambda sandbox: setattr(sandbox, "prefix", prefix)
 
 
-READ_TRAIN = 'rows = pd.read_parquet(workspace.folder("data") / "train.parquet")'
+READ_TRAIN = 'rows = read_part(project, workspace.folder("data"), "train")'
 CHECK_REQUEST = "    return table if checked else check(table, contract, what)"
 LONG_AGO, FUTURE = pd.Timestamp("2020-12-31"), pd.Timestamp.now().normalize() + pd.Timedelta(days=400)
 NO_SEX = 'categorical = ["Embarked"]'

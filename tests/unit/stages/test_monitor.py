@@ -19,6 +19,7 @@ from ml.project import find_project
 from ml.registry.versions import Registry
 from ml.serving.service import free_port
 from ml.store.database import open_store
+from ml.store.history import note_build
 from ml.store.tables import labels, looks, predictions, quarantines, trainings, troubles
 from ml.training.bundle import load_version
 from tests.conftest import Site, environment
@@ -111,6 +112,7 @@ def kept(table: Any) -> list[Any]:
 
 def test_a_quiet_window_is_one_line_and_a_page(watched: Site, capsys: pytest.CaptureFixture[str]) -> None:
     answer(watched)
+    note_build("small", "production", "deploy", "deployed", 1)
     found = look(watched)
     assert (found["cause"], found["asks"], found["because"]) == ("nothing", "", "")
     assert found["answers"] > 600 and found["labels"] > 500
