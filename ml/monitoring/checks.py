@@ -96,7 +96,6 @@ def see(
         not_seen.append(f"quality: {came} of at least {settings.min_labels} labels")
     before_as_a_whole = losses.mean(lost_before)
     estimated, lost = _estimated(project, reference, before_as_a_whole, window.said, alpha_of_quality)
-    milliseconds = window.recent.told["milliseconds"].astype(float)
     return Seen(
         columns=tuple(looks),
         broken=tuple(broken),
@@ -111,13 +110,18 @@ def see(
         trouble_with_service=tuple(service.troubles(window, settings)),
         refused=tuple(service.refused(window)),
         not_seen=tuple(not_seen),
-        figures={
-            **service.figures(window, settings),
-            "labels for rows nobody asked": float(window.labels_unknown),
-            "rows with several labels": float(window.labels_twice),
-            **({"p95 milliseconds": float(milliseconds.quantile(0.95))} if len(milliseconds) else {}),
-        },
+        figures=_figures(project, window),
     )
+
+
+def _figures(project: Project, window: Window) -> dict[str, float]:
+    milliseconds = window.recent.told["milliseconds"].astype(float)
+    return {
+        **service.figures(window, project.monitoring),
+        "labels for rows nobody asked": float(window.labels_unknown),
+        "rows with several labels": float(window.labels_twice),
+        **({"p95 milliseconds": float(milliseconds.quantile(0.95))} if len(milliseconds) else {}),
+    }
 
 
 def _inputs(project: Project, reference: pd.DataFrame) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from ml.records import DataManifest, ModelManifest, Record
 from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
 from ml.stages import Context
+from ml.store.history import Curve
 from ml.workspace import ROWS_FILE, Outcome, code_digest, declaration_digests
 
 if TYPE_CHECKING:
@@ -70,8 +72,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     from ml.data.personal import nothing_told
     from ml.training.bundle import golden_predictions, pickled
     from ml.training.folds import make_folds, read_part
-    from ml.store.history import Curve
-    from ml.training.grid import EstimatorChoice, read_grid
+    from ml.training.grid import read_grid
     from ml.training.scores import scorer
     from ml.training.search import fit, search
     from ml.training.window import choose_window, newest
@@ -91,13 +92,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
             held_out, seen_target = len(validation), pd.concat([target, validation.pop(project.target)])
             seen = pd.concat([rows, validation], ignore_index=True)
         folds = make_folds(project, seen, seen_target, held_out)
-        curve, metric = Curve(project.name, context.channel, project.training.metric), project.training.metric
-
-        def point(trial: dict[str, Any], percent: float) -> None:
-            score = trial["scores"][metric]["mean"]
-            what = str(EstimatorChoice(trial["estimator"], trial["parameters"]))
-            curve.point(what, trial["learned"][metric], score, percent)
-
+        metric, point = project.training.metric, _curve(context)
         file = folder / "trials.jsonl"
         trials = search(project, candidates, seen, seen_target, metrics, folds, file, point)
     best = max(trials, key=lambda number: trials[number]["scores"][metric]["mean"])
@@ -134,6 +129,20 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
         },
         "provenance": provenance(),
     }
+
+
+def _curve(context: Context) -> Callable[[dict[str, Any], float], None]:
+    """Return what notes a finished trial, and how far the search is, in the store."""
+    from ml.training.grid import EstimatorChoice
+
+    metric = context.project.training.metric
+    curve = Curve(context.project.name, context.channel, metric)
+
+    def point(trial: dict[str, Any], percent: float) -> None:
+        what = str(EstimatorChoice(trial["estimator"], trial["parameters"]))
+        curve.point(what, trial["learned"][metric], trial["scores"][metric]["mean"], percent)
+
+    return point
 
 
 def _check(project: Project, rows: "pd.DataFrame", target: "pd.Series") -> Any:
