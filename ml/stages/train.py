@@ -109,10 +109,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     _copy_beside(context, folder)
     score = trials[best]["scores"][metric]
     say(f"train: best of {len(trials)} trials: {chosen}, {metric} {score['mean']:.4f} in cross-validation")
-    if windows:
-        told = ", ".join(f"{name} {one:.4f}" for name, one in windows.items())
-        learned = f"the newest {window:g} days" if window else "all rows"
-        say(f"train: learned from {learned} ({metric}: {told})")
+    _say_window(metric, window, windows)
     return {
         "estimator": chosen.estimator,
         "parameters": chosen.parameters,
@@ -129,6 +126,13 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
         },
         "provenance": provenance(),
     }
+
+
+def _say_window(metric: str, window: float | None, windows: dict[str, float]) -> None:
+    if windows:
+        told = ", ".join(f"{name} {one:.4f}" for name, one in windows.items())
+        learned = f"the newest {window:g} days" if window else "all rows"
+        say(f"train: learned from {learned} ({metric}: {told})")
 
 
 def _curve(context: Context) -> Callable[[dict[str, Any], float], None]:
