@@ -93,8 +93,8 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
             seen = pd.concat([rows, validation], ignore_index=True)
         folds = make_folds(project, seen, seen_target, held_out)
         metric, point = project.training.metric, _curve(context)
-        file = folder / "trials.jsonl"
-        trials = search(project, candidates, seen, seen_target, metrics, folds, file, point)
+        log = folder / "trials.jsonl"
+        trials = search(project, candidates, seen, seen_target, metrics, folds, log, point)
     best = max(trials, key=lambda number: trials[number]["scores"][metric]["mean"])
     searched = time.monotonic()
     chosen = candidates[best]
@@ -107,8 +107,8 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     (folder / "model.pkl").write_bytes(pickled(pipeline))
     write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
     _copy_beside(context, folder)
-    score = trials[best]["scores"][metric]
-    say(f"train: best of {len(trials)} trials: {chosen}, {metric} {score['mean']:.4f} in cross-validation")
+    mean = trials[best]["scores"][metric]["mean"]
+    say(f"train: best of {len(trials)} trials: {chosen}, {metric} {mean:.4f} in cross-validation")
     _say_window(metric, window, windows)
     return {
         "estimator": chosen.estimator,
@@ -120,10 +120,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
         "window_days": window,
         "windows": windows,
         "seeds": {"split": project.seed, "folds": project.seed, "estimator": project.seed},
-        "durations": {
-            "search": round(searched - started, 3),
-            "refit": round(time.monotonic() - searched, 3),
-        },
+        "durations": {"search": round(searched - started, 3), "refit": round(time.monotonic() - searched, 3)},
         "provenance": provenance(),
     }
 
