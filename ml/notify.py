@@ -50,9 +50,6 @@ def tell_look(project: Project, look: Look, lines: list[str]) -> None:
 def _tell(
     project: Project, channel: str, topic: str, state: str, title: str, lines: list[str], people: list[str]
 ) -> None:
-    if not (project.notify.team or project.notify.data_owner):
-        return
-
     about = {"project": project.name, "topic": f"{channel}: {topic}"}
 
     def change(connection: Connection) -> tuple[bool, Any]:

@@ -234,11 +234,10 @@ def jump(reference: pd.Series, earlier: pd.Series, now: pd.Series) -> int | None
     distances = np.array([_distance(found[at - size : at], found[at : at + size]) for at in steps])
     best = int(distances.argmax())
     at = steps[best]
-    usual = [*distances[np.abs(steps - at) >= size], *_spells(before.known.to_numpy(), size)]
-    after = found[at:]
-    if distances[best] < JUMP or (usual and distances[best] < USUAL_RATIO * max(usual)):
+    if distances[best] < JUMP or _distance(before.known.to_numpy(), found[at:]) < JUMP:
         return None
-    if _distance(before.known.to_numpy(), after) < JUMP:
+    usual = [*distances[np.abs(steps - at) >= size], *_spells(before.known.to_numpy(), size)]
+    if usual and distances[best] < USUAL_RATIO * max(usual):
         return None
     return max(int(values.index[at]) - len(earlier), 0)
 

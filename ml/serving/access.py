@@ -44,7 +44,11 @@ def read_keys() -> frozenset[str]:
 
 def is_known(key: str, keys: frozenset[str]) -> bool:
     """Tell whether the sha256 of a key is among these."""
-    return hashlib.sha256(key.encode()).hexdigest() in keys
+    return _sha256(key) in keys
+
+
+def _sha256(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def key_check(keys: frozenset[str]) -> Callable[[Request, str | None], None]:
@@ -54,9 +58,10 @@ def key_check(keys: frozenset[str]) -> Callable[[Request, str | None], None]:
         request: Request,
         key: Annotated[str | None, Security(APIKeyHeader(name=API_KEY_HEADER, auto_error=False))],
     ) -> None:
-        if key is None or not is_known(key, keys):
+        told = None if key is None else _sha256(key)
+        if told is None or told not in keys:
             raise HTTPException(401, NO_KEY)
-        request.state.sender = hashlib.sha256(key.encode()).hexdigest()[:SENDER_DIGITS]
+        request.state.sender = told[:SENDER_DIGITS]
 
     return check
 

@@ -13,7 +13,6 @@ import os
 import shutil
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.table import Table
@@ -23,7 +22,7 @@ from ml.errors import MlError
 from tests.replay.clock import Clock
 from tests.replay.injected import KINDS, Injected, parse
 from tests.replay.picture import draw
-from tests.replay.play import Played, Player
+from tests.replay.play import Played, Player, day_of
 from tests.replay.reckoned import reckon
 from tests.replay.stage import Play, set_stage
 
@@ -127,10 +126,10 @@ def _print(project: str, played: list[Played], injected: Injected) -> None:
         return
     told = Table("on", "the look found", "because")
     for found in loop.found:
-        told.add_row(_day(found["at"]), found["cause"], "; ".join(found["why"]))
+        told.add_row(day_of(found["at"]), found["cause"], "; ".join(found["why"]))
     results.print(told)
     for training in loop.trainings:
-        results.print(f"{_day(training['at'])}: trained again: {training['outcome']}")
+        results.print(f"{day_of(training['at'])}: trained again: {training['outcome']}")
     if injected.kind.cause != "nothing":
         _print_found(loop, injected)
 
@@ -149,10 +148,6 @@ def _print_found(loop: Played, injected: Injected) -> None:
     if deployed:
         line += f", a new version deployed {(deployed[0] - found[0]) / 3600:.0f} hours later"
     results.print(line)
-
-
-def _day(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ class Player:
         code = self._ml(*(command or ("run",)), **({"WHY": why} if why else {}))
         if command and self._asked() == asked:
             if code:
-                raise MlError(f"the look of {_day(now)} failed: {self._last_line()} ({self._log})")
+                raise MlError(f"the look of {day_of(now)} failed: {self._last_line()} ({self._log})")
             return
         after = self._version()
         outcome = f"version {after}" if after != before else "kept" if code == 0 else f"refused ({code})"
@@ -199,7 +199,7 @@ class Player:
         mean = f"{sum(recent) / len(recent):.4f}" if recent else "-"
         found = self._played.found[-1]["cause"] if self._played.found else ""
         say(
-            f"{self._policy}: week {week}, {_day(time.time())}: a row costs {mean}, "
+            f"{self._policy}: week {week}, {day_of(time.time())}: a row costs {mean}, "
             f"version {self._version()} {found}"
         )
 
@@ -219,5 +219,6 @@ def _all_output_to(log: Any) -> Iterator[None]:
             os.close(place)
 
 
-def _day(at: float) -> str:
+def day_of(at: float) -> str:
+    """Return the day of a moment (Unix time)."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
