@@ -110,7 +110,18 @@ def make_site(root: Path) -> Site:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _warm_quality() -> Iterator[None]:
+def _folders_of_inner_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let a pytest that a test starts make its folders elsewhere.
+
+    It would close the folder of all tests to other users, while servers run in there as one.
+    """
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path_factory.mktemp("inner")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_quality(_folders_of_inner_tests: None) -> Iterator[None]:
     """Let the quality stage begin without seconds of imports, where a test runs it in this process."""
     from ml.quality import testing
     from tests.warm import WarmPytest

@@ -26,6 +26,7 @@ from tests.conftest import Site, tool
 from tests.support import PASSENGER, register
 
 KEY = "a-key"
+UNKNOWN = "0" * 32
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 FILE = pd.DataFrame([PASSENGER]).to_csv(index=False)
 
@@ -42,16 +43,28 @@ class Running:
         url = f"http://127.0.0.1:{self.port}{path}"
         return httpx2.request(method, url, headers=headers, trust_env=False, **arguments)
 
-    def ask_everything(self, key: str = KEY) -> None:
+    def ask_everything(self, key: str = KEY, answered: str = UNKNOWN) -> None:
         self.ask("POST", "/predict", key, json=PASSENGER)
         self.ask("POST", "/predict/file", key, content=FILE, headers={"Content-Type": CSV})
-        self.ask("POST", "/feedback", key, json={"request_id": "0" * 32, "label": 1})
+        self.ask("POST", "/feedback", key, json={"request_id": UNKNOWN, "label": 1})
+        self.ask("GET", f"/answers/{answered}", key)
+        self.ask("PUT", f"/labels/{answered}/0", key, json={"label": 1})
+        self.ask("DELETE", f"/labels/{answered}/0", key)
         self.ask("GET", "/model", key)
         self.ask("GET", "/health", key)
 
-    def hang_up(self, path: str) -> None:
+    def answered(self) -> str:
+        """Return the id of a request whose answer is kept: that happens in the background."""
+        identity = str(self.ask("POST", "/predict", json=PASSENGER).json()["request_id"])
+        for _ in range(200):
+            if self.ask("GET", f"/answers/{identity}").status_code == 200:
+                break
+            time.sleep(0.1)
+        return identity
+
+    def hang_up(self, method: str, path: str) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.putrequest("POST", path)
+        connection.putrequest(method, path)
         for name, value in (("X-API-Key", KEY), ("Content-Type", CSV), ("Content-Length", "100")):
             connection.putheader(name, value)
         connection.endheaders(b"{")
@@ -92,21 +105,29 @@ def test_every_answer_is_documented_and_every_documented_answer_is_seen(
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
 
     running.ask_everything()
+    running.ask_everything(answered=running.answered())
     running.ask_everything(key="another")
-    limits = {"/predict": MAX_BODY_BYTES, "/feedback": MAX_BODY_BYTES, "/predict/file": MAX_FILE_BYTES}
-    for path, most in limits.items():
-        running.ask("POST", path, content=b" " * (most + 1), headers={"Content-Type": CSV})
-        running.hang_up(path)
+    limits = {
+        ("POST", "/predict"): MAX_BODY_BYTES,
+        ("POST", "/feedback"): MAX_BODY_BYTES,
+        ("POST", "/predict/file"): MAX_FILE_BYTES,
+        ("PUT", f"/labels/{UNKNOWN}/0"): MAX_BODY_BYTES,
+    }
+    for (method, path), most in limits.items():
+        running.ask(method, path, content=b" " * (most + 1), headers={"Content-Type": CSV})
+        running.hang_up(method, path)
     with monkeypatch.context() as broken:
         broken.setattr(LoadedVersion, "answer", lambda *_: 1 / 0)
         broken.setattr(LoadedVersion, "answer_table", lambda *_: 1 / 0)
         running.ask_everything()
     worker = running.app.state.worker
     worker.follows, worker.follower.routing = False, Routing()
-    running.ask_everything()
+    with monkeypatch.context() as without_store:
+        without_store.setattr(running.app.state.predictor, "log", None)
+        running.ask_everything()
 
     documented = {
-        (method.upper(), path, status)
+        (method.upper(), path.split("/{")[0], status)
         for path, methods in running.ask("GET", "/openapi.json").json()["paths"].items()
         for method, described in methods.items()
         for status in described["responses"]
