@@ -90,6 +90,49 @@ def project(**monitoring: object) -> Project:
     return made
 
 
+def project_of_numbers() -> Project:
+    """Return the settings of a project that predicts a number."""
+    made = Project.model_validate(SETTINGS | {"task": "regression", "gates": {"floors": {"r2": 0.1}}})
+    made._folder, made._name = Path("world"), "world"
+    return made
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of some days: what was asked, what a model said, and what came true."""
+
+    inputs: pd.DataFrame
+    said: pd.DataFrame
+    truth: pd.Series
+
+    @property
+    def reference(self) -> pd.DataFrame:
+        """The rows as a build keeps them of its test."""
+        return pd.concat([self.inputs, self.said], axis=1).assign(answer=self.truth)
+
+
+def rows_of_classes(
+    world: World, begins: float, ends: float, rows: int, *, drift: bool = False, sharper: float = 1.0
+) -> Rows:
+    """Return rows of a model that states probabilities; one that is ``sharper`` is surer than it may be."""
+    days = np.sort(world.random.uniform(begins, ends, rows))
+    inputs = world.inputs(days)
+    answers = world.answers(days, moved(inputs, days > begins) if drift else inputs)
+    odds = (answers.said["probability_1"] / answers.said["probability_0"]) ** sharper
+    said = answers.said.assign(probability_0=1 / (1 + odds), probability_1=odds / (1 + odds))
+    return Rows(answers.inputs, said, answers.told["label"].astype(int))
+
+
+def rows_of_numbers(world: World, begins: float, ends: float, rows: int, *, drift: bool = False) -> Rows:
+    """Return rows of a model that states a number; it is further off where things are large."""
+    days = np.sort(world.random.uniform(begins, ends, rows))
+    inputs = world.inputs(days)
+    inputs = moved(inputs, days > begins) if drift else inputs
+    said = 3 * np.log(inputs["size"]) + inputs["age"] / 20
+    truth = said + world.random.normal(0, 0.2 + 0.3 * inputs["size"].clip(upper=8))
+    return Rows(inputs, pd.DataFrame({"prediction": said}), truth)
+
+
 def nothing(answers: Answers, since: np.ndarray) -> None:
     """Inject nothing."""
 

@@ -12,6 +12,8 @@ from ml.project import Project
 
 # Sampling error of an estimate on both sides, in standard errors, as NannyML takes it.
 STANDARD_ERRORS = 3
+FOLDS = 3
+SURE = 2  # standard errors
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def _by_confidence(project: Project, reference: pd.DataFrame, said: pd.DataFrame
     """Return the estimate from calibrated probabilities: each row is right as often as it is said to be.
 
     Source: NannyML, Confidence-based Performance Estimation (2022); isotonic calibration of each class
-    against the rest: Zadrozny and Elkan (2002). It holds as long as the world is the same for equal inputs.
+    against the rest, where it helps: Zadrozny and Elkan (2002). It holds as long as the world is the same
+    for equal inputs.
     """
     classes = class_columns(said)
     truth = as_text(reference[project.target]).to_numpy()
@@ -73,10 +76,21 @@ def _by_confidence(project: Project, reference: pd.DataFrame, said: pd.DataFrame
 
 
 def _calibrated(before: pd.Series, right: np.ndarray, now: pd.Series) -> np.ndarray:
-    from sklearn.isotonic import IsotonicRegression
+    """Return how often rows are right that are said to be; as stated, if a calibration is not surely closer.
 
-    fitted = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(before.to_numpy(float), right)
-    return np.asarray(fitted.predict(now.to_numpy(float)))
+    That is judged on rows that a calibration did not learn from: of a model that is calibrated, it would
+    only learn the noise, and no longer tell rows apart that the model does.
+    """
+    from sklearn.isotonic import IsotonicRegression
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    stated, isotonic = before.to_numpy(float), IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    folds = KFold(FOLDS, shuffle=True, random_state=0)
+    apart = cross_val_predict(isotonic, stated, right.astype(float), cv=folds)
+    closer = (stated - right) ** 2 - (apart - right) ** 2
+    if closer.mean() <= SURE * closer.std() / np.sqrt(len(closer)):
+        return now.to_numpy(float)
+    return np.asarray(isotonic.fit(stated, right).predict(now.to_numpy(float)))
 
 
 def _direct(project: Project, reference: pd.DataFrame, inputs: pd.DataFrame, said: pd.DataFrame) -> Estimate:

@@ -1,6 +1,7 @@
 """How well the monitor names causes: injected against found ones, and false trainings of quiet years."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -8,17 +9,31 @@ from rich.table import Table
 
 from ml.console import results
 from ml.monitoring.checks import see
+from ml.monitoring.estimate import estimate
+from ml.monitoring.losses import losses
 from ml.monitoring.window import DAY, Window
-from tests.world import INJECTED, ROWS_A_DAY, World, look_at, project
+from tests.world import (
+    INJECTED,
+    ROWS_A_DAY,
+    Rows,
+    World,
+    look_at,
+    project,
+    project_of_numbers,
+    rows_of_classes,
+    rows_of_numbers,
+)
 
 SEEDS = 20
 DAYS = 364
+WINDOWS = 100
 
 
 def name_causes() -> None:
-    """Print both tables."""
+    """Print what is found, what is trained for nothing, and how often an estimate holds."""
     confusion()
     quiet_years()
+    coverage()
 
 
 def confusion() -> None:
@@ -58,3 +73,24 @@ def _alarms(seed: int) -> int:
         seen = see(made, reference, Window(day * DAY, 1, nothing, nothing, matured))
         alarms += any(one.lost for one in seen.quality)
     return alarms
+
+
+def coverage() -> None:
+    """Print how often the interval of an estimate held the loss that came true."""
+    table = Table("model", "inputs", "windows", "held", title="Quality that is estimated")
+    for model, make in (("of classes", rows_of_classes), ("of numbers", rows_of_numbers)):
+        for drift, inputs in ((False, "the same"), (True, "others")):
+            held = [holds(make, seed, drift) for seed in range(WINDOWS)]
+            table.add_row(model, inputs, str(WINDOWS), f"{np.mean(held):.0%}")
+    results.print(table)
+
+
+def holds(make: Callable[..., Rows], seed: int, drift: bool) -> bool:
+    """Tell whether the interval of the estimate for a week holds what its rows lost in truth."""
+    world = World(seed)
+    made = project() if make is rows_of_classes else project_of_numbers()
+    before, now = make(world, 0, 60, 3000), make(world, 60, 67, 1400, drift=drift)
+    found = estimate(made, before.reference, now.inputs, now.said)
+    assert found
+    low, high = found.interval
+    return bool(low <= losses(made, now.said, now.truth).mean() <= high)

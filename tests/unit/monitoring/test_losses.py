@@ -1,6 +1,5 @@
 """What a row costs: of labels as JSON tells them, weighted where labels are missing for a reason."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,18 +8,11 @@ import pytest
 
 from ml.monitoring.estimate import estimate
 from ml.monitoring.losses import as_text, losses, mean, surely_more, weights_of_labelled
-from ml.project import Project
-from tests.world import SETTINGS, World, project
+from tests.world import World, project, project_of_numbers
 
 
 def said(**columns: list[Any]) -> pd.DataFrame:
     return pd.DataFrame(columns)
-
-
-def of_numbers() -> Project:
-    made = Project.model_validate(SETTINGS | {"task": "regression", "gates": {"floors": {"r2": 0.1}}})
-    made._folder, made._name = Path("world"), "world"
-    return made
 
 
 def test_a_row_costs_the_log_of_what_was_said_of_the_truth() -> None:
@@ -31,7 +23,7 @@ def test_a_row_costs_the_log_of_what_was_said_of_the_truth() -> None:
 
 def test_without_probabilities_a_row_costs_whether_it_is_wrong_and_of_numbers_how_far() -> None:
     assert list(losses(project(), said(prediction=["yes", "no"]), pd.Series(["yes", "yes"]))) == [0, 1]
-    assert list(losses(of_numbers(), said(prediction=[1.0, 5.0]), pd.Series([2, 3]))) == [1, 2]
+    assert list(losses(project_of_numbers(), said(prediction=[1.0, 5.0]), pd.Series([2, 3]))) == [1, 2]
 
 
 def test_labels_compare_as_texts_whatever_json_made_of_them() -> None:
@@ -97,7 +89,7 @@ def test_the_estimate_of_numbers_learns_where_the_model_is_far_off() -> None:
     table = pd.DataFrame({"size": size, "kind": random.choice(["a", "b"], 3000), "prediction": size})
     table["answer"] = size + random.normal(0, 0.1 + size / 5)
     large = pd.DataFrame({"size": random.uniform(8, 10, 1000), "kind": "a"})
-    found = estimate(of_numbers(), table, large, said(prediction=list(large["size"])))
+    found = estimate(project_of_numbers(), table, large, said(prediction=list(large["size"])))
     assert found is not None
     true = np.abs(random.normal(0, 0.1 + large["size"] / 5)).mean()
     low, high = found.interval
