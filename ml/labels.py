@@ -1,4 +1,4 @@
-"""Labels out of a file: what came true for answers that were given, told all at once."""
+"""What came true for answers that were given, told all at once: out of a file, or by the project's source."""
 
 import csv
 import json
@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy import Connection, Engine, insert, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import locations
 from ml.data.contract import load_contract
 from ml.data.request import Feedback, label_adapter
 from ml.errors import MlError, describe
+from ml.monitoring.source import take_labels as take_labels_of_source
 from ml.project import Project
 from ml.store.database import open_store, reason_of
 from ml.store.lookup import labels_that_hold
@@ -24,29 +25,36 @@ from ml.store.tables import labels, predictions
 AT_ONCE = 400  # rows that one question to the database is about
 
 
-def take_labels(project: Project, channel: str, file: Path) -> str:
-    """Write all labels of a CSV or NDJSON file to the store, or none, and return what they were.
+def take_labels(project: Project, channel: str, file: Path | None) -> str:
+    """Write labels to the store, all or none, and return what they were.
 
-    Columns as in ``POST /feedback``: request_id, label; row (0) and at (ISO 8601, with its zone) may be left
-    out. Raises ``MlError`` that names the line that is none.
+    Columns of a CSV or NDJSON file as in ``POST /feedback``: request_id, label; row (0) and at (ISO 8601,
+    with its zone) may be left out. Without a file they are those of the project's source, by id. Raises
+    ``MlError`` that names the line that is none.
     """
     url = locations.store(project.name, channel)
     if url is None:
         raise MlError("no answers are kept here that labels could be of: ML_STORE is off")
+    try:
+        engine = open_store(url)
+        if file is None:
+            return f"{take_labels_of_source(engine, project, channel, time.time()):,} labels taken"
+        return _take_file(engine, project, file)
+    except SQLAlchemyError as error:
+        raise MlError(f"the store cannot be written to: {reason_of(error)}") from error
+
+
+def _take_file(engine: Engine, project: Project, file: Path) -> str:
     given = list(_read(project, file))
     if not given:
         raise MlError(f"{file} holds no label: it needs the columns request_id and label")
     now, counts = time.time(), Counter[str]()
-    try:
-        engine = open_store(url)
-        with engine.begin() as connection:
-            for start in range(0, len(given), AT_ONCE):
-                part = given[start : start + AT_ONCE]
-                counts.update(_kinds(connection, part))
-                connection.execute(insert(labels), [_row(one, now) for one in part])
-        engine.dispose()
-    except SQLAlchemyError as error:
-        raise MlError(f"the store cannot be written to: {reason_of(error)}") from error
+    with engine.begin() as connection:
+        for start in range(0, len(given), AT_ONCE):
+            part = given[start : start + AT_ONCE]
+            counts.update(_kinds(connection, part))
+            connection.execute(insert(labels), [_row(one, now) for one in part])
+    engine.dispose()
     told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
     return f"{len(given):,} labels taken: {told}"
 

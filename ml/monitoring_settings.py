@@ -15,6 +15,7 @@ Cause = Literal[
     "broken feed",
     "labels",
     "service",
+    "source",
 ]
 
 
@@ -23,10 +24,13 @@ class Monitoring(Settings):
 
     A look is at the answers of the last ``window_days``, and at those of as many days before
     ``matured_days`` ago, whose labels must have come. ``max_loss_increase`` is of the mean loss of a row (log
-    loss, error, absolute error) on the test rows. ``false_alarms_a_year`` holds for all looks of a year
-    together. ``train_on`` names the causes that start a training; the next one waits ``cool_down_days``,
-    twice as long after each that was refused, and for ``min_new_labels``. What is older than ``keep_days`` is
-    deleted from the store, and the oldest of more than ``keep_rows`` answers.
+    loss, error, absolute error) on the test rows, and so is ``max_miscalibration``, which answers put right
+    would save. ``false_alarms_a_year`` holds for all looks of a year together. Each look asks the tables
+    of the source whether they deliver as agreed (``ask_source``), and if told so (``labels_from_source``)
+    what came true of the rows with the same id. ``train_on`` names the
+    causes that start a training; the next one waits ``cool_down_days``, twice as long after each that was
+    refused, and for ``min_new_labels``. What is older than ``keep_days`` is deleted from the store, and the
+    oldest of more than ``keep_rows`` answers.
     """
 
     window_days: float = Field(default=7, gt=0)
@@ -39,7 +43,10 @@ class Monitoring(Settings):
     max_missing_increase: Share = 0.1
     max_unseen: Share = 0.05
     max_loss_increase: float = Field(default=0.1, ge=0)
+    max_miscalibration: float = Field(default=0.03, ge=0)
     max_milliseconds: float | None = Field(default=None, gt=0)
+    ask_source: bool = True
+    labels_from_source: bool = False
     train_on: list[Literal["concept", "drift and concept"]] = []
     cool_down_days: float = Field(default=7, ge=0)
     min_new_labels: int = Field(default=500, ge=1)

@@ -18,6 +18,7 @@ from ml.store.history import build_name, noted
 from ml.store.tables import notices
 
 WELL = "well"
+OF_DATA = ("broken feed", "source")  # causes that the owner of the data hears of, too
 PIPELINE, MONITOR, PRODUCTION = "pipeline", "monitor", "production"
 # So long all must be well before that is told: a cause that comes and goes is one state.
 WELL_AGAIN_SECONDS = 86400.0
@@ -38,11 +39,11 @@ def tell_deployed(project: Project, channel: str) -> None:
 
 
 def tell_look(project: Project, look: Look, lines: list[str]) -> None:
-    """Tell the cause that a look found, of a broken feed also the owner of the data."""
+    """Tell the cause that a look found, of what is wrong with data also their owner."""
     title = f"{project.name}: the monitor is well again"
     _tell(project, look.channel, MONITOR, WELL, title, [], project.notify.team)
     state = WELL if look.cause == "nothing" else look.cause
-    people = [*project.notify.team, *(project.notify.data_owner if state == "broken feed" else [])]
+    people = [*project.notify.team, *(project.notify.data_owner if state in OF_DATA else [])]
     title = f"{project.name}: production is well again" if state == WELL else f"{project.name}: {state}"
     _tell(project, look.channel, PRODUCTION, state, title, lines, people)
 

@@ -132,8 +132,9 @@ def _add_rest(add: Add) -> None:
     sub.add_argument("version", type=_count, nargs="?", help="a version's number")
     sub.add_argument("--request", metavar="ID", help="one answered request instead, by its X-Request-ID")
     _add_channel(sub)
-    sub = add("labels", "take labels out of a file: what came true for answers that were given")
-    sub.add_argument("file", type=Path, metavar="FILE", help="csv or ndjson: request_id, row, label, at")
+    sub = add("labels", "take labels: what came true for answers that were given")
+    told = "csv or ndjson: request_id, row, label, at; without it the project's source is asked, by id"
+    sub.add_argument("file", type=Path, nargs="?", metavar="FILE", help=told)
     _add_channel(sub)
     sub = add("new", "write a project from a table, and tell what was guessed")
     sub.add_argument("new_name", metavar="NAME", help="the project's name: its folder in ml/projects")

@@ -200,6 +200,27 @@ class QualityFigures(Part):
     lost: bool
 
 
+class StatedFigures(Part):
+    """Rows of which about the same was stated: the mean of it, and of what came true."""
+
+    stated: float
+    true: float
+    labels: int
+
+
+class CalibrationFigures(Part):
+    """What was stated against what came true, and what a row would save, were the answers put right by that.
+
+    ``off`` tells whether they save surely and considerably more than on the test rows.
+    """
+
+    bins: list[StatedFigures]
+    saved: float
+    error: float
+    saved_before: float
+    off: bool
+
+
 class Look(Record):
     """What one look of the monitor saw, the cause it names, and what it asks for.
 
@@ -221,7 +242,9 @@ class Look(Record):
     because: str = ""
     columns: list[ColumnFigures] = []
     broken: list[BrokenColumn] = []
+    said: list[ColumnFigures] = []
     quality: list[QualityFigures] = []
+    calibration: CalibrationFigures | None = None
     weighted: bool = False
     estimated: tuple[float, float, float] | None = None
     estimated_metrics: dict[str, float] = {}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ml.monitoring import columns, losses, service
+from ml.monitoring.calibration import Calibration, calibration, confidence
 from ml.monitoring.columns import ColumnLook
 from ml.monitoring.estimate import Estimate, estimate
 from ml.monitoring.losses import Mean
@@ -17,6 +18,7 @@ from ml.records import BrokenColumn
 ALL = ""  # the name of no slice
 FEW_LABELS = 3  # times fewer than before is a source that stopped
 TESTS_OF_LABELS = 2  # whether they come
+TESTS_OF_QUALITY = 2  # what is estimated; calibration
 TESTS_A_COLUMN = 5  # three measures of its move; missing; beyond or unseen
 
 
@@ -36,7 +38,9 @@ class Seen:
 
     columns: tuple[ColumnLook, ...] = ()
     broken: tuple[BrokenColumn, ...] = ()
+    said: tuple[ColumnLook, ...] = ()
     quality: tuple[Quality, ...] = ()
+    calibration: Calibration | None = None
     weighted: bool = False
     estimated: Estimate | None = None
     estimated_lost: bool = False
@@ -45,6 +49,7 @@ class Seen:
     labels: int = 0
     trouble_with_labels: str = ""
     trouble_with_service: tuple[str, ...] = ()
+    trouble_with_source: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
     not_seen: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
@@ -71,7 +76,7 @@ def see(
     parts = _parts(project, reference, window.recent)
     allowed = settings.false_alarms_a_year / settings.looks_a_year / 2
     alpha = allowed / (len(inputs.columns) * len(parts) * TESTS_A_COLUMN + TESTS_OF_LABELS)
-    alpha_of_quality = allowed / (len(parts) + 1)
+    alpha_of_quality = allowed / (len(parts) + TESTS_OF_QUALITY)
     not_seen: list[str] = []
     looks: list[ColumnLook] = []
     broken: list[BrokenColumn] = []
@@ -99,7 +104,9 @@ def see(
     return Seen(
         columns=tuple(looks),
         broken=tuple(broken),
+        said=tuple(_said(project, reference, window.said, alpha)),
         quality=tuple(quality),
+        calibration=_calibration(project, reference, judged, alpha_of_quality),
         weighted=weighted,
         estimated=estimated,
         estimated_lost=lost,
@@ -235,6 +242,29 @@ def _quality(
         lost = losses.surely_more(one, two, settings.max_loss_increase, alpha)
         found.append(Quality(part, one, two, lost))
     return found, weights is not None
+
+
+def _said(project: Project, reference: pd.DataFrame, answered: Answers, alpha: float) -> list[ColumnLook]:
+    """Return what became of the answers, and of how sure the model is of them."""
+    if len(answered) < project.monitoring.min_rows:
+        return []
+    before, now = (pd.DataFrame({"answer": one["prediction"]}) for one in (reference, answered.said))
+    if project.task == "classification":
+        before, now = before.astype(str), now.astype(str)
+        if losses.class_columns(reference):
+            before["confidence"], now["confidence"] = confidence(reference), confidence(answered.said)
+    found = (columns.look(before[name], now[name], project.monitoring, alpha) for name in before)
+    return [replace(one, broken="", strange=None) for one in found]
+
+
+def _calibration(
+    project: Project, reference: pd.DataFrame, judged: Answers, alpha: float
+) -> Calibration | None:
+    labelled = judged.part(judged.told["labelled"].to_numpy(bool))
+    if len(labelled) < project.monitoring.min_labels:
+        return None
+    days = (labelled.told["at"].to_numpy(float) // DAY).astype(int)
+    return calibration(project, reference, labelled.said, labelled.told["label"], days, alpha)
 
 
 def _estimated(

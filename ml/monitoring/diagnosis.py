@@ -22,7 +22,8 @@ def diagnose(seen: Seen) -> Diagnosis:
     """Return the cause of what a look sees.
 
     What is broken comes before what it breaks: a service, then a column alone, then the labels; only then
-    is lost quality a change of the world, and moved inputs without a loss are told and no more.
+    is lost quality a change of the world. A source that does not deliver, and moved inputs without a loss,
+    are told and no more.
     """
     if seen.trouble_with_service:
         return Diagnosis("service", seen.trouble_with_service)
@@ -31,21 +32,35 @@ def diagnose(seen: Seen) -> Diagnosis:
         return Diagnosis("broken feed", (*seen.refused, *told))
     if seen.trouble_with_labels:
         return Diagnosis("labels", (seen.trouble_with_labels,))
-    lost = [one for one in seen.quality if one.lost]
+    costs = _what_costs_more(seen)
     changed = sorted({*seen.moved, *(one.column for one in seen.broken)})
     inputs = f"inputs moved: {', '.join(changed[:MAX_TOLD])}{' …' if len(changed) > MAX_TOLD else ''}"
-    if lost:
-        told = [
-            f"a row{_of(one.part)} costs {one.now.value:.3f} where it cost {one.before.value:.3f} "
-            f"({one.now.rows} labels)"
-            for one in lost[:MAX_TOLD]
-        ]
+    if costs:
         return Diagnosis(
-            "drift and concept" if changed else "concept", (*told, *([inputs] if changed else []))
+            "drift and concept" if changed else "concept", (*costs, *([inputs] if changed else []))
         )
+    if seen.trouble_with_source:
+        return Diagnosis("source", (*seen.trouble_with_source, *([inputs] if changed else [])))
     if changed:
         return Diagnosis("drift", (inputs, _quality_holds(seen)))
     return Diagnosis("nothing", ())
+
+
+def _what_costs_more(seen: Seen) -> list[str]:
+    """Return by what quality is lost: rows that cost more, answers that come true otherwise than stated."""
+    told = [
+        f"a row{_of(one.part)} costs {one.now.value:.3f} where it cost {one.before.value:.3f} "
+        f"({one.now.rows} labels)"
+        for one in seen.quality
+        if one.lost
+    ]
+    if (found := seen.calibration) and found.off:
+        most = max(found.bins, key=lambda one: abs(one.true - one.stated) * one.labels)
+        told.append(
+            f"answers put right would save {found.saved.value:.3f} a row ({found.saved.rows} labels): "
+            f"where {most.stated:.3g} was stated, {most.true:.3g} came true"
+        )
+    return told[:MAX_TOLD]
 
 
 def _alone(seen: Seen) -> bool:

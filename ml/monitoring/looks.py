@@ -6,8 +6,18 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from ml.monitoring.calibration import Calibration
 from ml.monitoring.checks import Seen
-from ml.records import BrokenColumn, ColumnFigures, Look, QualityFigures, parse
+from ml.monitoring.columns import ColumnLook
+from ml.records import (
+    BrokenColumn,
+    CalibrationFigures,
+    ColumnFigures,
+    Look,
+    QualityFigures,
+    StatedFigures,
+    parse,
+)
 from ml.store.tables import looks, quarantines, trainings
 
 
@@ -35,18 +45,6 @@ def last_looks(connection: Connection, project: str, channel: str, most: int) ->
 
 def figures_of(seen: Seen) -> dict[str, Any]:
     """Return what is kept of what a look saw: columns of all rows, quality by part, the estimate."""
-    columns = [
-        ColumnFigures(
-            column=one.column,
-            missing=one.missing,
-            missing_before=one.missing_before,
-            psi=one.psi,
-            moved=one.moved,
-            broken=one.broken,
-        )
-        for one in seen.columns
-        if not one.part
-    ]
     quality = [
         QualityFigures(
             part=one.part,
@@ -62,7 +60,9 @@ def figures_of(seen: Seen) -> dict[str, Any]:
     return {
         "answers": seen.answers_recent,
         "labels": seen.labels,
-        "columns": columns,
+        "columns": [_column(one) for one in seen.columns if not one.part],
+        "said": [_column(one) for one in seen.said],
+        "calibration": None if seen.calibration is None else _calibration(seen.calibration),
         "broken": list(seen.broken),
         "quality": quality,
         "weighted": seen.weighted,
@@ -72,6 +72,27 @@ def figures_of(seen: Seen) -> dict[str, Any]:
         "not_seen": list(seen.not_seen),
         "figures": seen.figures,
     }
+
+
+def _column(one: ColumnLook) -> ColumnFigures:
+    return ColumnFigures(
+        column=one.column,
+        missing=one.missing,
+        missing_before=one.missing_before,
+        psi=one.psi,
+        moved=one.moved,
+        broken=one.broken,
+    )
+
+
+def _calibration(one: Calibration) -> CalibrationFigures:
+    return CalibrationFigures(
+        bins=[StatedFigures(**vars(part)) for part in one.bins],
+        saved=one.saved.value,
+        error=one.saved.error,
+        saved_before=one.saved_before.value,
+        off=one.off,
+    )
 
 
 def keep_look(connection: Connection, look: Look) -> None:

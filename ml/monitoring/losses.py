@@ -79,11 +79,16 @@ def mean(values: np.ndarray, weights: np.ndarray | None = None, groups: np.ndarr
 
 
 def surely_more(before: Mean, now: Mean, margin: float, alpha: float) -> bool:
-    """Tell whether rows lose more than before by more than a share of it, and surely more at all.
+    """Tell whether rows lose more than before by more than a share of it, and surely more at all."""
+    return surely_above(before, now, before.value * margin, alpha)
+
+
+def surely_above(before: Mean, now: Mean, least: float, alpha: float) -> bool:
+    """Tell whether a mean is above another one by more than ``least``, and surely above it at all.
 
     By chance alone that is said less often than alpha: Welch (1947), with the normal distribution.
     """
-    if now.rows == 0 or before.rows == 0 or now.value <= before.value * (1 + margin):
+    if now.rows == 0 or before.rows == 0 or now.value - before.value <= least:
         return False
     error = np.hypot(now.error, before.error)
     return bool(error > 0 and stats.norm.sf((now.value - before.value) / error) < alpha)

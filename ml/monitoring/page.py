@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ml.project import Project
 from ml.quality.drawing import BLUE, GREY, INK, RED, Picture, number
 from ml.quality.markup import LINK, STYLE, Markup, element, facts, page, table
-from ml.records import ColumnFigures, Look
+from ml.records import CalibrationFigures, ColumnFigures, Look
 
 REPORT = "report"
 COLOURS = {"nothing": GREY, "drift": BLUE}  # of a look's mark below the curves; any other cause is red
@@ -33,8 +33,10 @@ def write_page(
         _verdict(look),
         facts(_facts(look)),
         element("section", element("h2", picture.caption), element("figure", image, class_="wide")),
-        *_columns(look.columns),
+        *_columns("Columns", look.columns),
+        *_columns("Answers", look.said),
         *_quality(look),
+        *_calibration(look.calibration),
         element("h2", "Looks before"),
         table(("when", "cause", "why", "what followed"), map(_row, reversed(past[-50:])))
         if past
@@ -73,11 +75,11 @@ def _follows(look: Look) -> str:
     return f"not trained again: {look.because}" if look.because else "nothing"
 
 
-def _columns(columns: list[ColumnFigures]) -> list[Markup]:
+def _columns(title: str, columns: list[ColumnFigures]) -> list[Markup]:
     if not columns:
         return []
     header = ("column", "missing", "before", "stability index", "found")
-    return [element("h2", "Columns"), table(header, map(_column, columns))]
+    return [element("h2", title), table(header, map(_column, columns))]
 
 
 def _column(one: ColumnFigures) -> list[str]:
@@ -105,6 +107,20 @@ def _quality(look: Look) -> list[Markup]:
         for one in look.quality
     )
     return [element("h2", "What a row costs"), table(header, rows)]
+
+
+def _calibration(found: CalibrationFigures | None) -> list[Markup]:
+    """Return what was stated beside what came true, from the least stated to the most."""
+    if found is None:
+        return []
+    told = f"Answers put right by this would save {number(found.saved)} ± {number(1.96 * found.error)} a row"
+    before = f" (on the test rows {number(found.saved_before)})."
+    rows = ([number(one.stated), number(one.true), f"{one.labels:,}"] for one in found.bins)
+    return [
+        element("h2", "What was stated, and what came true"),
+        element("p", told, before, element("span", " Lost.", class_="refused") if found.off else ""),
+        table(("stated", "came true", "labels"), rows),
+    ]
 
 
 def _builds(builds: Sequence[Any]) -> list[Markup]:

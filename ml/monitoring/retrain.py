@@ -40,8 +40,12 @@ def decide(
     moves: tuple[Move, ...],
     labels_since: int,
     now: float,
+    hindered: str = "",
 ) -> Decision:
-    """Return whether a cause starts a training now; ``labels_since`` are those the champion did not see."""
+    """Return whether a cause starts a training now; ``labels_since`` are those the champion did not see.
+
+    ``hindered`` says why no data can be built now, if that is so.
+    """
     if cause not in ("concept", "drift and concept"):
         return Decision(False)
     if cause not in settings.train_on:
@@ -67,6 +71,8 @@ def decide(
             )
     if labels_since < settings.min_new_labels:
         return Decision(False, f"{labels_since} of at least {settings.min_new_labels} new labels came")
+    if hindered:
+        return Decision(False, f"the source does not deliver: {hindered}")
     return Decision(True, f"{labels_since} labels came since the champion was made")
 
 

@@ -93,14 +93,18 @@ def _look(
         return look, past
     with engine.begin() as connection:
         prune(connection, project, context.channel, now - settings.keep_days * DAY)
+    trouble = _ask_source(context, engine, now)
     with engine.connect() as connection:
         window = read_window(connection, project, context.channel, pointer.version, now)
     seen = see(project, reference, window, tuple(past[-1].broken if past else ()))
-    if silent := _silent(context):
-        seen = dataclasses.replace(seen, trouble_with_service=(*silent, *seen.trouble_with_service))
+    seen = dataclasses.replace(
+        seen,
+        trouble_with_service=(*_silent(context), *seen.trouble_with_service),
+        trouble_with_source=tuple(trouble),
+    )
     found = diagnose(seen)
     made = _seconds(registry.read(pointer.version).registered)
-    return _keep(context, pointer, engine, made, about | figures_of(seen), found), past
+    return _keep(context, pointer, engine, made, about | figures_of(seen), found, trouble), past
 
 
 def _keep(
@@ -110,6 +114,7 @@ def _keep(
     made: float,
     seen: dict[str, Any],
     found: "Diagnosis",
+    trouble: list[str],
 ) -> Look:
     """Decide on a training, alone among those who look now, and keep the look; ``made`` is the champion."""
     from ml.monitoring.looks import asked_for, end_training, keep_look
@@ -128,6 +133,7 @@ def _keep(
             pointer.history,
             new_labels(connection, project, context.channel, made),
             now,
+            "; ".join(trouble),
         )
         look = _record(
             context,
@@ -139,6 +145,21 @@ def _keep(
         )
         keep_look(connection, look)
     return look
+
+
+def _ask_source(context: Context, engine: Engine, now: float) -> list[str]:
+    """Take labels from the project's source where it says so, and return what is wrong with the source."""
+    from ml.monitoring.source import take_labels, trouble_with_source
+
+    project, settings = context.project, context.project.monitoring
+    trouble = trouble_with_source(project) if settings.ask_source else []
+    if settings.labels_from_source:
+        try:
+            count = take_labels(engine, project, context.channel, now)
+            say(f"monitor: {count:,} labels came from the source")
+        except MlError as error:
+            trouble.append(f"labels: {error}")
+    return trouble
 
 
 def _silent(context: Context) -> list[str]:

@@ -20,8 +20,11 @@ class Answered:
     candidate: int | None = None
 
 
-def labels_that_hold() -> Subquery:
-    """Return one label for each row of a request: the latest by its own time, else by when it came."""
+def newest_labels() -> Subquery:
+    """Return one label for each row of a request: the latest by its own time, else by when it came.
+
+    One without content says that what was told before is withdrawn.
+    """
     since = func.coalesce(labels.c.since, labels.c.at)
     latest = (
         func.row_number()
@@ -29,8 +32,13 @@ def labels_that_hold() -> Subquery:
         .label("latest")
     )
     ranked = select(labels, latest).subquery()
-    # One without content says that what was told before is withdrawn.
-    return select(ranked).where(ranked.c.latest == 1, ranked.c.label.is_not(None)).subquery()
+    return select(ranked).where(ranked.c.latest == 1).subquery()
+
+
+def labels_that_hold() -> Subquery:
+    """Return the newest label of each row of a request, where it is not withdrawn."""
+    newest = newest_labels()
+    return select(newest).where(newest.c.label.is_not(None)).subquery()
 
 
 def said_of(engine: Engine, request: str, row: int) -> Answered | None:

@@ -92,8 +92,9 @@ def answer(
                     "label": json.dumps(int(truth[n])),
                 }
                 for n in range(ROWS)
-                if not (told.get("stopped") and since[n])
-            ],
+                if not (told.get("stopped") and since[n]) and told.get("labels", True)
+            ]
+            or [{"request": "none", "row": 0}],
         )
 
 
@@ -139,6 +140,34 @@ def test_another_world_asks_for_one_training_and_no_second_one(
     assert (second["cause"], second["asks"]) == ("concept", "")
     assert "a training is on since" in second["because"]
     assert [one.cause for one in kept(trainings)] == ["concept"]
+
+
+def test_a_source_that_does_not_deliver_is_told(watched: Site) -> None:
+    answer(watched)
+    (watched.project / "data" / "test.csv").unlink()
+    found = look(watched)
+    assert (found["cause"], found["asks"]) == ("source", "")
+    assert "test.csv" in found["why"][0]
+
+
+def test_nothing_is_trained_while_the_source_does_not_deliver(watched: Site) -> None:
+    answer(watched, concept=True)
+    (watched.project / "data" / "test.csv").unlink()
+    found = look(watched, "--train")
+    assert (found["cause"], found["asks"]) == ("concept", "")
+    assert "the source does not deliver" in found["because"] and "test.csv" in found["because"]
+
+
+def test_labels_come_from_the_source_where_the_project_says_so(
+    watched: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer(watched, labels=False)
+    assert look(watched)["labels"] == 0
+    settings = watched.project / "project.toml"
+    settings.write_text(settings.read_text() + "labels_from_source = true\n")
+    found = look(watched)
+    assert found["labels"] > 500 and found["cause"] == "nothing"
+    assert f"{ROWS:,} labels came from the source" in capsys.readouterr().err
 
 
 def test_two_looks_at_once_ask_for_one_training(watched: Site) -> None:
