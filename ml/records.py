@@ -189,6 +189,14 @@ class BrokenColumn(Part):
     why: str
 
 
+class NotLearned(Part):
+    """Labels that nobody learns from: of rows since a time (Unix time), of one sender or of all."""
+
+    begins: float
+    why: str
+    sender: str | None = None
+
+
 class QualityFigures(Part):
     """The mean loss of a part of the rows (none: all): on the test rows, and on labels that came true."""
 
@@ -242,6 +250,7 @@ class Look(Record):
     because: str = ""
     columns: list[ColumnFigures] = []
     broken: list[BrokenColumn] = []
+    not_learned: list[NotLearned] = []
     said: list[ColumnFigures] = []
     quality: list[QualityFigures] = []
     calibration: CalibrationFigures | None = None

@@ -71,6 +71,7 @@ class World:
                 "milliseconds": self.random.gamma(4, 1, len(days)),
                 "label": truth.astype(int).astype(object),
                 "labelled": self.random.random(len(days)) < 0.9,
+                "sender": np.where(np.arange(len(days)) % 3, "many", "few"),
             }
         )
         said = pd.DataFrame(
@@ -182,6 +183,12 @@ def slow(answers: Answers, since: np.ndarray) -> None:
     answers.told.loc[since, "milliseconds"] += 400
 
 
+def poisoned(answers: Answers, since: np.ndarray) -> None:
+    """One of two clients that tells the opposite of what came true."""
+    own = since & (answers.told["sender"] == "few").to_numpy()
+    answers.told.loc[own, "label"] = 1 - answers.told.loc[own, "label"]
+
+
 @dataclass(frozen=True)
 class Injected:
     """A cause, and how it is brought about: by what is done to answers, or to the world itself."""
@@ -205,6 +212,7 @@ INJECTED = {
     "a column missing in one place": Injected("broken feed", one_slice),
     "labels stopped": Injected("labels", stopped),
     "labels all the same": Injected("labels", flooded),
+    "labels of one client poisoned": Injected("labels", poisoned),
     "a slow service": Injected("service", slow),
 }
 

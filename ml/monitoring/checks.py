@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from ml.monitoring import columns, losses, service
+from ml.monitoring import columns, labels, losses, service
 from ml.monitoring.calibration import Calibration, calibration, confidence
 from ml.monitoring.columns import ColumnLook
 from ml.monitoring.estimate import Estimate, estimate
+from ml.monitoring.labels import LabelTrouble
 from ml.monitoring.losses import Mean
 from ml.monitoring.window import DAY, Answers, Window
 from ml.project import Project
@@ -16,9 +17,7 @@ from ml.quality.slices import slice_rows
 from ml.records import BrokenColumn
 
 ALL = ""  # the name of no slice
-FEW_LABELS = 3  # times fewer than before is a source that stopped
-TESTS_OF_LABELS = 2  # whether they come
-TESTS_OF_QUALITY = 2  # what is estimated; calibration
+TESTS_OF_QUALITY = 3  # what is estimated; calibration; whose labels are odd
 TESTS_A_COLUMN = 5  # three measures of its move; missing; beyond or unseen
 
 
@@ -47,7 +46,8 @@ class Seen:
     loss_before: float | None = None
     answers_recent: int = 0
     labels: int = 0
-    trouble_with_labels: str = ""
+    trouble_with_labels: LabelTrouble | None = None
+    odd_senders: tuple[LabelTrouble, ...] = ()
     trouble_with_service: tuple[str, ...] = ()
     trouble_with_source: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ def see(
     inputs = _inputs(project, reference)
     parts = _parts(project, reference, window.recent)
     allowed = settings.false_alarms_a_year / settings.looks_a_year / 2
-    alpha = allowed / (len(inputs.columns) * len(parts) * TESTS_A_COLUMN + TESTS_OF_LABELS)
+    alpha = allowed / (len(inputs.columns) * len(parts) * TESTS_A_COLUMN + labels.TESTS)
     alpha_of_quality = allowed / (len(parts) + TESTS_OF_QUALITY)
     not_seen: list[str] = []
     looks: list[ColumnLook] = []
@@ -93,12 +93,12 @@ def see(
         broken = _broken(inputs, window, looks, broken_before)
     else:
         not_seen.append(f"inputs: {len(window.recent)} of at least {settings.min_rows} rows")
-    trouble = _trouble_with_labels(project, reference, window, alpha)
-    lost_before, judged = losses.losses(project, reference, reference[project.target]), window.judged
+    odd = labels.odd_senders(project, reference, window.judged, alpha_of_quality)
+    judged = labels.without(window.judged, odd)
+    lost_before = losses.losses(project, reference, reference[project.target])
     quality, weighted = _quality(project, reference, lost_before, judged, alpha_of_quality)
-    came = int(judged.told["labelled"].sum())
     if not quality:
-        not_seen.append(f"quality: {came} of at least {settings.min_labels} labels")
+        not_seen.append(f"quality: {judged.told['labelled'].sum()} of at least {settings.min_labels} labels")
     before_as_a_whole = losses.mean(lost_before)
     estimated, lost = _estimated(project, reference, before_as_a_whole, window.said, alpha_of_quality)
     return Seen(
@@ -112,8 +112,9 @@ def see(
         estimated_lost=lost,
         loss_before=before_as_a_whole.value,
         answers_recent=len(window.recent),
-        labels=came,
-        trouble_with_labels=trouble,
+        labels=int(judged.told["labelled"].sum()),
+        trouble_with_labels=labels.trouble_with_labels(project, reference, window, alpha),
+        odd_senders=tuple(odd),
         trouble_with_service=tuple(service.troubles(window, settings)),
         refused=tuple(service.refused(window)),
         not_seen=tuple(not_seen),
@@ -277,23 +278,3 @@ def _estimated(
         return None, False
     margin = project.monitoring.max_loss_increase
     return found, losses.surely_more(before, found.loss, margin, alpha)
-
-
-def _trouble_with_labels(project: Project, reference: pd.DataFrame, window: Window, alpha: float) -> str:
-    """Return whether labels stopped coming, or say all the same; empty if not."""
-    settings = project.monitoring
-    answers, labelled = window.before
-    newest = window.matured.told.tail(columns.newest_rows(len(window.matured), settings.min_rows))
-    if answers >= settings.min_rows <= len(newest) and labelled:
-        usual, came = labelled / answers, int(newest["labelled"].sum())
-        if columns.seldom(came, len(newest), usual / FEW_LABELS, alpha):
-            return f"labels came for {came / len(newest):.1%} of the answers, before for {usual:.1%}"
-    told = window.matured.told[window.matured.told["labelled"].astype(bool)]
-    if len(told) < settings.min_labels:
-        return ""
-    labels = losses.as_text(told["label"].tail(columns.newest_rows(len(told), settings.min_labels)))
-    counts = labels.value_counts(normalize=True)
-    before = losses.as_text(reference[project.target]).value_counts(normalize=True)
-    if counts.iloc[0] >= columns.CONSTANT and before.get(counts.index[0], 0.0) < columns.NOT_CONSTANT:
-        return f"{counts.iloc[0]:.0%} of the labels say {counts.index[0]!r}"
-    return ""

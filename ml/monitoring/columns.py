@@ -21,6 +21,7 @@ CONSTANT, NOT_CONSTANT = 0.98, 0.9
 # if it is as many times what it is elsewhere.
 JUMP, USUAL_RATIO = 0.5, 1.5
 BLOCKS, MIN_BLOCK, MIN_STEPS = 30, 50, 8
+BLOCKS_OF_MOVES = 10  # of the reference, at least
 # Values beyond what was ever seen by this many of its ranges, in most rows, are none that nature sends.
 BEYOND, MAX_BEYOND = 0.5, 0.5
 ISO_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -78,6 +79,26 @@ class Reference:
         """The distinct values, as texts."""
         return set(self.known.astype(str).unique())
 
+    def usual_move(self, rows: int) -> float:
+        """Return the largest stability index of so many rows in a row, or of a tenth if that is less.
+
+        A warm week is another one than the weeks before, and no drift.
+        """
+        size = min(rows, len(self.column) // BLOCKS_OF_MOVES)
+        if size < MIN_BLOCK:
+            return 0.0
+        starts = range(0, len(self.column) - size + 1, max(1, size // 2))
+        blocks = (self.column.iloc[start : start + size] for start in starts)
+        return max(
+            (
+                one.value
+                for block in blocks
+                for one in measure(block, self.statistics)
+                if one.measure == "psi"
+            ),
+            default=0.0,
+        )
+
     def spell(self, strange: Callable[[pd.Series], np.ndarray], rows: int) -> float:
         """Return the largest share of strange rows that so many rows in a row ever had.
 
@@ -126,7 +147,10 @@ def look(
     now = _as_before(before, column)
     found = tuple(measure(now, before.statistics)) if len(before.known) else ()
     surely = [one for one in found if one.p_value < alpha]
-    moved = any(one.measure == "psi" and one.value >= settings.max_psi for one in surely)
+    moved = any(
+        one.measure == "psi" and one.value >= settings.max_psi and one.value > before.usual_move(len(now))
+        for one in surely
+    )
     broken, strange = "", None
     newest = now.tail(newest_rows(len(now), settings.min_rows))
     for broken, strange in _faults(before, newest, elsewhere or SeenElsewhere(), settings, alpha):

@@ -22,8 +22,8 @@ def diagnose(seen: Seen) -> Diagnosis:
     """Return the cause of what a look sees.
 
     What is broken comes before what it breaks: a service, then a column alone, then the labels; only then
-    is lost quality a change of the world. A source that does not deliver, and moved inputs without a loss,
-    are told and no more.
+    is lost quality a change of the world. The labels of an odd sender were not counted by then. A source that
+    does not deliver, and moved inputs without a loss, are told and no more.
     """
     if seen.trouble_with_service:
         return Diagnosis("service", seen.trouble_with_service)
@@ -31,14 +31,16 @@ def diagnose(seen: Seen) -> Diagnosis:
         told = [f"{one.column}{_of(one.part)}: {one.why}" for one in seen.broken]
         return Diagnosis("broken feed", (*seen.refused, *told))
     if seen.trouble_with_labels:
-        return Diagnosis("labels", (seen.trouble_with_labels,))
-    costs = _what_costs_more(seen)
+        return Diagnosis("labels", (seen.trouble_with_labels.why,))
+    costs, odd = _what_costs_more(seen), [one.why for one in seen.odd_senders]
     changed = sorted({*seen.moved, *(one.column for one in seen.broken)})
     inputs = f"inputs moved: {', '.join(changed[:MAX_TOLD])}{' …' if len(changed) > MAX_TOLD else ''}"
     if costs:
         return Diagnosis(
-            "drift and concept" if changed else "concept", (*costs, *([inputs] if changed else []))
+            "drift and concept" if changed else "concept", (*costs, *([inputs] if changed else []), *odd)
         )
+    if odd:
+        return Diagnosis("labels", tuple(odd))
     if seen.trouble_with_source:
         return Diagnosis("source", (*seen.trouble_with_source, *([inputs] if changed else [])))
     if changed:

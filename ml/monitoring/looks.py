@@ -10,15 +10,18 @@ from ml.monitoring.calibration import Calibration
 from ml.monitoring.checks import Seen
 from ml.monitoring.columns import ColumnLook
 from ml.records import (
-    BrokenColumn,
     CalibrationFigures,
     ColumnFigures,
     Look,
+    NotLearned,
     QualityFigures,
     StatedFigures,
     parse,
 )
 from ml.store.tables import looks, quarantines, trainings
+
+
+LABEL = "label"  # stands for a column where labels are in quarantine
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,11 @@ def figures_of(seen: Seen) -> dict[str, Any]:
         "said": [_column(one) for one in seen.said],
         "calibration": None if seen.calibration is None else _calibration(seen.calibration),
         "broken": list(seen.broken),
+        "not_learned": [
+            NotLearned(begins=one.begins, why=one.why, sender=one.sender)
+            for one in (seen.trouble_with_labels, *seen.odd_senders)
+            if one and one.begins is not None
+        ],
         "quality": quality,
         "weighted": seen.weighted,
         "estimated": (estimated.loss.value, *estimated.interval) if estimated else None,
@@ -113,17 +121,22 @@ def keep_look(connection: Connection, look: Look) -> None:
         connection.execute(insert(trainings), own | asked)
     if look.cause == "broken feed":
         for one in look.broken:
-            _quarantine(connection, look, one)
+            _quarantine(connection, look, one.column, None, one.begins, one.why)
+    for labels in look.not_learned:
+        _quarantine(connection, look, LABEL, labels.sender, labels.begins, labels.why)
 
 
-def _quarantine(connection: Connection, look: Look, broken: BrokenColumn) -> None:
-    """Take the rows since a column broke out of training, until the look that does not find it any more."""
+def _quarantine(
+    connection: Connection, look: Look, column: str, sender: str | None, begins: float, why: str
+) -> None:
+    """Take the rows since something broke out of training, until the look that does not find it any more."""
     known = quarantines.c
     same = (
         (known.project == look.project)
         & (known.channel == look.channel)
-        & (known.column_name == broken.column)
-        & (known.ends >= broken.begins)
+        & (known.column_name == column)
+        & (known.sender.is_(None) if sender is None else known.sender == sender)
+        & (known.ends >= begins)
     )
     found = connection.execute(select(known.number).where(same).order_by(known.number.desc())).scalar()
     if found is not None:
@@ -134,10 +147,11 @@ def _quarantine(connection: Connection, look: Look, broken: BrokenColumn) -> Non
         {
             "project": look.project,
             "channel": look.channel,
-            "column_name": broken.column,
-            "begins": broken.begins,
+            "column_name": column,
+            "begins": begins,
             "ends": look.ends,
-            "why": broken.why,
+            "why": why,
+            "sender": sender,
         },
     )
 

@@ -16,15 +16,15 @@ DAY = 86400.0
 BATCH_ROWS = 50_000
 # So many windows before this one say how many labels are usual.
 WINDOWS_BEFORE = 4
-TOLD = ("at", "version", "milliseconds", "label", "labelled")
+TOLD = ("at", "version", "milliseconds", "label", "labelled", "sender")
 
 
 @dataclass(frozen=True)
 class Answers:
     """Rows in the order of their answers: what was asked, what was said, and what is known of each.
 
-    ``told`` holds ``at`` (Unix time), ``version``, ``milliseconds``, ``label`` and whether the row is
-    ``labelled``. All three have the same index.
+    ``told`` holds ``at`` (Unix time), ``version``, ``milliseconds``, ``label``, whether the row is
+    ``labelled``, and by which ``sender``. All three have the same index.
     """
 
     inputs: pd.DataFrame
@@ -139,6 +139,7 @@ def _rows(connection: Connection, project: Project, channel: str, begins: float,
         predictions.c.inputs,
         predictions.c.output,
         holds.c.label,
+        holds.c.sender,
     )
     asked = (
         select(*columns)
@@ -160,6 +161,7 @@ def _answers(rows: Any, project: Project) -> Answers:
         "milliseconds": [row.milliseconds for row in rows],
         "label": [None if row.label is None else json.loads(row.label) for row in rows],
         "labelled": [row.label is not None for row in rows],
+        "sender": [row.sender for row in rows],
     }
     inputs = pd.DataFrame([json.loads(row.inputs) for row in rows])
     said = pd.DataFrame([json.loads(row.output) for row in rows])

@@ -67,7 +67,7 @@ trainings = Table(
     Column("outcome", String(100)),
     Index("trainings_in_order", "project", "channel", "at"),
 )
-# Rows in which a column was broken: nobody learns from them
+# Rows in which a column was broken, or whose labels (of one ``sender``) are: nobody learns from them
 quarantines = Table(
     "quarantines",
     schema,
@@ -78,6 +78,7 @@ quarantines = Table(
     Column("begins", Float),
     Column("ends", Float),
     Column("why", Text),
+    Column("sender", String(64)),
     Index("quarantines_of", "project", "channel"),
 )
 # What a service refused (by column and rule), failed at, turned away, or did not write down

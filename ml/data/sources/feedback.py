@@ -27,8 +27,8 @@ def read(source: FeedbackSource, asked: Asked) -> Batches:
     """Yield the answered rows whose label has come; of several labels of a row the last one by its own time.
 
     Rows younger than ``matured_days``, those that a deploy asked itself, and those in which the monitor found
-    a broken column are left out. Personal columns are
-    not in the store; the line that tells so comes before anything is trained.
+    a broken column, or labels that cannot be believed, are left out. Personal columns are not in the store;
+    the line that tells so comes before anything is trained.
     """
     told = [name for name in asked.personal if name not in (asked.target, asked.id)]
     if told:
@@ -108,6 +108,8 @@ def _matured(source: FeedbackSource, asked: Asked) -> Any:
         quarantines.c.project == predictions.c.project,
         quarantines.c.channel == predictions.c.channel,
         predictions.c.at.between(quarantines.c.begins, quarantines.c.ends),
+        # Nobody in particular is meant, or who told this label: one without a key has no name.
+        quarantines.c.sender.is_(None) | (quarantines.c.sender == func.coalesce(holds.c.sender, "")),
     )
     return (
         select(predictions.c.inputs, holds.c.label)

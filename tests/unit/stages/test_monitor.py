@@ -56,6 +56,8 @@ def answer(
     since = times > time.time() - 6 * DAY
     if told.get("concept"):
         truth = np.where(since, 1 - truth, truth)
+    if told.get("poisoned"):
+        truth = np.where(since & (np.arange(ROWS) % 3 == 0), 1 - truth, truth)
     if told.get("one_label") is not None:
         truth = np.where(since, told["one_label"], truth)
     said = load_version(registry, 1).predict(rows)
@@ -90,6 +92,7 @@ def answer(
                     "row": 0,
                     "at": time.time(),
                     "label": json.dumps(int(truth[n])),
+                    "sender": "few" if n % 3 == 0 else "many",
                 }
                 for n in range(ROWS)
                 if not (told.get("stopped") and since[n]) and told.get("labels", True)
@@ -140,6 +143,27 @@ def test_another_world_asks_for_one_training_and_no_second_one(
     assert (second["cause"], second["asks"]) == ("concept", "")
     assert "a training is on since" in second["because"]
     assert [one.cause for one in kept(trainings)] == ["concept"]
+
+
+def test_labels_that_one_client_poisoned_are_told_and_teach_nothing(watched: Site) -> None:
+    answer(watched, poisoned=True)
+    found = look(watched, "--train")
+    assert (found["cause"], found["asks"]) == ("labels", "")
+    assert "labels of sender few cost" in found["why"][0]
+    (row,) = kept(quarantines)
+    assert (row.column_name, row.sender) == ("label", "few")
+    look(watched)
+    assert len(kept(quarantines)) == 1, "the same one, longer"
+
+
+def test_a_flood_of_labels_that_say_the_same_teaches_nothing(watched: Site) -> None:
+    answer(watched, one_label=1)
+    found = look(watched)
+    assert found["cause"] == "labels" and "of the labels say '1'" in found["why"][0]
+    (row,) = kept(quarantines)
+    assert row.sender is None
+    begins = time.time() - 6 * DAY
+    assert abs(row.begins - begins) < DAY / 2
 
 
 def test_a_source_that_does_not_deliver_is_told(watched: Site) -> None:

@@ -15,7 +15,7 @@ from ml.data.sources.interface import Asked
 from ml.errors import MlError
 from ml.source_settings import FeedbackSource
 from ml.store.database import open_store
-from ml.store.tables import labels, predictions
+from ml.store.tables import labels, predictions, quarantines
 
 DAY = 86400.0
 
@@ -81,6 +81,35 @@ def test_a_deploy_s_own_questions_and_what_is_young_are_left_out(tmp_path: Path)
     )
     assert read(tmp_path)["id"].tolist() == [3, 2]
     assert read(tmp_path, matured_days=7)["id"].tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("column", "sender", "left"),
+    [("size", None, [1]), ("label", None, [1]), ("label", "a client", [1, 3, 4]), ("label", "", [1, 2, 3])],
+)
+def test_what_is_in_quarantine_is_left_out(
+    tmp_path: Path, column: str, sender: str | None, left: list[int]
+) -> None:
+    stored(
+        [answered("a", id=1, days_ago=9), answered("b", id=2), answered("c", id=3), answered("d", id=4)],
+        [
+            label("a", 1) | {"sender": "a client"},
+            label("b", 1) | {"sender": "a client"},
+            label("c", 1) | {"sender": "another"},
+            label("d", 1) | {"sender": None},
+        ],
+    )
+    url = locations.store("p", "production")
+    assert url
+    about = {
+        "project": "p",
+        "channel": "production",
+        "begins": time.time() - 5 * DAY,
+        "ends": time.time() + 1,
+    }
+    with open_store(url).begin() as connection:
+        connection.execute(insert(quarantines), about | {"column_name": column, "sender": sender})
+    assert sorted(read(tmp_path)["id"]) == left
 
 
 def test_what_personal_columns_leave_out_is_told_before_anything_is_read(
