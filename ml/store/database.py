@@ -93,12 +93,17 @@ def alone(engine: Engine) -> Iterator[Connection]:
 def _keep_private(file: Path) -> None:
     """Make file and folder so that only their owner reads them; SQLite's other files take the file's mode.
 
-    A folder that was there already may hold more than the store: only its file is closed then.
+    A folder that was there already may hold more than the store: only its file is closed then. A file that
+    is there is not opened here: to close it would end the locks that SQLite has on it for this process, and
+    another process would take away the journal that this one writes.
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if file.parent == locations.store_folder():
         file.parent.chmod(0o700)
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+    if file.is_dir():
+        raise MlError(f"ML_STORE: {file}: Is a directory")
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     for one in (file, *file.parent.glob(f"{file.name}-*")):
         with suppress(FileNotFoundError):  # another process has just finished with its journal
             one.chmod(0o600)

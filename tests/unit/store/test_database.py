@@ -1,5 +1,7 @@
 """The store: made once whoever comes first, brought up to date with what it holds, never taken back."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,10 +11,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, insert, select, text
 
+from ml import locations
 from ml.errors import MlError
 from ml.store.database import MIGRATIONS, NEWEST, open_store
 from ml.store.lookup import labels_that_hold
-from ml.store.tables import labels, looks, schema
+from ml.store.tables import labels, looks, notices, schema
 
 # As the first schema was made, before it had a number.
 OF_OLD = """
@@ -98,3 +101,19 @@ def test_of_several_labels_the_latest_by_its_own_time_holds(store_url: str) -> N
         found = {one.request: one.label for one in connection.execute(select(holds))}
     engine.dispose()
     assert found == {"once": "1", "corrected": "0", "out of order": "1", "at the same time": "0"}
+
+
+def test_a_store_opened_twice_in_a_process_keeps_what_others_write_meanwhile(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.sqlite'}"
+    row = {"project": "p", "topic": "t", "at": 0.0}
+    code = "import sys; from ml.store.database import open_store; open_store(sys.argv[1]).connect().close()"
+    first = open_store(url)
+    with first.begin() as connection:
+        connection.execute(insert(notices), row | {"state": "before"})
+    open_store(url)
+    subprocess.run([sys.executable, "-c", code, url], cwd=locations.ROOT, check=True)
+    with first.begin() as connection:
+        connection.execute(notices.update().values(state="after"))
+    first.dispose()
+    with open_store(url).connect() as connection:
+        assert connection.execute(select(notices.c.state)).scalars().all() == ["after"]
