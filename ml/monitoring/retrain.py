@@ -11,8 +11,10 @@ from ml.registry.channel import Move
 
 # After so long nobody trains any more: what was asked for was refused, or never came to an end.
 TRAINING_DAYS = 1.0
-DEPLOYED, REFUSED, NOT_DEPLOYED = "deployed", "refused", "not deployed"
-LOST = (REFUSED, NOT_DEPLOYED)
+# A look may die before anybody hears what it asks for: what has not begun by then is asked for once more.
+BEGIN_HOURS = 6.0
+DEPLOYED, REFUSED, NOT_DEPLOYED, NEVER_BEGAN = "deployed", "refused", "not deployed", "never began"
+LOST = (REFUSED, NOT_DEPLOYED, NEVER_BEGAN)
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,18 @@ class Decision:
     because: str = ""
 
 
-def outcome_of(training: Training, moves: Iterable[Move], now: float) -> str | None:
-    """Return what became of a training by the moves since; none as long as it may go on."""
+def outcome_of(training: Training, moves: Iterable[Move], now: float, *, began: bool = True) -> str | None:
+    """Return what became of a training by the moves since; none as long as it may go on.
+
+    ``began`` tells whether any training of the project began since it was asked for.
+    """
     since = [one for one in moves if datetime.fromisoformat(one.at).timestamp() >= training.at]
     if any(one.action == "deploy" for one in since):
         return DEPLOYED
     if any(one.action in ("withdraw", "hold") for one in since):
         return REFUSED
+    if not began and now - training.at > BEGIN_HOURS * 3600:
+        return NEVER_BEGAN
     return NOT_DEPLOYED if now - training.at > TRAINING_DAYS * DAY else None
 
 
@@ -55,7 +62,7 @@ def decide(
         return Decision(False, f"a person took the channel back at {last.at}, so a person decides")
     if any(one.outcome is None for one in trainings):
         return Decision(False, f"a training is on since {_day(trainings[-1].at)}")
-    if trainings:
+    if trainings and not _once_more(trainings):
         lost = 0
         for one in reversed(trainings):
             if one.outcome not in LOST:
@@ -74,6 +81,12 @@ def decide(
     if hindered:
         return Decision(False, f"the source does not deliver: {hindered}")
     return Decision(True, f"{labels_since} labels came since the champion was made")
+
+
+def _once_more(trainings: list[Training]) -> bool:
+    """Tell whether the last training never began, and the one before did."""
+    last = [one.outcome for one in trainings[-2:]]
+    return last[-1] == NEVER_BEGAN and last != [NEVER_BEGAN, NEVER_BEGAN]
 
 
 def _day(at: float) -> str:

@@ -17,7 +17,7 @@ from ml.registry.channel import Channel
 from ml.registry.versions import Registry
 from ml.stages import Context
 from ml.store.database import alone, open_store, reason_of
-from ml.store.history import last_builds
+from ml.store.history import last_builds, trained_since
 from ml.workspace import Outcome
 
 if TYPE_CHECKING:
@@ -124,7 +124,10 @@ def _keep(
     project, now = context.project, seen["ends"]
     with alone(engine) as connection:
         for training in asked_for(connection, project.name, context.channel):
-            if training.outcome is None and (became := outcome_of(training, pointer.history, now)):
+            if training.outcome is not None:
+                continue
+            began = trained_since(connection, project.name, training.at)
+            if became := outcome_of(training, pointer.history, now, began=began):
                 end_training(connection, training.number, now, became)
         decision = decide(
             project.monitoring,

@@ -61,6 +61,12 @@ def last_builds(connection: Connection, project: str, channel: str, most: int) -
     return list(connection.execute(found.order_by(builds.c.number.desc()).limit(most)))
 
 
+def trained_since(connection: Connection, project: str, at: float) -> bool:
+    """Tell whether a training of a project began after a time."""
+    found = select(curves.c.number).where(curves.c.project == project, curves.c.began >= at).limit(1)
+    return connection.execute(found).first() is not None
+
+
 class Curve:
     """How far a training is, point by point: iteration, time, score, validation score, percent complete."""
 

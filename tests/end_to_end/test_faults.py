@@ -13,28 +13,10 @@ from ml import locations
 from ml.registry.versions import Registry
 from ml.serving import service
 from tests.conftest import Site
-from tests.support import ErrorOf, answering_version, build_another_model, constant_load
+from tests.support import KILLED_AT, ErrorOf, answering_version, build_another_model, constant_load
 
 pytestmark = pytest.mark.slow
 
-# Runs a deploy in which one function is the last thing that happens, before or after its own work.
-KILLED_AT = """
-import importlib, os, sys
-module, name, when, *arguments = sys.argv[1:]
-owner = importlib.import_module(module)
-*path, last = name.split(".")
-for part in path:
-    owner = getattr(owner, part)
-work = getattr(owner, last)
-def die(*given, **named):
-    if when == "before":
-        os.kill(os.getpid(), 9)
-    work(*given, **named)
-    os.kill(os.getpid(), 9)
-setattr(owner, last, die)
-from ml.cli import main
-sys.exit(main(arguments))
-"""
 STEPS = [
     ("ml.registry.signing", "sign"),
     ("ml.registry.versions", "Registry.register"),

@@ -1,6 +1,7 @@
 """Break everything on purpose and print who noticed: ``make sabotage``.
 
-Every fault and every harmless change is done to a copy of the repository in which the real commands run.
+Every fault and every harmless change is done to a copy of the repository in which the real commands run; what
+is done to the loop of continuous training, to a copy of a site in production.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from rich.table import Table
 from ml.console import progress, results
 from tests.sabotage.faults import FAULTS, Fault
 from tests.sabotage.harmless import HARMLESS, RESAMPLED, Harmless, resample
+from tests.sabotage.loop import LOOP, Sabotage, make_loop_base, try_loop
 from tests.sabotage.sandbox import STAGES, Sandbox, make_base
 
 AT_ONCE = 2
@@ -72,7 +74,7 @@ def main() -> int:
     faults, harmless = wanted(FAULTS), wanted([*HARMLESS, *map(resample, range(RESAMPLED))])
     with tempfile.TemporaryDirectory(prefix="sabotage-") as folder_name:
         folder = Path(folder_name)
-        base = make_base(folder / "base")
+        base = make_base(folder / "base") if faults or harmless else Sandbox(folder)
         tasks: list[partial[Outcome]] = [
             *(partial(try_fault, base, one, folder / f"fault-{n}") for n, one in enumerate(faults)),
             *(partial(try_harmless, base, one, folder / f"harmless-{n}") for n, one in enumerate(harmless)),
@@ -82,7 +84,25 @@ def main() -> int:
             for outcome in pool.map(_finished, tasks):
                 outcomes.append(outcome)
                 advance(outcome.name)
-    return report(outcomes)
+        right = sabotage_loop(wanted(LOOP), folder)
+    return int(report(outcomes) != 0 or not right)
+
+
+def sabotage_loop(sabotages: list[Sabotage], folder: Path) -> bool:
+    """Do each to the loop and print in what it ended; return whether all did as they must."""
+    if not sabotages:
+        return True
+    base, right = make_loop_base(folder / "loop"), []
+    table = Table("what is done to the loop", "cause", "asks for", "must be", "")
+    with progress("sabotage of the loop", len(sabotages)) as advance:
+        for number, one in enumerate(sabotages):
+            ended, seen = try_loop(base, one, folder / f"loop-{number}")
+            right.append(ended)
+            must = one.cause + (", trains" if one.asks else "")
+            table.add_row(one.name, seen.cause, seen.asks, must, "as it must" if ended else "otherwise")
+            advance(one.name)
+    results.print(table)
+    return all(right)
 
 
 def _finished(task: partial[Outcome]) -> Outcome:

@@ -30,10 +30,10 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from threadpoolctl import threadpool_limits
 
 from ml.console import progress, results
+from ml.data import sources
 from ml.data.contract import examine, load_contract
 from ml.data.drift import statistics
 from ml.data.gates import Reference, judge_data
-from ml.data import sources
 from ml.data.row_index import fingerprints
 from ml.data.split import split
 from ml.delivery.judgement import Observed, Pairs, judge

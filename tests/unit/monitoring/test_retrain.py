@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 import pytest
 
 from ml.monitoring.looks import Training
-from ml.monitoring.retrain import DEPLOYED, NOT_DEPLOYED, REFUSED, Decision, decide, outcome_of
+from ml.monitoring.retrain import (
+    DEPLOYED,
+    NEVER_BEGAN,
+    NOT_DEPLOYED,
+    REFUSED,
+    Decision,
+    decide,
+    outcome_of,
+)
 from ml.monitoring.window import DAY
 from ml.monitoring_settings import Monitoring
 from ml.registry.channel import Action, Move
@@ -47,6 +55,7 @@ def test_what_training_does_not_cure_starts_none(cause: str) -> None:
         (asked(training(6.9, DEPLOYED)), "the next one waits until"),
         (asked(training(13, REFUSED)), "1 refused in a row"),
         (asked(training(50, NOT_DEPLOYED), training(27, REFUSED, 2)), "2 refused in a row"),
+        (asked(training(0.9, NEVER_BEGAN), training(0.5, NEVER_BEGAN, 2)), "2 refused in a row"),
         (asked(moves=(move("deploy", 9), move("rollback", 2))), "a person took the channel back"),
         (asked(moves=(move("deploy", 9), move("undeploy", 2))), "a person took the channel back"),
     ],
@@ -58,6 +67,7 @@ def test_a_reason_not_to_train_is_told(decision: Decision, because: str) -> None
 def test_it_goes_on_after_the_cool_down_and_after_a_deploy_by_hand() -> None:
     assert asked(training(7.1, DEPLOYED)).train
     assert asked(training(14.1, REFUSED)).train
+    assert asked(training(20, DEPLOYED), training(0.3, NEVER_BEGAN, 2)).train, "nobody heard of it"
     assert asked(moves=(move("rollback", 9), move("deploy", 2))).train
 
 
@@ -75,3 +85,10 @@ def test_what_became_of_a_training_is_seen_in_the_channel(
     moves: list[Move], days_ago: float, outcome: str | None
 ) -> None:
     assert outcome_of(training(days_ago, None), moves, NOW) == outcome
+
+
+def test_what_was_asked_for_and_never_began_is_over_after_some_hours() -> None:
+    assert outcome_of(training(0.2, None), [], NOW, began=False) is None
+    assert outcome_of(training(0.3, None), [], NOW, began=False) == NEVER_BEGAN
+    assert outcome_of(training(0.3, None), [], NOW, began=True) is None
+    assert outcome_of(training(0.3, None), [move("deploy", 0.1)], NOW, began=False) == DEPLOYED
