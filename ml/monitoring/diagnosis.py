@@ -8,6 +8,7 @@ from ml.monitoring_settings import Cause
 # More columns than this share of them do not break at once by themselves: then the world moved.
 MAX_BROKEN_SHARE = 1 / 3
 MAX_TOLD = 3
+UNSURE = 2  # standard errors: from here on nobody says that quality holds
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def _alone(seen: Seen) -> bool:
 def _quality_holds(seen: Seen) -> str:
     whole = next((one for one in seen.quality if one.part == ALL), None)
     if whole:
-        return f"quality holds: a row costs {whole.now.value:.3f}, before {whole.before.value:.3f}"
+        told = f"a row costs {whole.now.value:.3f}, before {whole.before.value:.3f}"
+        more = whole.now.value > whole.before.value + UNSURE * whole.now.error
+        return f"{told}: not surely more, with {whole.now.rows} labels" if more else f"quality holds: {told}"
     if seen.estimated is None:
         return "whether quality holds is not known: no labels came"
     low, high = seen.estimated.interval

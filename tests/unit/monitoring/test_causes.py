@@ -4,7 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml.monitoring.columns import is_time, look, onset, seen_elsewhere
+from ml.monitoring.checks import Quality, Seen
+from ml.monitoring.columns import ColumnLook, is_time, look, onset, seen_elsewhere
+from ml.monitoring.diagnosis import diagnose
+from ml.monitoring.losses import Mean
 from ml.monitoring_settings import Monitoring
 from tests.world import INJECTED, look_at
 
@@ -74,3 +77,13 @@ def test_days_that_were_never_seen_before_are_no_fault() -> None:
 )
 def test_the_onset_is_where_strange_rows_become_frequent(strange: list[int], row: int) -> None:
     assert onset(np.array(strange, bool)) == row
+
+
+@pytest.mark.parametrize(
+    ("now", "told"), [(0.51, "quality holds"), (0.7, "not surely more, with 400 labels")]
+)
+def test_that_quality_holds_is_said_only_where_it_does(now: float, told: str) -> None:
+    moved = ColumnLook("age", "", 1000, 0.0, 0.0, (), True)
+    quality = Quality("", Mean(0.5, 0.01, 1000), Mean(now, 0.06, 400), False)
+    found = diagnose(Seen(columns=(moved,), quality=(quality,)))
+    assert found.cause == "drift" and told in found.why[1]
