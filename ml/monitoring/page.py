@@ -118,7 +118,7 @@ def _calibration(found: CalibrationFigures | None) -> list[Markup]:
     rows = ([number(one.stated), number(one.true), f"{one.labels:,}"] for one in found.bins)
     return [
         element("h2", "What was stated, and what came true"),
-        element("p", told, before, element("span", " Lost.", class_="refused") if found.off else ""),
+        element("p", told, before, element("span", " Surely more.", class_="refused") if found.off else ""),
         table(("stated", "came true", "labels"), rows),
     ]
 
