@@ -20,7 +20,7 @@ endif
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/test-tools
-# COVERAGE=1 notes which lines of ml/ run, in processes that tests start too: `make fast-tests` writes them down.
+# COVERAGE=1 notes which lines of ml/ run, in processes that tests start too; .ci/run reports them.
 PYTEST := $(PYTHON) $(if $(COVERAGE),-m coverage run) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 TESTS := tests/unit
 CHECKS := check-style check-format check-types check-tests
