@@ -37,9 +37,12 @@ def take_labels(project: Project, channel: str, file: Path | None) -> str:
         raise MlError("no answers are kept here that labels could be of: ML_STORE is off")
     try:
         engine = open_store(url)
-        if file is None:
-            return f"{take_labels_of_source(engine, project, channel, time.time()):,} labels taken"
-        return _take_file(engine, project, file)
+        try:
+            if file is None:
+                return f"{take_labels_of_source(engine, project, channel, time.time()):,} labels taken"
+            return _take_file(engine, project, file)
+        finally:
+            engine.dispose()
     except SQLAlchemyError as error:
         raise MlError(f"the store cannot be written to: {reason_of(error)}") from error
 
@@ -54,7 +57,6 @@ def _take_file(engine: Engine, project: Project, file: Path) -> str:
             part = given[start : start + AT_ONCE]
             counts.update(_kinds(connection, part))
             connection.execute(insert(labels), [_row(one, now) for one in part])
-    engine.dispose()
     told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
     return f"{len(given):,} labels taken: {told}"
 

@@ -14,7 +14,8 @@ Count = Annotated[int, Field(gt=0)]
 class Format(Settings):
     """How a text table is written; a sheet is of a spreadsheet. What is not said is the plain default.
 
-    ``skip_lines`` stand before the header; ``empty`` are words that stand for no value, beside the usual.
+    ``skip_lines`` stand before the header; ``skip_blanks`` says that one may stand behind each separator;
+    ``empty`` are words that stand for no value, beside the usual.
     """
 
     separator: str = Field(default=",", min_length=1, max_length=3)
@@ -22,6 +23,7 @@ class Format(Settings):
     decimal: Literal[".", ","] = "."
     thousands: Literal[",", ".", " ", "'", "_"] | None = None
     skip_lines: int = Field(default=0, ge=0)
+    skip_blanks: bool = False
     empty: list[str] = []
     sheet: str | None = None
 

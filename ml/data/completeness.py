@@ -8,7 +8,7 @@ import lzma
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ml.errors import MlError
 
@@ -52,6 +52,7 @@ def check_file(
     encoding: str = "utf-8-sig",
     *,
     skip_lines: int = 0,
+    skip_blanks: bool = False,
     counted: bool = False,
 ) -> None:
     """Raise ``MlError`` if a text table is cut off, has a row too short or long, or another separator.
@@ -67,7 +68,8 @@ def check_file(
             for _ in range(skip_lines):
                 stream.readline()
             lines = _Lines(stream)
-            fields = _check_records(file, lines, separator, skip_lines)
+            reader = csv.reader(lines, delimiter=separator, skipinitialspace=skip_blanks, strict=True)
+            fields = _check_records(file, reader, skip_lines)
     except (OSError, EOFError, UnicodeDecodeError, LookupError):
         return
     other = next((sign for sign in SEPARATORS if sign != separator and sign in lines.first), None)
@@ -161,10 +163,9 @@ class _Lines:
             yield line
 
 
-def _check_records(file: Path, lines: _Lines, separator: str, skipped: int) -> int:
+def _check_records(file: Path, reader: Any, skipped: int) -> int:
     """Return how many fields the header has; a row with more or fewer raises ``MlError``."""
     fields = 0
-    reader = csv.reader(lines, delimiter=separator, strict=True)
     try:
         fields = len(next(reader, []))
         for record in reader:

@@ -251,7 +251,7 @@ def _said(project: Project, reference: pd.DataFrame, answered: Answers, alpha: f
         return []
     before, now = (pd.DataFrame({"answer": one["prediction"]}) for one in (reference, answered.said))
     if project.task == "classification":
-        before, now = before.astype(str), now.astype(str)
+        before["answer"], now["answer"] = losses.as_text(before["answer"]), losses.as_text(now["answer"])
         if losses.class_columns(reference):
             before["confidence"], now["confidence"] = confidence(reference), confidence(answered.said)
     found = (columns.look(before[name], now[name], project.monitoring, alpha) for name in before)

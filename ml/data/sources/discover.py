@@ -188,7 +188,9 @@ def _written(file: Path) -> tuple[Format, list[str], tuple[str, ...]]:
         raise MlError(f"{file}: its first line has more than {LOOK_BYTES:,} bytes: is it a table?")
     lines = lines[:LOOK_LINES]
     separator, skipped = _separator(lines)
-    rows = list(csv.reader(io.StringIO("\n".join(lines[skipped:])), delimiter=separator))
+    blanks = all(name.startswith(" ") for name in lines[skipped].split(separator)[1:]) and separator != " "
+    content = io.StringIO("\n".join(lines[skipped:]))
+    rows = list(csv.reader(content, delimiter=separator, skipinitialspace=blanks))
     header, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
     _check_header(file, header, body)
     decimal, thousands, texts = _marks(body, separator)
@@ -199,6 +201,7 @@ def _written(file: Path) -> tuple[Format, list[str], tuple[str, ...]]:
         "decimal": decimal,
         "thousands": thousands,
         "skip_lines": skipped,
+        "skip_blanks": blanks and len(rows[0]) > 1,
         "empty": empty,
     }
     plain = Format().model_dump() | ({"separator": TEXT[ending(file.name)]})

@@ -87,13 +87,22 @@ def _text(
 ) -> Batches:
     if "separator" in written.model_fields_set:
         separator = written.separator
-    check_file(file, separator, written.encoding, skip_lines=written.skip_lines, counted=counted)
+    blanks = written.skip_blanks
+    check_file(
+        file,
+        separator,
+        written.encoding,
+        skip_lines=written.skip_lines,
+        skip_blanks=blanks,
+        counted=counted,
+    )
     with pd.read_csv(
         file,
         sep=separator,
         encoding=written.encoding,
         decimal=written.decimal,
         thousands=written.thousands,
+        skipinitialspace=blanks,
         skiprows=written.skip_lines,
         na_values=written.empty or None,
         dtype=dict.fromkeys(text_columns, "str"),

@@ -35,6 +35,7 @@ def written(**options: Any) -> str:
         ("t.csv", written(sep="|").encode(), {"separator": "|"}),
         ("t.tsv", written(sep="\t").encode(), {}),
         ("t.csv", b"Report of May\n\n" + written().encode(), {"skip_lines": 1}),
+        ("t.csv", written().replace(",", ", ").encode(), {"skip_blanks": True}),
         ("t.csv", written().replace(",3.5,", ",n.a.,").encode(), {"empty": ["n.a."]}),
         ("t.csv.gz", gzip.compress(written(sep=";").encode()), {"separator": ";"}),
         ("t.csv.zst", zstandard.compress(written().encode()), {}),

@@ -61,6 +61,15 @@ def test_how_a_text_is_written_is_declared(tmp_path: Path) -> None:
     assert found["count"].tolist() == [1000, 2, 3] and found["code"].tolist()[:2] == ["007", "012"]
 
 
+def test_blanks_behind_separators_are_no_part_of_names_and_values(tmp_path: Path) -> None:
+    text = 'code, kind, "count, in all"\n007, a, 1\n012, "b, c", 2\n, , 3\n'
+    (tmp_path / "t.csv").write_text(text)
+    found = read(tmp_path, "t.csv", format=Format(skip_blanks=True))
+    assert list(found) == ["code", "kind", "count, in all"]
+    assert found["kind"].tolist()[:2] == ["a", "b, c"] and found["kind"].isna().tolist()[2]
+    assert found["count, in all"].tolist() == [1, 2, 3]
+
+
 def test_a_sheet_is_named(tmp_path: Path) -> None:
     with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
         pd.DataFrame({"other": [1]}).to_excel(book, sheet_name="notes", index=False)
