@@ -95,10 +95,11 @@ def see(
         not_seen.append(f"inputs: {len(window.recent)} of at least {settings.min_rows} rows")
     odd = labels.odd_senders(project, reference, window.judged, alpha_of_quality)
     judged = labels.without(window.judged, odd)
+    came = int(judged.told["labelled"].sum())
     lost_before = losses.losses(project, reference, reference[project.target])
     quality, weighted = _quality(project, reference, lost_before, judged, alpha_of_quality)
     if not quality:
-        not_seen.append(f"quality: {judged.told['labelled'].sum()} of at least {settings.min_labels} labels")
+        not_seen.append(f"quality: {came} of at least {settings.min_labels} labels")
     before_as_a_whole = losses.mean(lost_before)
     estimated, lost = _estimated(project, reference, before_as_a_whole, window.said, alpha_of_quality)
     return Seen(
@@ -112,7 +113,7 @@ def see(
         estimated_lost=lost,
         loss_before=before_as_a_whole.value,
         answers_recent=len(window.recent),
-        labels=int(judged.told["labelled"].sum()),
+        labels=came,
         trouble_with_labels=labels.trouble_with_labels(project, reference, window, alpha),
         odd_senders=tuple(odd),
         trouble_with_service=tuple(service.troubles(window, settings)),

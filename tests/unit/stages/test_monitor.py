@@ -177,7 +177,7 @@ def test_a_channel_without_a_version_and_an_empty_store_are_told(
     assert "channel production serves no version" in look(built)["not_seen"]
     Registry("small").move("production", register(built), "deploy")
     told = look(built)["not_seen"]
-    assert any("inputs: 0 of at least 200 rows" in one for one in told)
+    assert told == ["inputs: 0 of at least 200 rows", "quality: 0 of at least 100 labels"]
     assert "Traceback" not in capsys.readouterr().err
 
 
