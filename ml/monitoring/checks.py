@@ -98,8 +98,7 @@ def see(
     came = int(judged.told["labelled"].sum())
     lost_before = losses.losses(project, reference, reference[project.target])
     quality, weighted = _quality(project, reference, lost_before, judged, alpha_of_quality)
-    if not quality:
-        not_seen.append(f"quality: {came} of at least {settings.min_labels} labels")
+    not_seen += [] if quality else [f"quality: {came} of at least {settings.min_labels} labels"]
     before_as_a_whole = losses.mean(lost_before)
     estimated, lost = _estimated(project, reference, before_as_a_whole, window.said, alpha_of_quality)
     return Seen(
