@@ -109,6 +109,16 @@ def make_site(root: Path) -> Site:
     return site
 
 
+def make_built_site(root: Path) -> Site:
+    """Make a site in which a model was built and blessed."""
+    site = make_site(root)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        site.settle(monkeypatch)
+        for stage in ("data", "train", "quality"):
+            assert site.ml(stage) == 0
+    return site
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _folders_of_inner_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let a pytest that a test starts make its folders elsewhere.
@@ -163,12 +173,7 @@ def _finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (shared / "finished").exists():
             return Site(shared / "finished")
-        site = make_site(shared / "unfinished")
-        with pytest.MonkeyPatch.context() as monkeypatch:
-            site.settle(monkeypatch)
-            for stage in ("data", "train", "quality"):
-                assert site.ml(stage) == 0
-        return Site(site.root.rename(shared / "finished"))
+        return Site(make_built_site(shared / "unfinished").root.rename(shared / "finished"))
 
 
 @pytest.fixture

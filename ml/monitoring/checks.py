@@ -11,7 +11,7 @@ from ml.monitoring.columns import ColumnLook
 from ml.monitoring.estimate import Estimate, estimate
 from ml.monitoring.labels import LabelTrouble
 from ml.monitoring.losses import Mean
-from ml.monitoring.window import DAY, Answers, Window
+from ml.monitoring.window import Answers, Window
 from ml.project import Project
 from ml.quality.slices import slice_rows
 from ml.records import BrokenColumn
@@ -224,12 +224,11 @@ def _quality(
 ) -> tuple[list[Quality], bool]:
     """Return the quality that came true, in all rows and in each slice, and whether rows were weighted."""
     settings = project.monitoring
-    mask = judged.told["labelled"].to_numpy(bool)
-    labelled = judged.part(mask)
+    mask, labelled = judged.told["labelled"].to_numpy(bool), judged.labelled
     if len(labelled) < settings.min_labels:
         return [], False
     now = losses.losses(project, labelled.said, labelled.told["label"])
-    days = (labelled.told["at"].to_numpy(float) // DAY).astype(int)
+    days = labelled.days
     weights = losses.weights_of_labelled(judged.inputs, mask)
     found = []
     for part, (mask_before, mask_now) in _parts(project, reference, labelled).items():
@@ -261,11 +260,10 @@ def _said(project: Project, reference: pd.DataFrame, answered: Answers, alpha: f
 def _calibration(
     project: Project, reference: pd.DataFrame, judged: Answers, alpha: float
 ) -> Calibration | None:
-    labelled = judged.part(judged.told["labelled"].to_numpy(bool))
+    labelled = judged.labelled
     if len(labelled) < project.monitoring.min_labels:
         return None
-    days = (labelled.told["at"].to_numpy(float) // DAY).astype(int)
-    return calibration(project, reference, labelled.said, labelled.told["label"], days, alpha)
+    return calibration(project, reference, labelled.said, labelled.told["label"], labelled.days, alpha)
 
 
 def _estimated(

@@ -59,7 +59,7 @@ def odd_senders(
     until a person has looked. What a row costs counts beyond what the model itself states, so that who asks
     about hard rows is not odd.
     """
-    labelled = judged.part(judged.told["labelled"].to_numpy(bool))
+    labelled = judged.labelled
     senders = labelled.told["sender"].fillna("").to_numpy(str)
     names, counts = np.unique(senders, return_counts=True)
     least, found = project.monitoring.min_labels, []

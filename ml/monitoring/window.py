@@ -35,6 +35,16 @@ class Answers:
         """How many rows there are."""
         return len(self.told)
 
+    @property
+    def labelled(self) -> "Answers":
+        """The rows whose label has come."""
+        return self.part(self.told["labelled"].to_numpy(bool))
+
+    @property
+    def days(self) -> np.ndarray:
+        """The day of each row, counted from the first of 1970."""
+        return np.asarray((self.told["at"].to_numpy(float) // DAY).astype(int))
+
     def part(self, mask: "pd.Series | np.ndarray") -> "Answers":
         """Return some of the rows, numbered anew."""
         return Answers(*(table[mask].reset_index(drop=True) for table in (self.inputs, self.said, self.told)))

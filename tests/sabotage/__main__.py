@@ -18,9 +18,10 @@ from typing import Any
 from rich.table import Table
 
 from ml.console import progress, results
+from tests.conftest import make_built_site
 from tests.sabotage.faults import FAULTS, Fault
 from tests.sabotage.harmless import HARMLESS, RESAMPLED, Harmless, resample
-from tests.sabotage.loop import LOOP, Sabotage, make_loop_base, try_loop
+from tests.sabotage.loop import LOOP, Sabotage, try_loop
 from tests.sabotage.sandbox import STAGES, Sandbox, make_base
 
 AT_ONCE = 2
@@ -92,7 +93,7 @@ def sabotage_loop(sabotages: list[Sabotage], folder: Path) -> bool:
     """Do each to the loop and print in what it ended; return whether all did as they must."""
     if not sabotages:
         return True
-    base, right = make_loop_base(folder / "loop"), []
+    base, right = make_built_site(folder / "loop"), []
     table = Table("what is done to the loop", "cause", "asks for", "must be", "")
     with progress("sabotage of the loop", len(sabotages)) as advance:
         for number, one in enumerate(sabotages):

@@ -17,7 +17,7 @@ from ml.monitoring.retrain import BEGIN_HOURS, NEVER_BEGAN
 from ml.registry.versions import Registry
 from ml.store.database import open_store
 from ml.store.tables import labels, looks, predictions, quarantines, trainings
-from tests.conftest import Site, make_site
+from tests.conftest import Site
 from tests.production import (
     DAY,
     ROWS,
@@ -87,16 +87,6 @@ def try_loop(base: Site, sabotage: Sabotage, folder: Path) -> tuple[bool, Seen]:
         right = (seen.cause, seen.asks) == (sabotage.cause, sabotage.asks) and sabotage.told in seen.said
         taken = bool(kept(quarantines)) == sabotage.quarantined
         return right and taken and asked <= 1 and "Traceback" not in seen.said, seen
-
-
-def make_loop_base(root: Path) -> Site:
-    """Make the site that all others are copies of: built and judged."""
-    site = make_site(root)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        site.settle(monkeypatch)
-        for stage in ("data", "train", "quality"):
-            assert site.ml(stage) == 0
-    return site
 
 
 def look(site: Site, *before: str, **more: str) -> Seen:

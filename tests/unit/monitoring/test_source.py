@@ -2,10 +2,11 @@
 
 import json
 import time
+from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine
 
 from ml import locations
 from ml.errors import MlError
@@ -16,10 +17,10 @@ from ml.store.database import open_store
 from ml.store.lookup import labels_that_hold
 from ml.store.tables import predictions
 from tests.conftest import Site
+from tests.production import DAY, answered, keep
 from tests.support import ErrorOf
 
 KNOWN, OTHER, STRANGE = 1, 2, 99_999
-DAY = 86400.0
 
 
 @pytest.fixture
@@ -28,25 +29,13 @@ def engine(site: Site) -> Engine:
     url = locations.store("small", "production")
     assert url
     made = open_store(url)
-    with made.begin() as connection:
-        for number, passenger in enumerate((KNOWN, OTHER, KNOWN, STRANGE)):
-            answered(connection, f"{number:032x}", passenger, time.time())
+    known = enumerate((KNOWN, OTHER, KNOWN, STRANGE))
+    keep(predictions, [told(number, passenger, time.time()) for number, passenger in known])
     return made
 
 
-def answered(connection: object, request: str, passenger: int, at: float, **more: object) -> None:
-    row = {
-        "request": request,
-        "row": 0,
-        "at": at,
-        "project": "small",
-        "channel": "production",
-        "version": 1,
-        "replay": False,
-        "inputs": "{}",
-        "output": json.dumps({"PassengerId": passenger, "prediction": 1}),
-    }
-    connection.execute(insert(predictions), row | more)  # type: ignore[attr-defined]
+def told(number: int, passenger: int, at: float, **more: object) -> dict[str, Any]:
+    return answered(number, at, {}, {"PassengerId": passenger, "prediction": 1}) | more
 
 
 def held(engine: Engine) -> dict[int, object]:
@@ -84,9 +73,8 @@ def test_what_a_client_told_or_withdrew_stands(site: Site, engine: Engine) -> No
 
 
 def test_old_answers_and_those_of_a_deploy_are_not_asked_for(site: Site, engine: Engine) -> None:
-    with engine.begin() as connection:
-        answered(connection, f"{8:032x}", KNOWN, time.time() - 40 * DAY)
-        answered(connection, f"{9:032x}", KNOWN, time.time(), replay=True)
+    old = told(8, KNOWN, time.time() - 40 * DAY)
+    keep(predictions, [old, told(9, KNOWN, time.time(), replay=True)])
     take_labels(engine, find_project("small"), "production", time.time())
     assert {8, 9}.isdisjoint(held(engine))
 
@@ -118,8 +106,8 @@ def test_a_personal_id_is_told_before_the_source_is_asked(site: Site, engine: En
 def test_a_table_that_is_gone_or_too_old_is_trouble(site: Site) -> None:
     assert trouble_with_source(find_project("small")) == []
     (site.project / "data" / "test.csv").unlink()
-    told = trouble_with_source(find_project("small"))
-    assert len(told) == 1 and "test.csv" in told[0]
+    trouble = trouble_with_source(find_project("small"))
+    assert len(trouble) == 1 and "test.csv" in trouble[0]
     site.edit(
         "project.toml", 'labelled = "data/train.csv"\n', 'labelled = "data/train.csv"\nmax_age_days = 1e-9\n'
     )
