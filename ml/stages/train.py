@@ -141,7 +141,7 @@ def _curve(context: Context) -> Callable[[dict[str, Any], float], None]:
 
     def point(trial: dict[str, Any], percent: float) -> None:
         what = str(EstimatorChoice(trial["estimator"], trial["parameters"]))
-        curve.point(what, trial["learned"][metric], trial["scores"][metric]["mean"], percent)
+        curve.point(what, trial["learned"], trial["scores"][metric]["mean"], percent)
 
     return point
 

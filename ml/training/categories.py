@@ -20,6 +20,11 @@ def count_many_valued(project: Project, features: pd.DataFrame) -> dict[str, int
     return {name: count for name, count in counts.items() if count > project.features.max_categories}
 
 
+def takes_categories(estimator: BaseEstimator) -> bool:
+    """Say whether an estimator encodes categories by itself, as CatBoost does."""
+    return type(estimator).__module__.startswith("catboost")
+
+
 def with_many_valued(
     project: Project, columns: ColumnTransformer, estimator: BaseEstimator, many_valued: Sequence[str]
 ) -> tuple[ColumnTransformer, BaseEstimator]:
@@ -29,7 +34,7 @@ def with_many_valued(
     the mean of the target for each value, shrunk to that of all rows and cross-fitted: Micci-Barreca, A
     preprocessing scheme for high-cardinality categorical attributes (2001), as scikit-learn has it.
     """
-    if type(estimator).__module__.startswith("catboost"):
+    if takes_categories(estimator):
         encoder = OrdinalEncoder(
             dtype=int,
             handle_unknown="use_encoded_value",
@@ -41,6 +46,6 @@ def with_many_valued(
         encoder = make_pipeline(target_encoder(project), StandardScaler())
     transformers = [*columns.transformers, ("many_valued", encoder, list(many_valued))]
     wider = ColumnTransformer(transformers)
-    if type(estimator).__module__.startswith("catboost"):
+    if takes_categories(estimator):
         wider.set_output(transform="pandas")
     return wider, estimator

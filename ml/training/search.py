@@ -3,17 +3,18 @@
 import json
 import signal
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from pandas.api import types
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import cross_validate
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -21,10 +22,10 @@ from ml.console import progress
 from ml.errors import MlError
 from ml.project import Project
 from ml.training.categories import count_many_valued
+from ml.training.cross_validation import SearchedRows, cross_validate
 from ml.training.folds import Folds
 from ml.training.grid import EstimatorChoice, make_estimator
 from ml.training.pipeline import build_pipeline, feature_table
-from ml.training.scores import positive_class, scorer
 
 MAX_RENAMED = 20  # different values: more of them do not fall into the same order by design
 
@@ -92,10 +93,8 @@ def search(
     ``each`` gets a trial as soon as it is finished, and how much of the search is done, in percent.
     """
     many_valued = list(count_many_valued(project, feature_table(project, rows)))
-    tasks = (
-        delayed(_trial)(number, candidate, project, rows, target, metrics, folds, many_valued)
-        for number, candidate in enumerate(candidates)
-    )
+    on = SearchedRows(uuid.uuid4().hex, project, rows, target, folds, many_valued)
+    tasks = (delayed(_trial)(number, candidate, on, metrics) for number, candidate in enumerate(candidates))
     trials: dict[int, dict[str, Any]] = {}
     with open(file, "w", encoding="utf-8") as log, progress("train: trials", len(candidates)) as advance:
         finished: Generator[tuple[int, dict[str, Any]], None, None]
@@ -152,48 +151,24 @@ def fit(
 
 
 def _trial(
-    number: int,
-    candidate: EstimatorChoice,
-    project: Project,
-    rows: pd.DataFrame,
-    target: pd.Series,
-    metrics: list[str],
-    folds: Folds,
-    many_valued: list[str],
+    number: int, candidate: EstimatorChoice, on: SearchedRows, metrics: list[str]
 ) -> tuple[int, dict[str, Any]]:
-    start = time.monotonic()
-    pipeline = build_pipeline(project, make_estimator(candidate, project.seed), many_valued)
-    positive = positive_class(project, target)
-    scoring = {metric: scorer(metric, positive) for metric in metrics}
+    start, metric = time.monotonic(), on.project.training.metric
     try:
-        with threadpool_limits(1), warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            scores = cross_validate(
-                pipeline,
-                rows,
-                target,
-                cv=folds,
-                scoring=scoring,
-                error_score="raise",
-                return_train_score=True,
-            )
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            scores, learned = cross_validate(candidate, on, metrics, metric)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise MlError(f"grid.json: {candidate} cannot be fitted: {reason}") from error
-    summary = {
-        metric: {
-            "mean": float(scores[f"test_{metric}"].mean()),
-            "standard_deviation": float(scores[f"test_{metric}"].std()),
-            "folds": [float(score) for score in scores[f"test_{metric}"]],
-        }
-        for metric in metrics
-    }
-    seconds = round(time.monotonic() - start, 3)
     return number, {
         "estimator": candidate.estimator,
         "parameters": candidate.parameters,
-        "scores": summary,
-        "learned": {metric: float(scores[f"train_{metric}"].mean()) for metric in metrics},
-        "seconds": seconds,
+        "scores": {
+            name: {"mean": float(np.mean(each)), "standard_deviation": float(np.std(each)), "folds": each}
+            for name, each in scores.items()
+        },
+        "learned": learned,
+        "seconds": round(time.monotonic() - start, 3),
     }
 
 

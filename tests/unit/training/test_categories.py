@@ -3,62 +3,23 @@
 import pickle
 import re
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from ml.project import Project, find_project
 from ml.training.bundle import predict
 from ml.training.categories import count_many_valued
 from ml.training.grid import EstimatorChoice
 from ml.training.pipeline import build_pipeline
 from ml.training.search import fit
 from tests.conftest import Site
-
-ROWS = 600
-
-
-def project_of(task: str, target: str, limit: int = 50) -> Project:
-    titanic = find_project("titanic")
-    features = {"functions": [], "numeric": ["size"], "categorical": ["tail", "number", "kind"]}
-    found = titanic.model_copy(
-        update={
-            "task": task,
-            "target": target,
-            "id": "id",
-            "features": type(titanic.features)(**features, max_categories=limit),
-        }
-    )
-    found._folder, found._name = titanic.folder, "many"
-    return found
-
-
-def table(target: str) -> pd.DataFrame:
-    random = np.random.default_rng(1)
-    number = random.integers(0, 120, ROWS)
-    truth = (number % 7) + random.normal(0, 0.5, ROWS)
-    answers = {
-        "yield": truth,
-        "late": np.where(truth > 3, "Yes", "No"),
-        "class": np.array(["low", "middle", "high"])[np.digitize(truth, [2, 4])],
-    }
-    return pd.DataFrame(
-        {
-            "id": range(ROWS),
-            "size": random.normal(size=ROWS),
-            "tail": pd.Series([f"N{one}" for one in number]).mask(random.random(ROWS) < 0.05),
-            "number": number,
-            "kind": random.choice(["a", "b"], ROWS),
-            target: answers[target],
-        }
-    )
+from tests.many_valued import ROWS, many_valued_project, many_valued_rows
 
 
 @pytest.mark.parametrize("target", ["yield", "late", "class"])
 @pytest.mark.parametrize("kind", ["CatBoost", "RandomForest", "linear"])
 def test_a_model_learns_from_many_values(target: str, kind: str) -> None:
     task = "regression" if target == "yield" else "classification"
-    project, rows = project_of(task, target), table(target)
+    project, rows = many_valued_project(task, target), many_valued_rows(target)
     suffix = "Regressor" if task == "regression" else "Classifier"
     name = {"linear": "Ridge" if task == "regression" else "LogisticRegression"}.get(kind, kind + suffix)
     parameters = {"CatBoost": {"iterations": 60}, "RandomForest": {"n_estimators": 30}}.get(kind, {})
@@ -76,9 +37,9 @@ def test_a_model_learns_from_many_values(target: str, kind: str) -> None:
 
 
 def test_below_the_limit_the_pipeline_is_as_it_was() -> None:
-    project = project_of("classification", "late", limit=500)
-    assert count_many_valued(project, table("late")) == {}
-    found = count_many_valued(project_of("classification", "late"), table("late"))
+    project = many_valued_project("classification", "late", limit=500)
+    assert count_many_valued(project, many_valued_rows("late")) == {}
+    found = count_many_valued(many_valued_project("classification", "late"), many_valued_rows("late"))
     assert found == {"tail": 120, "number": 120}
     steps = build_pipeline(project, EstimatorChoice).named_steps["columns"]  # type: ignore[arg-type]
     assert [name for name, _, _ in steps.transformers] == ["numeric", "categorical"]
