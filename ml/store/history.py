@@ -1,8 +1,11 @@
 """What is noted of trainings and builds beside the work itself: a store that is away stops none of it."""
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -14,6 +17,8 @@ from ml.errors import MlError
 from ml.store.database import open_store, reason_of
 from ml.store.tables import builds, curves
 
+WRITE_SECONDS = 1.0
+
 
 def noted(project: str, channel: str, work: Callable[[Connection], Any], what: str) -> Any:
     """Return what ``work`` returns in one transaction; nothing, and a line, if the store cannot be had."""
@@ -21,15 +26,34 @@ def noted(project: str, channel: str, work: Callable[[Connection], Any], what: s
     if url is None:
         return None
     try:
-        engine = open_store(url)
-        try:
-            with engine.begin() as connection:
-                return work(connection)
-        finally:
-            engine.dispose()
+        with _uninterrupted():
+            engine = open_store(url)
+            try:
+                with engine.begin() as connection:
+                    return work(connection)
+            finally:
+                engine.dispose()
     except (SQLAlchemyError, MlError, OSError) as error:
         say(f"store: {what} is not noted: {reason_of(error)}")
         return None
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C, or the end of a build, wait: SQLAlchemy tells a traceback of a connection half closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if asked:
+            signal.raise_signal(asked[0])
 
 
 def build_name() -> str:
@@ -68,33 +92,44 @@ def trained_since(connection: Connection, project: str, at: float) -> bool:
 
 
 class Curve:
-    """How far a training is, point by point: iteration, time, score, validation score, percent complete."""
+    """How far a training is, point by point: iteration, time, score, validation score, percent complete.
+
+    Points are written together, once in ``WRITE_SECONDS`` and at the end.
+    """
 
     def __init__(self, project: str, channel: str, metric: str) -> None:
         """Begin a training; the first point that cannot be kept is told, and no other is tried."""
         self._project, self._channel, self._metric = project, channel, metric
         self._began, self._iteration, self._kept = time.time(), 0, True
+        self._waiting: list[dict[str, Any]] = []
+        self._written = 0.0
 
     def point(self, what: str, score: float | None, validation_score: float, percent: float) -> None:
         """Add the score of what was fitted, on rows it learned from and on others."""
         if not self._kept:
             return
         self._iteration += 1
-        row = {
-            "project": self._project,
-            "build": build_name(),
-            "began": self._began,
-            "at": time.time(),
-            "iteration": self._iteration,
-            "what": what[:300],
-            "metric": self._metric,
-            "score": score,
-            "validation_score": validation_score,
-            "percent_complete": percent,
-        }
+        self._waiting.append(
+            {
+                "project": self._project,
+                "build": build_name(),
+                "began": self._began,
+                "at": time.time(),
+                "iteration": self._iteration,
+                "what": what[:300],
+                "metric": self._metric,
+                "score": score,
+                "validation_score": validation_score,
+                "percent_complete": percent,
+            }
+        )
+        if percent < 100 and time.monotonic() - self._written < WRITE_SECONDS:
+            return
+        points, self._waiting = self._waiting, []
 
         def keep(connection: Connection) -> bool:
-            connection.execute(insert(curves), row)
+            connection.execute(insert(curves), points)
             return True
 
         self._kept = bool(noted(self._project, self._channel, keep, "the curve of this training"))
+        self._written = time.monotonic()

@@ -1,14 +1,18 @@
 """Trainings and builds in the store: written while they go on, and no work stops for them."""
 
 import json
+import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from ml import locations
 from ml.store.database import open_store
-from ml.store.history import Curve, last_builds, note_build
+from ml.store.history import Curve, last_builds, note_build, noted
 from ml.store.tables import curves
 from tests.conftest import Site
 
@@ -64,3 +68,35 @@ def test_a_store_that_is_away_is_told_once(
     monkeypatch.setenv("ML_STORE", "off")
     note_build("small", "production", "deploy", "deployed", 3)
     assert capsys.readouterr().err == ""
+
+
+def points_kept() -> Iterator[int]:
+    url = locations.store("small", "production")
+    assert url
+    engine = open_store(url)
+    with engine.connect() as connection:
+        yield from connection.execute(select(curves.c.iteration).order_by(curves.c.number)).scalars()
+    engine.dispose()
+
+
+def test_points_that_follow_at_once_are_written_together(site: Site) -> None:
+    curve = Curve("small", "production", "accuracy")
+    for number in range(1, 1000):
+        curve.point("DecisionTreeClassifier()", 0.9, 0.8, number / 10)
+    before = len(list(points_kept()))
+    assert 1 <= before < 100
+    curve.point("DecisionTreeClassifier()", 0.9, 0.8, 100.0)
+    assert list(points_kept()) == list(range(1, 1001))
+
+
+def test_who_interrupts_waits_until_what_was_begun_is_noted(site: Site) -> None:
+    noted_all = []
+
+    def work(connection: Connection) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        noted_all.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        noted("small", "production", work, "this")
+    assert noted_all == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
