@@ -33,7 +33,8 @@ from ml.source_settings import (
 
 Name = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]*$")]
 EXPECTATIONS_FILE = "expectations.py"
-DECLARATIONS = ("project.toml", "contract.py", "features.py", "grid.json")
+ROW_FILE = "features_row.py"
+DECLARATIONS = ("project.toml", "contract.py", "features.py", ROW_FILE, "grid.json")
 
 
 class Project(Settings):

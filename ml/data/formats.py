@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import pandera.pandas as pa
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
 from ml.data.contract import check, text_columns
@@ -17,6 +17,7 @@ from ml.data.request import BrokenRows, RowReader
 from ml.data.rows import rows_to_table
 from ml.errors import MlError, UsageError
 
+Row = dict[str, Any]
 Kind = Literal["csv", "json", "ndjson", "parquet"]
 KINDS: dict[str, Kind] = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".parquet": "parquet"}
 
@@ -42,17 +43,17 @@ def read_table(
         raise MlError(f"{file} cannot be read as a table: {reason}") from error
 
 
-def read_json(content: bytes, reader: RowReader, leave_out: Collection[str] = frozenset()) -> list[BaseModel]:
+def read_json(content: bytes, reader: RowReader, leave_out: Collection[str] = frozenset()) -> list[Row]:
     """Return the rows of a JSON object or list; what the reader does not admit raises ``BrokenRows``.
 
-    Columns to ``leave_out`` are not looked at.
+    A column that a row leaves out is ``None`` there. Columns to ``leave_out`` are not looked at.
     """
     adapter = reader.rows if content.lstrip().startswith(b"[") else reader.row
     try:
         given = adapter.validate_json(_prepared(content, reader, leave_out))
     except ValidationError as error:
         raise BrokenRows(error) from error
-    return given if isinstance(given, list) else [given]
+    return [row.model_dump(by_alias=True) for row in (given if isinstance(given, list) else [given])]
 
 
 def read_rows(
@@ -96,12 +97,13 @@ def write_rows(rows: list[dict[str, Any]], kind: Kind, *, header: bool) -> bytes
     return text.getvalue().encode()
 
 
-def _lines(content: bytes, reader: RowReader, leave_out: Collection[str]) -> list[BaseModel]:
+def _lines(content: bytes, reader: RowReader, leave_out: Collection[str]) -> list[Row]:
     rows = []
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
             try:
-                rows.append(reader.row.validate_json(_prepared(line, reader, leave_out)))
+                row = reader.row.validate_json(_prepared(line, reader, leave_out))
+                rows.append(row.model_dump(by_alias=True))
             except ValidationError as error:
                 raise BrokenRows(error, number) from error
     return rows

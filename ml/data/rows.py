@@ -5,20 +5,23 @@ from typing import Any
 
 import pandas as pd
 import pandera.pandas as pa
-from pydantic import BaseModel
 
 from ml.data.contract import check
 from ml.errors import MlError
 
 
 def rows_to_table(
-    rows: Sequence[BaseModel], contract: pa.DataFrameSchema, *, checked: bool = False, what: str = "request"
+    rows: Sequence[dict[str, Any]],
+    contract: pa.DataFrameSchema,
+    *,
+    checked: bool = False,
+    what: str = "request",
 ) -> pd.DataFrame:
     """Return the rows of a request, in the contract's types, checked against the contract.
 
     ``checked`` says that their model has checked all of it already (``expressed``).
     """
-    table = typed_table([row.model_dump(by_alias=True) for row in rows], contract)
+    table = typed_table(rows, contract)
     return table if checked else check(table, contract, what)
 
 

@@ -9,6 +9,7 @@ from ml.delivery.moves import switch
 from ml.delivery.targets import open_target
 from ml.delivery.targets.interface import Target
 from ml.errors import GateRefused, MlError
+from ml.project import ROW_FILE
 from ml.records import Deployment, ModelManifest, Record, Verdict, parse
 from ml.registry import signing
 from ml.registry.channel import Channel
@@ -41,6 +42,8 @@ def run(context: Context) -> Outcome[Deployment]:
         "data_sha256": model.data_sha256["train.parquet"],
         "lock_sha256": model.provenance.lock_sha256,
     }
+    if row_functions := model.outputs.get(f"project/{ROW_FILE}"):
+        identity["features_row_sha256"] = row_functions  # the pickle does not hold them
 
     def work(_: Path) -> dict[str, Any]:
         ends = (context.target, project, context.channel, context.port, context.hosts)

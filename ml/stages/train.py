@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ml.console import say
 from ml.files import write_json
-from ml.project import Project
+from ml.project import DECLARATIONS, Project
 from ml.records import DataManifest, ModelManifest, Record
 from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
@@ -32,7 +32,7 @@ def run(context: Context) -> Outcome[ModelManifest]:
     declared = declaration_digests(project)
     inputs: dict[str, Any] = {
         **{f"{part}.parquet": data.outputs.get(f"{part}.parquet") for part in ("train", "validation")},
-        **{name: declared[name] for name in ("contract.py", "features.py", "grid.json") if name in declared},
+        **{name: declared[name] for name in DECLARATIONS[1:] if name in declared},
         "settings": project.model_dump(
             mode="json",
             include={

@@ -1,0 +1,82 @@
+"""Answers without pandas: the fitted pipeline's constants, read once, and the estimator's own arithmetic.
+
+It is built from the verified pickle when a version is loaded, and answers only after it said the very same as
+the pickle of the golden rows and of rows made from the contract. What it does not know goes the other way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from ml.data.generated_rows import generated_rows
+from ml.data.request import RowReader
+from ml.data.rows import typed_table
+from ml.errors import MlError
+from ml.serving.fast_path.columns import Columns, NotCompiled
+from ml.serving.fast_path.kernels import Kernel, kernel_of
+from ml.training.bundle import Bundle, predict_columns
+
+PROVING_ROWS, SEED = 1000, 1
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class FastPath:
+    """Scores rows as JSON gives them."""
+
+    columns: Columns
+    kernel: Kernel
+    id: str
+    probabilities: list[str]
+
+    def answer(self, rows: Sequence[Row]) -> list[Row]:
+        """Return id, prediction and probabilities of each row, which the contract must admit."""
+        predicted, likely = self.kernel(self.columns.matrix(rows))
+        answers = [
+            {self.id: row[self.id], "prediction": one}
+            for row, one in zip(rows, predicted.tolist(), strict=True)
+        ]
+        if likely is not None:
+            for answer, each in zip(answers, likely.tolist(), strict=True):
+                answer.update(zip(self.probabilities, each, strict=True))
+        return answers
+
+
+def build_fast_path(bundle: Bundle, reader: RowReader) -> FastPath:
+    """Return the proved fast path of a loaded model; raise ``NotCompiled``, which says why there is none."""
+    if not reader.complete:
+        raise NotCompiled("the contract has checks that need a table")
+    project, estimator = bundle.project, bundle.pipeline[-1]
+    try:
+        classes = estimator.classes_ if hasattr(estimator, "predict_proba") else []
+        labels = [f"probability_{label}" for label in classes]
+        columns = Columns.of(bundle.pipeline, project, bundle.request_contract)
+        path = FastPath(columns, kernel_of(estimator), project.id, labels)
+        if difference := first_difference(path, bundle, proving_rows(bundle)):
+            raise NotCompiled(difference)
+    except (NotCompiled, MlError):
+        raise
+    except Exception as error:  # whatever a model does that nobody thought of, its pickle answers
+        raise NotCompiled(f"{type(error).__name__}: {error}") from error
+    return path
+
+
+def proving_rows(bundle: Bundle) -> list[Row]:
+    """Return the rows on which a fast path must say what the pickle says: golden ones, and generated ones."""
+    golden = bundle.golden["rows"]
+    return [*golden, *generated_rows(bundle.request_contract, golden, PROVING_ROWS, SEED)]
+
+
+def first_difference(path: FastPath, bundle: Bundle, rows: Sequence[Row]) -> str:
+    """Return which row, by its place, gets another answer by a bit or more; nothing if none does."""
+    ours = path.answer(rows)
+    table = typed_table(rows, bundle.request_contract)
+    columns = predict_columns(bundle.pipeline, bundle.project, table)
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    for number, (one, theirs) in enumerate(zip(ours, values, strict=True)):
+        if to_json(one) != to_json(dict(zip(columns, theirs, strict=True))):
+            return f"row {number} of {len(rows)} would be answered otherwise"
+    return ""

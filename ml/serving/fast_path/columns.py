@@ -1,0 +1,163 @@
+"""From rows as JSON gives them to the numbers that an estimator takes, by constants of a fitted pipeline."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandera.pandas as pa
+from sklearn.pipeline import Pipeline
+
+from ml.data.rows import typed_table
+from ml.errors import MlError
+from ml.project import ROW_FILE, Project
+from ml.training.pipeline import feature_functions
+from ml.user_code import load_module
+
+Row = dict[str, Any]
+RowFunction = Callable[[Row], Row]
+
+
+class NotCompiled(Exception):
+    """A part of a model that the fast path does not know; its text says which."""
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """Columns of numbers: what fills a gap, and how each is scaled."""
+
+    names: list[str]
+    fills: list[float]
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Category:
+    """A column of categories: the numbers that stand for each, for one that is unknown, and for a gap."""
+
+    name: str
+    known: dict[Any, tuple[float, ...]]
+    unknown: tuple[float, ...]
+    missing: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What lies before the estimator of a pipeline that ``ml.training.pipeline`` builds."""
+
+    contract: pa.DataFrameSchema
+    functions: list[RowFunction] | None  # none: those of features.py run on a table
+    table_functions: list[tuple[str, Any]]
+    numbers: _Numbers
+    categories: list[_Category]
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, project: Project, contract: pa.DataFrameSchema) -> "Columns":
+        """Read the constants of a fitted pipeline; raise ``NotCompiled`` for what is not known."""
+        numbers, categories = _Numbers([], [], np.zeros(0), np.zeros(0)), []
+        for name, fitted, columns in pipeline.named_steps["columns"].transformers_:
+            if not len(columns) or name == "remainder":
+                continue
+            if name == "numeric":
+                imputer, scaler = fitted[0], fitted[1]
+                numbers = _Numbers(list(columns), imputer.statistics_.tolist(), scaler.mean_, scaler.scale_)
+            elif name == "categorical":
+                categories += _one_hot(list(columns), fitted[0], fitted[1])
+            elif hasattr(fitted, "steps"):
+                categories += _target_means(list(columns), fitted[0], fitted[1])
+            else:
+                raise NotCompiled(f"{pipeline[-1].__class__.__name__} encodes '{columns[0]}' itself")
+        if np.isnan(np.array(numbers.fills, dtype=float)).any():
+            raise NotCompiled("a column of numbers was empty in training")
+        functions = feature_functions(project)
+        return cls(contract, row_functions(project), functions, numbers, categories)
+
+    def matrix(self, rows: Sequence[Row]) -> np.ndarray:
+        """Return what the pipeline gives its estimator of each row: shape (rows, numbers)."""
+        lines = [self._line(row) for row in self._features(rows)]
+        numbers, matrix = len(self.numbers.names), np.array(lines, dtype=float)
+        matrix[:, :numbers] -= self.numbers.mean
+        matrix[:, :numbers] /= self.numbers.scale
+        return matrix
+
+    def _features(self, rows: Sequence[Row]) -> Sequence[Row]:
+        if self.functions is None:
+            table = typed_table(rows, self.contract)
+            for _, function in self.table_functions:
+                table = function(table)
+            asked = [*self.numbers.names, *(one.name for one in self.categories)]
+            found: list[Row] = [
+                dict(zip(asked, row, strict=True)) for row in table[asked].itertuples(index=False, name=None)
+            ]
+            return found
+        for function in self.functions:
+            rows = [function(row) for row in rows]
+        return rows
+
+    def _line(self, row: Row) -> list[float]:
+        line = []
+        for name, fill in zip(self.numbers.names, self.numbers.fills, strict=True):
+            value = row[name]
+            line.append(fill if _is_missing(value) else value)
+        for category in self.categories:
+            value = row[category.name]
+            if _is_missing(value):
+                line += category.missing
+            else:
+                line += category.known.get(value, category.unknown)
+        return line
+
+
+def row_functions(project: Project) -> list[RowFunction] | None:
+    """Return the functions of ``features_row.py``, in the project's order; none if it lacks one of them.
+
+    Each takes one row, a gap in it being ``None``, and returns it with what its namesake in ``features.py``
+    adds. A function there that ``features.py`` has none for raises ``MlError``.
+    """
+    code = project.content(ROW_FILE)
+    if code is None:
+        return None if project.features.functions else []
+    module, file = load_module(project.folder / ROW_FILE, code), project.folder / ROW_FILE
+    own = [name for name, one in vars(module).items() if getattr(one, "__module__", "") == module.__name__]
+    for name in own:
+        if (
+            not name.startswith("_")
+            and callable(vars(module)[name])
+            and name not in project.features.functions
+        ):
+            raise MlError(f"{file}: '{name}' is none of [features] functions in project.toml")
+    found = [getattr(module, name, None) for name in project.features.functions]
+    return [one for one in found if one is not None] if None not in found else None
+
+
+def _one_hot(names: list[str], imputer: Any, encoder: Any) -> list[_Category]:
+    found = []
+    for name, fill, categories in zip(names, imputer.statistics_, encoder.categories_, strict=True):
+        values = np.asarray(categories, dtype=object).tolist()
+        unknown = (0.0,) * len(values)
+        known = {
+            value: tuple(float(place == other) for other in range(len(values)))
+            for place, value in enumerate(values)
+        }
+        found.append(_Category(name, known, unknown, known.get(fill, unknown)))
+    return found
+
+
+def _target_means(names: list[str], encoder: Any, scaler: Any) -> list[_Category]:
+    """Return categories that the mean of the target stands for: one number, or one for each class."""
+    found, width = [], len(encoder.encodings_) // len(names)
+    overall = np.broadcast_to(encoder.target_mean_, width)
+    for number, (name, categories) in enumerate(zip(names, encoder.categories_, strict=True)):
+        own = slice(number * width, (number + 1) * width)
+        means = np.stack(encoder.encodings_[own], axis=1)
+        scaled = ((np.vstack([means, overall]) - scaler.mean_[own]) / scaler.scale_[own]).tolist()
+        *each, unknown = map(tuple, scaled)
+        known = dict(zip(np.asarray(categories, dtype=object).tolist(), each, strict=True))
+        missing = [numbers for value, numbers in known.items() if _is_missing(value)]
+        found.append(_Category(name, known, unknown, missing[0] if missing else unknown))
+    return found
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or value != value

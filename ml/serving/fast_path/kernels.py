@@ -1,0 +1,172 @@
+"""How each family of estimators turns numbers into an answer, without what scikit-learn does around it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+from sklearn.ensemble._gradient_boosting import predict_stages
+from sklearn.utils.extmath import softmax
+
+from ml.serving.fast_path.columns import NotCompiled
+from ml.serving.fast_path.trees import ObliviousTrees, Trees, in_order, tree_of, tree_of_histogram
+
+# From the numbers of rows, shape (rows, numbers), to predictions and, of classes, their probabilities.
+Answer = tuple[np.ndarray, np.ndarray | None]
+Kernel = Callable[[np.ndarray], Answer]
+
+
+def kernel_of(estimator: Any) -> Kernel:
+    """Return the kernel of a fitted estimator; raise ``NotCompiled`` for a family that is not known."""
+    kind = type(estimator)
+    make = KERNELS.get(kind.__name__)
+    if make is None or kind.__module__.split(".")[0] not in ("sklearn", "catboost"):
+        raise NotCompiled(f"{kind.__name__} has no fast path")
+    return make(estimator)
+
+
+def _linear(estimator: Any) -> Kernel:
+    weights, constant = estimator.coef_.T, estimator.intercept_
+    return lambda matrix: (matrix @ weights + constant, None)
+
+
+def _logistic(estimator: Any) -> Kernel:
+    weights, constant, classes = estimator.coef_.T, estimator.intercept_, estimator.classes_
+
+    def two(matrix: np.ndarray) -> Answer:
+        scores = (matrix @ weights + constant).ravel()
+        likely = expit(scores)
+        return classes[(scores > 0).astype(int)], np.stack([1 - likely, likely], axis=1)
+
+    def many(matrix: np.ndarray) -> Answer:
+        scores = matrix @ weights + constant
+        return classes[scores.argmax(axis=1)], softmax(scores)
+
+    return two if len(classes) == 2 else many
+
+
+def _tree(estimator: Any) -> Kernel:
+    fitted, classes = estimator.tree_, getattr(estimator, "classes_", None)
+
+    def answer(matrix: np.ndarray) -> Answer:
+        said = fitted.predict(matrix.astype(np.float32))
+        return (said[:, 0], None) if classes is None else (classes[said.argmax(axis=1)], said)
+
+    return answer
+
+
+def _forest(estimator: Any) -> Kernel:
+    trees = Trees([tree_of(one.tree_) for one in estimator.estimators_])
+    count, classes = len(estimator.estimators_), getattr(estimator, "classes_", None)
+
+    def answer(matrix: np.ndarray) -> Answer:
+        said = in_order(trees.values(_as_sklearn_s_trees_see_it(matrix))) / count
+        return (said[:, 0], None) if classes is None else (classes[said.argmax(axis=1)], said)
+
+    return answer
+
+
+def _as_sklearn_s_trees_see_it(matrix: np.ndarray) -> np.ndarray:
+    """Return numbers rounded to single precision, which are compared with thresholds of double precision."""
+    return matrix.astype(np.float32).astype(float)
+
+
+def _boosting(estimator: Any) -> Kernel:
+    if estimator.init_ != "zero" and not type(estimator.init_).__name__.startswith("Dummy"):
+        raise NotCompiled(f"{type(estimator).__name__} begins with {type(estimator.init_).__name__}")
+    beginning = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))
+    trees, rate = estimator.estimators_, estimator.learning_rate
+
+    def raw(matrix: np.ndarray) -> np.ndarray:
+        sums = np.repeat(beginning, len(matrix), axis=0)
+        predict_stages(trees, matrix.astype(np.float32), rate, sums)
+        return sums
+
+    return _of_raw(estimator, raw, lambda scores: scores >= 0, lambda scores: scores)
+
+
+def _histogram_boosting(estimator: Any) -> Kernel:
+    width = estimator.n_trees_per_iteration_
+    # Of several classes each has trees of its own, one an iteration.
+    each = [
+        Trees([tree_of_histogram(iteration[number]) for iteration in estimator._predictors])
+        for number in range(width)
+    ]
+    beginning = estimator._baseline_prediction
+
+    def raw(matrix: np.ndarray) -> np.ndarray:
+        sums = [
+            in_order(
+                np.concatenate([np.full((len(matrix), 1), start), trees.values(matrix)[:, :, 0]], axis=1)
+            )
+            for start, trees in zip(beginning[0], each, strict=True)
+        ]
+        return np.stack(sums, axis=1)
+
+    return _of_raw(estimator, raw, lambda scores: scores > 0, estimator._loss.link.inverse)
+
+
+def _of_raw(
+    estimator: Any,
+    raw: Callable[[np.ndarray], np.ndarray],
+    is_second: Callable[[np.ndarray], np.ndarray],
+    number: Callable[[np.ndarray], np.ndarray],
+) -> Kernel:
+    """Return what scikit-learn's boosting makes of raw sums: classes and probabilities, or a number."""
+    classes, loss = getattr(estimator, "classes_", None), estimator._loss
+
+    def answer(matrix: np.ndarray) -> Answer:
+        sums = raw(matrix)
+        if classes is None:
+            return number(sums.ravel()), None
+        if sums.shape[1] > 1:
+            return classes[sums.argmax(axis=1)], loss.predict_proba(sums)
+        scores = sums.ravel()
+        return classes[is_second(scores).astype(int)], loss.predict_proba(scores)
+
+    return answer
+
+
+def _catboost(estimator: Any) -> Kernel:
+    trees, classes = ObliviousTrees(estimator), getattr(estimator, "classes_", None)
+    is_classifier = type(estimator).__name__ == "CatBoostClassifier"
+
+    def answer(matrix: np.ndarray) -> Answer:
+        sums = trees.raw(matrix)
+        if not is_classifier:
+            return sums[:, 0], None
+        assert classes is not None
+        if sums.shape[1] > 1:
+            return classes[sums.argmax(axis=1)], softmax(sums)
+        likely = expit(sums[:, 0])
+        return classes[(sums[:, 0] > 0).astype(int)], np.stack([1 - likely, likely], axis=1)
+
+    return answer
+
+
+def _dummy(estimator: Any) -> Kernel:
+    if getattr(estimator, "strategy", "") in ("stratified", "uniform"):
+        raise NotCompiled(f"{type(estimator).__name__} answers at random")
+    row = np.zeros((1, 1))
+    said = np.ravel(estimator.predict(row))
+    likely = estimator.predict_proba(row) if hasattr(estimator, "predict_proba") else None
+
+    def answer(matrix: np.ndarray) -> Answer:
+        count = len(matrix)
+        return np.repeat(said, count), None if likely is None else np.repeat(likely, count, axis=0)
+
+    return answer
+
+
+KERNELS: dict[str, Callable[[Any], Kernel]] = {
+    **dict.fromkeys(("LinearRegression", "Ridge", "Lasso", "ElasticNet"), _linear),
+    "LogisticRegression": _logistic,
+    **dict.fromkeys(("DecisionTreeClassifier", "DecisionTreeRegressor"), _tree),
+    **dict.fromkeys(("ExtraTreeClassifier", "ExtraTreeRegressor"), _tree),
+    **dict.fromkeys(("RandomForestClassifier", "RandomForestRegressor"), _forest),
+    **dict.fromkeys(("ExtraTreesClassifier", "ExtraTreesRegressor"), _forest),
+    **dict.fromkeys(("GradientBoostingClassifier", "GradientBoostingRegressor"), _boosting),
+    **dict.fromkeys(("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"), _histogram_boosting),
+    **dict.fromkeys(("CatBoostClassifier", "CatBoostRegressor"), _catboost),
+    **dict.fromkeys(("DummyClassifier", "DummyRegressor"), _dummy),
+}

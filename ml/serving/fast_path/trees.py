@@ -1,0 +1,124 @@
+"""Many trees as a few arrays, walked level by level for all of them at once."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ml.serving.fast_path.columns import NotCompiled
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree: of each node the feature, the largest value that goes left, both children, and the values."""
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    is_leaf: np.ndarray
+    values: np.ndarray  # shape (nodes, numbers a leaf)
+    depth: int
+
+
+class Trees:
+    """Trees of yes and no; a leaf leads to itself, so that all are walked down to the same depth."""
+
+    def __init__(self, trees: list[Tree]) -> None:
+        """Lay the nodes of all trees behind each other."""
+        self._roots = np.array([0, *accumulate(len(one.feature) for one in trees)][:-1])
+        itself = [np.arange(len(one.feature)) for one in trees]
+        left = [np.where(one.is_leaf, own, one.left) for one, own in zip(trees, itself, strict=True)]
+        right = [np.where(one.is_leaf, own, one.right) for one, own in zip(trees, itself, strict=True)]
+        self._children = np.stack([self._placed(left), self._placed(right)], axis=1).ravel()
+        self._feature = np.concatenate([np.where(one.is_leaf, 0, one.feature) for one in trees])
+        self._threshold = np.concatenate([np.where(one.is_leaf, np.inf, one.threshold) for one in trees])
+        self._values = np.concatenate([one.values for one in trees])
+        self._depth = max(one.depth for one in trees)
+
+    def _placed(self, nodes: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate([own + root for own, root in zip(nodes, self._roots, strict=True)])
+
+    def values(self, matrix: np.ndarray) -> np.ndarray:
+        """Return what each tree says of each row: shape (rows, trees, numbers a leaf)."""
+        first = (np.arange(len(matrix)) * matrix.shape[1])[:, None]  # of each row, among all numbers
+        flat, at = matrix.ravel(), np.broadcast_to(self._roots, (len(matrix), len(self._roots)))
+        for _ in range(self._depth):
+            goes_right = flat.take(self._feature.take(at) + first) > self._threshold.take(at)
+            at = self._children.take(2 * at + goes_right)
+        found: np.ndarray = self._values.take(at, axis=0)
+        return found
+
+
+def tree_of(fitted: Any) -> Tree:
+    """Return a tree of scikit-learn's (``tree_``)."""
+    values = fitted.value[:, 0, :]
+    is_leaf = fitted.children_left == -1
+    return Tree(
+        fitted.feature,
+        fitted.threshold,
+        fitted.children_left,
+        fitted.children_right,
+        is_leaf,
+        values,
+        fitted.max_depth,
+    )
+
+
+def tree_of_histogram(predictor: Any) -> Tree:
+    """Return a tree of scikit-learn's histogram boosting."""
+    nodes = predictor.nodes
+    if nodes["is_categorical"].any():
+        raise NotCompiled("a tree splits by categories")
+    return Tree(
+        nodes["feature_idx"].astype(int),
+        nodes["num_threshold"],
+        nodes["left"].astype(int),
+        nodes["right"].astype(int),
+        nodes["is_leaf"].astype(bool),
+        nodes["value"][:, None],
+        int(nodes["depth"].max(initial=0)),
+    )
+
+
+class ObliviousTrees:
+    """CatBoost's trees: all nodes of a level ask the same, so the answers are the binary number of a leaf."""
+
+    def __init__(self, model: Any) -> None:
+        """Read a fitted model; raise ``NotCompiled`` for one of another kind of trees or splits."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.json"
+            model.save_model(str(file), format="json")
+            trees = json.loads(file.read_bytes()).get("oblivious_trees")
+        splits = [one["splits"] or [] for one in trees or []]
+        if not splits or any(one["split_type"] != "FloatFeature" for own in splits for one in own):
+            raise NotCompiled("a tree asks more than whether a number is greater")
+        shape = len(splits), max(map(len, splits))
+        self._feature, self._border = np.zeros(shape, dtype=int), np.full(shape, np.inf, dtype=np.float32)
+        for number, own in enumerate(splits):
+            for level, one in enumerate(own):
+                self._feature[number, level] = one["float_feature_index"]
+                self._border[number, level] = one["border"]
+        counts = [int(count) for count in model.get_tree_leaf_counts()]
+        self._first = np.array([0, *accumulate(counts)][:-1])
+        self._bits = 1 << np.arange(shape[1])
+        self._leaves = np.asarray(model.get_leaf_values()).reshape(sum(counts), -1)
+        scale, bias = model.get_scale_and_bias()
+        self._scale, self._bias = scale, np.atleast_1d(bias)
+
+    def raw(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the sums over all trees: shape (rows, numbers a leaf)."""
+        numbers = matrix.astype(np.float32)
+        leaves = (numbers[:, self._feature] > self._border) @ self._bits + self._first
+        found: np.ndarray = in_order(self._leaves.take(leaves, axis=0)) * self._scale + self._bias
+        return found
+
+
+def in_order(values: np.ndarray) -> np.ndarray:
+    """Return the sums over the second axis, added one by one as a loop does: other orders round otherwise."""
+    found: np.ndarray = np.cumsum(values, axis=1)[:, -1]
+    return found
