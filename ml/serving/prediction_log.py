@@ -1,15 +1,13 @@
 """The prediction log: what was asked and answered, written in the background."""
 
-import contextlib
-import json
-import queue
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import Engine, insert
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
@@ -26,6 +24,24 @@ GATHER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 # A label may overtake its prediction, which another worker is still to write.
 LABEL_PATIENCE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class AnsweredRows:
+    """Rows of one request, from its row ``first`` on, and what a version said of each.
+
+    Of columns that are ``personal`` nothing is written.
+    """
+
+    request: str
+    first: int
+    at: float
+    version: int
+    replay: bool
+    inputs: Sequence[dict[str, Any]]
+    outputs: Sequence[dict[str, Any]]
+    milliseconds: float
+    personal: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +67,7 @@ class Compared:
     prediction: Any
 
 
-Entry = dict[str, Any] | Label | Compared | Trouble
+Entry = AnsweredRows | Label | Compared | Trouble
 
 
 class PredictionLog:
@@ -73,7 +89,9 @@ class PredictionLog:
         self.url, self._of = url, of
         self._written, self._count_lost, self._labelled = written, lost, labelled
         self._lost_rows, self._counting = 0, threading.Lock()
-        self._waiting: queue.Queue[Entry] = queue.Queue()
+        self._waiting: deque[Entry] = deque()
+        # Rows that one side put there and the other took, each counted by its own thread.
+        self._put_rows, self._taken_rows = 0, 0
         self._unresolved: deque[Label] = deque(maxlen=MAX_WAITING)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write_forever, name="prediction log", daemon=True)
@@ -84,12 +102,17 @@ class PredictionLog:
     def put(self, entries: Iterable[Entry]) -> bool:
         """Take entries to write, all or none; tell whether there was room. Never waits."""
         taken = list(entries)
-        if self._waiting.qsize() + len(taken) > MAX_WAITING:
-            self._lost(len(taken))
+        rows = sum(map(_rows, taken))
+        if not self.has_room(rows):
+            self._lost(rows)
             return False
-        for entry in taken:
-            self._waiting.put_nowait(entry)
+        self._waiting.extend(taken)
+        self._put_rows += rows
         return True
+
+    def has_room(self, rows: int) -> bool:
+        """Tell whether so many rows would be taken now."""
+        return self._put_rows - self._taken_rows + rows <= MAX_WAITING
 
     def _lost(self, rows: int) -> None:
         """Count rows that are not kept, and remember to write at least how many there were."""
@@ -104,8 +127,9 @@ class PredictionLog:
 
     def _write_forever(self) -> None:
         kept: list[Entry] = []
-        while not (self._ending.is_set() and self._waiting.empty() and not kept):
-            kept += self._gather(MAX_AT_ONCE - len(kept))
+        while not (self._ending.is_set() and not self._waiting and not kept):
+            if not kept:
+                kept = self._gather()
             if not kept and not self._unresolved:
                 continue
             try:
@@ -114,8 +138,9 @@ class PredictionLog:
                     say("prediction log: written again")
                 self._complained, kept = False, []
             except (DataError, IntegrityError) as error:
-                say(f"prediction log: {len(kept)} entries cannot be stored: {type(error).__name__}")
-                self._lost(len(kept))
+                rows = sum(map(_rows, kept))
+                say(f"prediction log: {rows} entries cannot be stored: {type(error).__name__}")
+                self._lost(rows)
                 kept = []
             except (SQLAlchemyError, MlError, OSError, ValueError) as error:
                 if not self._complained:
@@ -126,19 +151,19 @@ class PredictionLog:
                     self._engine.dispose()
                 if self._ending.wait(RETRY_SECONDS):
                     break
-        rest = len(kept) + self._waiting.qsize()
-        if rest:
+        if rest := sum(map(_rows, (*kept, *self._waiting))):
             self._lost(rest)
 
-    def _gather(self, most: int) -> list[Entry]:
+    def _gather(self) -> list[Entry]:
+        """Return what came in a while: nobody is woken for a single row, and a statement writes many."""
+        if self._put_rows - self._taken_rows < MAX_AT_ONCE:
+            self._ending.wait(GATHER_SECONDS)
         gathered: list[Entry] = []
-        deadline = time.monotonic() + GATHER_SECONDS
-        while len(gathered) < most and (left := deadline - time.monotonic()) > 0:
-            if self._ending.is_set() and self._waiting.empty():
-                break
-            with contextlib.suppress(queue.Empty):
-                gathered.append(self._waiting.get(timeout=min(left, 0.1)))
-                continue
+        rows = 0
+        while self._waiting and rows < MAX_AT_ONCE:
+            gathered.append(self._waiting.popleft())
+            rows += _rows(gathered[-1])
+        self._taken_rows += rows
         return gathered
 
     def _write(self, entries: list[Entry]) -> None:
@@ -148,18 +173,14 @@ class PredictionLog:
         counts = Counter(entry for entry in entries if isinstance(entry, Trouble))
         if lost_rows:
             counts[Trouble(LOST)] = lost_rows
-        answered = [entry for entry in entries if isinstance(entry, dict)]
+        answered = [
+            row for entry in entries if isinstance(entry, AnsweredRows) for row in self._answers(entry)
+        ]
         told = [entry for entry in entries if isinstance(entry, Label)]
         others = [entry for entry in entries if isinstance(entry, Compared)]
         with self._engine.begin() as connection:
             if answered:
-                connection.execute(
-                    insert(predictions),
-                    [
-                        entry | {"inputs": _json(entry["inputs"]), "output": _json(entry["output"])}
-                        for entry in answered
-                    ],
-                )
+                connection.execute(insert(predictions), answered)
             if others:
                 given = [asdict(one) | {"prediction": _json(one.prediction)} for one in others]
                 connection.execute(insert(compared), given)
@@ -175,6 +196,22 @@ class PredictionLog:
         entries.clear()
         self._unresolved.extend(told)
         self._resolve()
+
+    def _answers(self, entry: AnsweredRows) -> Iterator[dict[str, Any]]:
+        project, channel = self._of
+        for place, (given, said) in enumerate(zip(entry.inputs, entry.outputs, strict=True)):
+            yield {
+                "request": entry.request,
+                "row": entry.first + place,
+                "at": entry.at,
+                "project": project,
+                "channel": channel,
+                "version": entry.version,
+                "replay": entry.replay,
+                "inputs": _json(_without(entry.personal, given)),
+                "output": _json(_without(entry.personal, said)),
+                "milliseconds": entry.milliseconds,
+            }
 
     def _row(self, trouble: Trouble, count: int) -> dict[str, Any]:
         about = {"project": self._of[0], "channel": self._of[1], "at": time.time(), "count": count}
@@ -192,5 +229,13 @@ class PredictionLog:
                 self._unresolved.append(one)
 
 
+def _without(personal: Sequence[str], row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in personal} if personal else row
+
+
+def _rows(entry: Entry) -> int:
+    return len(entry.outputs) if isinstance(entry, AnsweredRows) else 1
+
+
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return to_json(value).decode()

@@ -19,7 +19,7 @@ from ml.serving.batching import Batcher, Score
 from ml.serving.contributions import Contributions, contributions, scored_rows
 from ml.serving.counts import Counts
 from ml.serving.loaded import LoadedVersion, Routing
-from ml.serving.prediction_log import Compared, Label, PredictionLog
+from ml.serving.prediction_log import AnsweredRows, Compared, Label, PredictionLog
 from ml.serving.prometheus import Metrics
 from ml.serving.scoring import Busy, ModelFailed, Unavailable, score_in_time
 
@@ -137,29 +137,16 @@ class Predictor:
         self,
         asked: Asked,
         loaded: LoadedVersion,
-        inputs: list[dict[str, Any]],
-        answer: list[dict[str, Any]],
+        inputs: list[Row],
+        answer: list[Row],
         seconds: float,
         first: int = 0,
     ) -> None:
         if self.log is None:
             return
-        personal, at = loaded.bundle.project.personal, time.time()
-        self.log.put(
-            {
-                "request": asked.identity,
-                "row": first + row,
-                "at": at,
-                "project": self.project,
-                "channel": self.channel,
-                "version": loaded.version,
-                "replay": asked.replay,
-                "inputs": {key: value for key, value in given.items() if key not in personal},
-                "output": {key: value for key, value in one.items() if key not in personal},
-                "milliseconds": seconds * 1000,
-            }
-            for row, (given, one) in enumerate(zip(inputs, answer, strict=True))
-        )
+        about = asked.identity, first, time.time(), loaded.version, asked.replay
+        personal = loaded.bundle.project.personal
+        self.log.put([AnsweredRows(*about, inputs, answer, seconds * 1000, personal)])
 
     def _compare(
         self,

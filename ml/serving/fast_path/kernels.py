@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit
-from sklearn.ensemble._gradient_boosting import predict_stages
 from sklearn.utils.extmath import softmax
 
 from ml.serving.fast_path.columns import NotCompiled
@@ -74,36 +73,37 @@ def _as_sklearn_s_trees_see_it(matrix: np.ndarray) -> np.ndarray:
 def _boosting(estimator: Any) -> Kernel:
     if estimator.init_ != "zero" and not type(estimator.init_).__name__.startswith("Dummy"):
         raise NotCompiled(f"{type(estimator).__name__} begins with {type(estimator.init_).__name__}")
-    beginning = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))
-    trees, rate = estimator.estimators_, estimator.learning_rate
+    [beginning] = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))
+    each = [Trees([tree_of(one.tree_) for one in column]) for column in estimator.estimators_.T]
+    rate = estimator.learning_rate
 
     def raw(matrix: np.ndarray) -> np.ndarray:
-        sums = np.repeat(beginning, len(matrix), axis=0)
-        predict_stages(trees, matrix.astype(np.float32), rate, sums)
-        return sums
+        seen = _as_sklearn_s_trees_see_it(matrix)
+        return _sums(beginning, [rate * trees.values(seen)[:, :, 0] for trees in each])
 
     return _of_raw(estimator, raw, lambda scores: scores >= 0, lambda scores: scores)
 
 
 def _histogram_boosting(estimator: Any) -> Kernel:
-    width = estimator.n_trees_per_iteration_
     # Of several classes each has trees of its own, one an iteration.
     each = [
         Trees([tree_of_histogram(iteration[number]) for iteration in estimator._predictors])
-        for number in range(width)
+        for number in range(estimator.n_trees_per_iteration_)
     ]
-    beginning = estimator._baseline_prediction
+    [beginning] = estimator._baseline_prediction
 
     def raw(matrix: np.ndarray) -> np.ndarray:
-        sums = [
-            in_order(
-                np.concatenate([np.full((len(matrix), 1), start), trees.values(matrix)[:, :, 0]], axis=1)
-            )
-            for start, trees in zip(beginning[0], each, strict=True)
-        ]
-        return np.stack(sums, axis=1)
+        return _sums(beginning, [trees.values(matrix)[:, :, 0] for trees in each])
 
     return _of_raw(estimator, raw, lambda scores: scores > 0, estimator._loss.link.inverse)
+
+
+def _sums(beginning: np.ndarray, each: list[np.ndarray]) -> np.ndarray:
+    """Return where boosting begins plus what its trees add: shape (rows, numbers)."""
+    starts = [np.full((len(said), 1), start) for start, said in zip(beginning, each, strict=True)]
+    return np.stack(
+        [in_order(np.concatenate(both, axis=1)) for both in zip(starts, each, strict=True)], axis=1
+    )
 
 
 def _of_raw(

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, event
 
 from ml import locations
 from ml.errors import MlError
-from ml.serving.prediction_log import MAX_WAITING, Compared, Label, PredictionLog
+from ml.serving.prediction_log import MAX_WAITING, AnsweredRows, Compared, Label, PredictionLog
 from ml.store.lookup import Answered, look_up
 from ml.store.database import open_store
 from tests.load.servers import Postgres
@@ -18,19 +18,8 @@ from tests.load.servers import Postgres
 REQUEST = "0" * 32
 
 
-def entry(request: str = REQUEST, row: int = 0, **inputs: Any) -> dict[str, Any]:
-    return {
-        "request": request,
-        "row": row,
-        "at": time.time(),
-        "project": "small",
-        "channel": "production",
-        "version": 3,
-        "replay": False,
-        "inputs": inputs,
-        "output": {"prediction": 1},
-        "milliseconds": 1.5,
-    }
+def entry(request: str = REQUEST, row: int = 0, **inputs: Any) -> AnsweredRows:
+    return AnsweredRows(request, row, time.time(), 3, False, [inputs], [{"prediction": 1}], 1.5)
 
 
 def wait_until(probe: Callable[[], object], seconds: float = 30) -> None:
@@ -50,7 +39,7 @@ def test_what_was_asked_answered_and_came_true_is_found_again(store_url: str) ->
     log.close()
     assert sorted(labelled, key=str) == [(Answered({3: 1}), 0), (None, 1)]
     rows, labels = look_up(store_url, REQUEST)
-    assert [row.row for row in rows] == [0, 1] and '"Age": 3.5' in rows[0].inputs
+    assert [row.row for row in rows] == [0, 1] and '"Age":3.5' in rows[0].inputs
     assert [label.label for label in labels] == ["0"]
     with pytest.raises(MlError, match="no request 'unknown'"):
         look_up(store_url, "unknown")
