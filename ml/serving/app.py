@@ -1,7 +1,7 @@
 """The FastAPI application: predictions, feedback, health, lineage, metrics, documentation, a page."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,11 @@ from ml.serving.page_paths import add_page
 from ml.serving.parts import Parts
 from ml.serving.predictor import Asked, Predictor
 from ml.serving.prometheus import Metrics
+from ml.serving.short_way import ShortWay
 from ml.serving.troubles import troubles_of
 from ml.serving.worker_state import WorkerState
 
+PREDICT = "/predict"
 REQUEST_KEY_HEADER = "X-Request-Key"
 ONE_LABEL = Feedback.model_json_schema()
 MANY_LABELS = {"type": "array", "items": ONE_LABEL, "minItems": 1, "maxItems": MAX_ROWS}
@@ -81,10 +83,12 @@ def create_app(
 
     app = FastAPIOffline(title=f"{project}: {channel}", version="1", lifespan=lifespan)
     app.state.worker, app.state.predictor = state, predictor
-    app.add_middleware(AccessLog, metrics=metrics)
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(MlError, _refuse)
-    _add_answers(app, parts)
+    answer = _add_answers(app, parts)
+    check = key_check(keys) if keys else None
+    app.add_middleware(ShortWay, path=PREDICT, answer=answer, refuse=_refuse, check=check)
+    app.add_middleware(AccessLog, metrics=metrics)  # added last, it stands first
     _add_feedback(app, parts)
     add_kept(app, parts)
     _add_looks(app, parts)
@@ -106,9 +110,11 @@ def _asked(request: Request) -> Asked:
     return Asked(request.state.request_id, key, REPLAY_HEADER in request.headers)
 
 
-def _add_answers(app: FastAPI, parts: Parts) -> None:
+def _add_answers(app: FastAPI, parts: Parts) -> Callable[[Request], Awaitable[Response]]:
+    """Add the paths that predict, and return what answers the first."""
+
     @app.post(
-        "/predict",
+        PREDICT,
         summary=f"Predict for one row or a list of at most {MAX_ROWS}",
         response_model=Answer,
         responses=parts.problems(408, 413, 422, 500, 503),
@@ -143,6 +149,8 @@ def _add_answers(app: FastAPI, parts: Parts) -> None:
         )
         headers = {"X-Model-Version": str(loaded.version)}
         return StreamingResponse(lines, media_type=media_type, headers=headers)
+
+    return predict
 
 
 def _add_feedback(app: FastAPI, parts: Parts) -> None:

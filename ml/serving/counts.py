@@ -1,5 +1,6 @@
 """What is counted of answers: by version, of the same rows by both versions of a trial, of what came true."""
 
+from collections import Counter
 from typing import Any
 
 from ml.serving.loaded import LoadedVersion
@@ -24,10 +25,10 @@ class Counts:
     def scored(self, loaded: LoadedVersion, answer: list[dict[str, Any]], seconds: float) -> None:
         """Count what a version says, whoever is answered."""
         version = str(loaded.version)
-        self.metrics.answers.labels(version, "ok").inc()
-        self.metrics.answer_seconds.labels(version).observe(seconds)
-        for one in answer:
-            self.metrics.predictions.labels(version, loaded.bin(one)).inc()
+        self.metrics.of(self.metrics.answers, version, "ok").inc()
+        self.metrics.of(self.metrics.answer_seconds, version).observe(seconds)
+        for where, rows in Counter(map(loaded.bin, answer)).items():
+            self.metrics.of(self.metrics.predictions, version, where).inc(rows)
 
     def paired(self, candidate: int, before: Any, after: Any) -> None:
         """Count what champion and candidate say of one row."""

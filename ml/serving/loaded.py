@@ -1,6 +1,7 @@
 """A version in memory, ready to answer, and the versions among which requests are dealt out."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ from ml.serving import MAX_ROWS
 from ml.serving.fast_path import FastPath, Row, build_fast_path
 from ml.serving.fast_path.columns import NotCompiled
 from ml.training.bundle import Bundle, predict_columns
+
+TENTHS = [f"{tenth / 10:g}" for tenth in range(10)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +66,16 @@ class LoadedVersion:
     def bin(self, answer: dict[str, Any]) -> str:
         """Return where a prediction belongs in the histogram: a tenth of probability, or of golden values."""
         if self.bundle.project.task == "classification":
-            last = [value for key, value in answer.items() if key.startswith("probability_")]
-            return f"{min(int(last[-1] * 10), 9) / 10:g}" if last else str(answer["prediction"])
-        return f"{self._edges[np.searchsorted(self._edges, answer['prediction'], 'right') - 1]:g}"
+            last = next(reversed(answer))
+            if not last.startswith("probability_"):
+                return str(answer["prediction"])
+            return TENTHS[min(int(answer[last] * 10), 9)]
+        return f"{self._edges[bisect_right(self._edges, answer['prediction']) - 1]:g}"
 
     @cached_property
-    def _edges(self) -> np.ndarray:
+    def _edges(self) -> list[float]:
         golden = [one["prediction"] for one in self.bundle.golden["predictions"]]
-        return np.concatenate([[-np.inf], np.quantile(golden, np.linspace(0, 1, 11)[1:-1])])
+        return [-np.inf, *np.quantile(golden, np.linspace(0, 1, 11)[1:-1]).tolist()]
 
 
 @dataclass(frozen=True, eq=False)

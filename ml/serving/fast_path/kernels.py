@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn.utils.extmath import softmax
 
 from ml.serving.fast_path.columns import NotCompiled
-from ml.serving.fast_path.trees import ObliviousTrees, Trees, in_order, tree_of, tree_of_histogram
+from ml.serving.fast_path.trees import ObliviousTrees, Tree, Trees, in_order, leaf, tree_of, tree_of_histogram
 
 # From the numbers of rows, shape (rows, numbers), to predictions and, of classes, their probabilities.
 Answer = tuple[np.ndarray, np.ndarray | None]
@@ -34,8 +34,7 @@ def _logistic(estimator: Any) -> Kernel:
 
     def two(matrix: np.ndarray) -> Answer:
         scores = (matrix @ weights + constant).ravel()
-        likely = expit(scores)
-        return classes[(scores > 0).astype(int)], np.stack([1 - likely, likely], axis=1)
+        return classes[(scores > 0).astype(int)], _two_classes(expit(scores))
 
     def many(matrix: np.ndarray) -> Answer:
         scores = matrix @ weights + constant
@@ -74,57 +73,63 @@ def _boosting(estimator: Any) -> Kernel:
     if estimator.init_ != "zero" and not type(estimator.init_).__name__.startswith("Dummy"):
         raise NotCompiled(f"{type(estimator).__name__} begins with {type(estimator.init_).__name__}")
     [beginning] = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))
-    each = [Trees([tree_of(one.tree_) for one in column]) for column in estimator.estimators_.T]
-    rate = estimator.learning_rate
-
-    def raw(matrix: np.ndarray) -> np.ndarray:
-        seen = _as_sklearn_s_trees_see_it(matrix)
-        return _sums(beginning, [rate * trees.values(seen)[:, :, 0] for trees in each])
-
-    return _of_raw(estimator, raw, lambda scores: scores >= 0, lambda scores: scores)
-
-
-def _histogram_boosting(estimator: Any) -> Kernel:
-    # Of several classes each has trees of its own, one an iteration.
-    each = [
-        Trees([tree_of_histogram(iteration[number]) for iteration in estimator._predictors])
-        for number in range(estimator.n_trees_per_iteration_)
-    ]
-    [beginning] = estimator._baseline_prediction
-
-    def raw(matrix: np.ndarray) -> np.ndarray:
-        return _sums(beginning, [trees.values(matrix)[:, :, 0] for trees in each])
-
-    return _of_raw(estimator, raw, lambda scores: scores > 0, estimator._loss.link.inverse)
-
-
-def _sums(beginning: np.ndarray, each: list[np.ndarray]) -> np.ndarray:
-    """Return where boosting begins plus what its trees add: shape (rows, numbers)."""
-    starts = [np.full((len(said), 1), start) for start, said in zip(beginning, each, strict=True)]
-    return np.stack(
-        [in_order(np.concatenate(both, axis=1)) for both in zip(starts, each, strict=True)], axis=1
+    trees = [[tree_of(one.tree_, estimator.learning_rate) for one in own] for own in estimator.estimators_.T]
+    sums = _sums(beginning, trees)
+    return _of_sums(
+        estimator,
+        lambda matrix: sums(_as_sklearn_s_trees_see_it(matrix)),
+        lambda scores: scores >= 0,
+        lambda scores: scores,
     )
 
 
-def _of_raw(
+def _histogram_boosting(estimator: Any) -> Kernel:
+    [beginning] = estimator._baseline_prediction
+    trees = [list(map(tree_of_histogram, own)) for own in zip(*estimator._predictors, strict=True)]
+    sums = _sums(beginning, trees)
+    return _of_sums(estimator, sums, lambda scores: scores > 0, estimator._loss.link.inverse)
+
+
+def _sums(beginning: np.ndarray, trees: list[list[Tree]]) -> Callable[[np.ndarray], np.ndarray]:
+    """Return where boosting begins plus what its trees add: numbers of rows to shape (rows, sums).
+
+    Of several classes each has a beginning, and trees of its own.
+    """
+    each = [Trees([leaf(beginning[[number]]), *own]) for number, own in enumerate(trees)]
+    if len(each) == 1:
+        return lambda matrix: in_order(each[0].values(matrix))
+    return lambda matrix: np.concatenate([in_order(one.values(matrix)) for one in each], axis=1)
+
+
+def _of_sums(
     estimator: Any,
-    raw: Callable[[np.ndarray], np.ndarray],
+    sums: Callable[[np.ndarray], np.ndarray],
     is_second: Callable[[np.ndarray], np.ndarray],
     number: Callable[[np.ndarray], np.ndarray],
 ) -> Kernel:
-    """Return what scikit-learn's boosting makes of raw sums: classes and probabilities, or a number."""
+    """Return what scikit-learn's boosting makes of its sums: classes and probabilities, or a number."""
     classes, loss = getattr(estimator, "classes_", None), estimator._loss
 
     def answer(matrix: np.ndarray) -> Answer:
-        sums = raw(matrix)
+        found = sums(matrix)
         if classes is None:
-            return number(sums.ravel()), None
-        if sums.shape[1] > 1:
-            return classes[sums.argmax(axis=1)], loss.predict_proba(sums)
-        scores = sums.ravel()
-        return classes[is_second(scores).astype(int)], loss.predict_proba(scores)
+            return number(found.ravel()), None
+        if found.shape[1] > 1:
+            return classes[found.argmax(axis=1)], loss.predict_proba(found)
+        scores = found.ravel()
+        likely = _two_classes(expit(scores)) if is_logistic else loss.predict_proba(scores)
+        return classes[is_second(scores).astype(int)], likely
 
+    is_logistic = type(loss).__name__ == "HalfBinomialLoss"
     return answer
+
+
+def _two_classes(likely: np.ndarray) -> np.ndarray:
+    """Return the probabilities of both classes, from those of the second: shape (rows, 2)."""
+    both = np.empty((len(likely), 2))
+    both[:, 1] = likely
+    np.subtract(1, likely, out=both[:, 0])
+    return both
 
 
 def _catboost(estimator: Any) -> Kernel:
@@ -138,8 +143,7 @@ def _catboost(estimator: Any) -> Kernel:
         assert classes is not None
         if sums.shape[1] > 1:
             return classes[sums.argmax(axis=1)], softmax(sums)
-        likely = expit(sums[:, 0])
-        return classes[(sums[:, 0] > 0).astype(int)], np.stack([1 - likely, likely], axis=1)
+        return classes[(sums[:, 0] > 0).astype(int)], _two_classes(expit(sums[:, 0]))
 
     return answer
 

@@ -29,34 +29,54 @@ class Trees:
     """Trees of yes and no; a leaf leads to itself, so that all are walked down to the same depth."""
 
     def __init__(self, trees: list[Tree]) -> None:
-        """Lay the nodes of all trees behind each other."""
-        self._roots = np.array([0, *accumulate(len(one.feature) for one in trees)][:-1])
-        itself = [np.arange(len(one.feature)) for one in trees]
-        left = [np.where(one.is_leaf, own, one.left) for one, own in zip(trees, itself, strict=True)]
-        right = [np.where(one.is_leaf, own, one.right) for one, own in zip(trees, itself, strict=True)]
-        self._children = np.stack([self._placed(left), self._placed(right)], axis=1).ravel()
-        self._feature = np.concatenate([np.where(one.is_leaf, 0, one.feature) for one in trees])
-        self._threshold = np.concatenate([np.where(one.is_leaf, np.inf, one.threshold) for one in trees])
-        self._values = np.concatenate([one.values for one in trees])
-        self._depth = max(one.depth for one in trees)
+        """Lay the nodes of all trees behind each other.
 
-    def _placed(self, nodes: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate([own + root for own, root in zip(nodes, self._roots, strict=True)])
+        A node has two places, one for each answer: what is known of it stands in both, and from the place
+        of an answer leads the way to the first place of a child.
+        """
+        starts = [0, *accumulate(len(one.feature) for one in trees)]
+        children = []
+        for start, one in zip(starts, trees, strict=False):
+            itself = np.arange(len(one.feature))
+            ways = [np.where(one.is_leaf, itself, way) for way in (one.left, one.right)]
+            children.append(2 * (np.stack(ways, axis=1).ravel() + start))
+        self._roots, self._children = 2 * np.array(starts[:-1]), np.concatenate(children)
+        self._feature = _twice([np.where(one.is_leaf, 0, one.feature) for one in trees])
+        self._threshold = _twice([np.where(one.is_leaf, np.inf, one.threshold) for one in trees])
+        self._values = _twice([one.values for one in trees])
+        self._depth = max(one.depth for one in trees)
 
     def values(self, matrix: np.ndarray) -> np.ndarray:
         """Return what each tree says of each row: shape (rows, trees, numbers a leaf)."""
+        numbers, at = matrix.ravel(), self._roots
+        if len(matrix) == 1:
+            for _ in range(self._depth):
+                goes_right = numbers.take(self._feature.take(at)) > self._threshold.take(at)
+                at = self._children.take(at + goes_right)
+            alone: np.ndarray = self._values.take(at, axis=0)[None]
+            return alone
         first = (np.arange(len(matrix)) * matrix.shape[1])[:, None]  # of each row, among all numbers
-        flat, at = matrix.ravel(), np.broadcast_to(self._roots, (len(matrix), len(self._roots)))
+        at = np.broadcast_to(at, (len(matrix), len(at)))
         for _ in range(self._depth):
-            goes_right = flat.take(self._feature.take(at) + first) > self._threshold.take(at)
-            at = self._children.take(2 * at + goes_right)
+            goes_right = numbers.take(self._feature.take(at) + first) > self._threshold.take(at)
+            at = self._children.take(at + goes_right)
         found: np.ndarray = self._values.take(at, axis=0)
         return found
 
 
-def tree_of(fitted: Any) -> Tree:
-    """Return a tree of scikit-learn's (``tree_``)."""
-    values = fitted.value[:, 0, :]
+def _twice(parts: list[np.ndarray]) -> np.ndarray:
+    return np.repeat(np.concatenate(parts), 2, axis=0)
+
+
+def leaf(values: np.ndarray) -> Tree:
+    """Return a tree that says the same of every row."""
+    none = np.zeros(1, dtype=int)
+    return Tree(none, np.zeros(1), none, none, np.ones(1, dtype=bool), values[None], 0)
+
+
+def tree_of(fitted: Any, rate: float = 1.0) -> Tree:
+    """Return a tree of scikit-learn's (``tree_``), what it says multiplied by ``rate``."""
+    values = rate * fitted.value[:, 0, :]
     is_leaf = fitted.children_left == -1
     return Tree(
         fitted.feature,
@@ -120,5 +140,5 @@ class ObliviousTrees:
 
 def in_order(values: np.ndarray) -> np.ndarray:
     """Return the sums over the second axis, added one by one as a loop does: other orders round otherwise."""
-    found: np.ndarray = np.cumsum(values, axis=1)[:, -1]
+    found: np.ndarray = values.cumsum(axis=1)[:, -1]
     return found
