@@ -114,7 +114,7 @@ def ready(version: int, bundle: Bundle) -> LoadedVersion:
     reader = row_reader(bundle.request_contract, bundle.project, MAX_ROWS)
     label = label_adapter(bundle.contract, bundle.project.target)
     try:
-        fast_path, scoring = build_fast_path(bundle, reader), "fast path"
+        path = build_fast_path(bundle, reader)
     except (NotCompiled, MlError) as reason:
-        fast_path, scoring = None, f"pandas: {reason}"
-    return LoadedVersion(version, bundle, reader, label, fast_path, scoring)
+        return LoadedVersion(version, bundle, reader, label, None, f"pandas: {reason}")
+    return LoadedVersion(version, bundle, reader, label, path, path.told)

@@ -14,6 +14,7 @@ from ml.data.generated_rows import generated_rows
 from ml.data.request import RowReader
 from ml.data.rows import typed_table
 from ml.errors import MlError
+from ml.project import ROW_FILE
 from ml.serving.fast_path.columns import Columns, NotCompiled
 from ml.serving.fast_path.kernels import Kernel, kernel_of
 from ml.training.bundle import Bundle, predict_columns
@@ -31,6 +32,12 @@ class FastPath:
     kernel: Kernel
     id: str
     probabilities: list[str]
+
+    @property
+    def told(self) -> str:
+        """In words, what of it is fast."""
+        by_table = self.columns.by_table
+        return f"fast path, features by pandas ({ROW_FILE} has no {by_table})" if by_table else "fast path"
 
     def answer(self, rows: Sequence[Row]) -> list[Row]:
         """Return id, prediction and probabilities of each row, which the contract must admit."""

@@ -9,7 +9,6 @@ import pandera.pandas as pa
 from sklearn.pipeline import Pipeline
 
 from ml.data.rows import typed_table
-from ml.errors import MlError
 from ml.project import ROW_FILE, Project
 from ml.training.pipeline import feature_functions
 from ml.user_code import load_module
@@ -47,8 +46,8 @@ class Columns:
     """What lies before the estimator of a pipeline that ``ml.training.pipeline`` builds."""
 
     contract: pa.DataFrameSchema
-    functions: list[RowFunction] | None  # none: those of features.py run on a table
-    table_functions: list[tuple[str, Any]]
+    functions: list[tuple[str, Any]]
+    row_functions: dict[str, RowFunction]
     numbers: _Numbers
     categories: list[_Category]
 
@@ -70,8 +69,12 @@ class Columns:
                 raise NotCompiled(f"{pipeline[-1].__class__.__name__} encodes '{columns[0]}' itself")
         if np.isnan(np.array(numbers.fills, dtype=float)).any():
             raise NotCompiled("a column of numbers was empty in training")
-        functions = feature_functions(project)
-        return cls(contract, row_functions(project), functions, numbers, categories)
+        return cls(contract, feature_functions(project), row_functions(project), numbers, categories)
+
+    @property
+    def by_table(self) -> str:
+        """The first function that has no version for one row, so that all run on a table; else nothing."""
+        return next((name for name, _ in self.functions if name not in self.row_functions), "")
 
     def matrix(self, rows: Sequence[Row]) -> np.ndarray:
         """Return what the pipeline gives its estimator of each row: shape (rows, numbers)."""
@@ -82,16 +85,17 @@ class Columns:
         return matrix
 
     def _features(self, rows: Sequence[Row]) -> Sequence[Row]:
-        if self.functions is None:
+        if self.by_table:
             table = typed_table(rows, self.contract)
-            for _, function in self.table_functions:
+            for _, function in self.functions:
                 table = function(table)
             asked = [*self.numbers.names, *(one.name for one in self.categories)]
             found: list[Row] = [
                 dict(zip(asked, row, strict=True)) for row in table[asked].itertuples(index=False, name=None)
             ]
             return found
-        for function in self.functions:
+        for name, _ in self.functions:
+            function = self.row_functions[name]
             rows = [function(row) for row in rows]
         return rows
 
@@ -109,26 +113,17 @@ class Columns:
         return line
 
 
-def row_functions(project: Project) -> list[RowFunction] | None:
-    """Return the functions of ``features_row.py``, in the project's order; none if it lacks one of them.
+def row_functions(project: Project) -> dict[str, RowFunction]:
+    """Return the functions of ``features_row.py`` that the project names, as far as there are any.
 
     Each takes one row, a gap in it being ``None``, and returns it with what its namesake in ``features.py``
-    adds. A function there that ``features.py`` has none for raises ``MlError``.
+    adds.
     """
-    code = project.content(ROW_FILE)
+    code = project.content(ROW_FILE) if project.features.functions else None
     if code is None:
-        return None if project.features.functions else []
-    module, file = load_module(project.folder / ROW_FILE, code), project.folder / ROW_FILE
-    own = [name for name, one in vars(module).items() if getattr(one, "__module__", "") == module.__name__]
-    for name in own:
-        if (
-            not name.startswith("_")
-            and callable(vars(module)[name])
-            and name not in project.features.functions
-        ):
-            raise MlError(f"{file}: '{name}' is none of [features] functions in project.toml")
-    found = [getattr(module, name, None) for name in project.features.functions]
-    return [one for one in found if one is not None] if None not in found else None
+        return {}
+    module = load_module(project.folder / ROW_FILE, code)
+    return {name: getattr(module, name) for name in project.features.functions if hasattr(module, name)}
 
 
 def _one_hot(names: list[str], imputer: Any, encoder: Any) -> list[_Category]:

@@ -133,19 +133,23 @@ def _two_classes(likely: np.ndarray) -> np.ndarray:
 
 
 def _catboost(estimator: Any) -> Kernel:
-    trees, classes = ObliviousTrees(estimator), getattr(estimator, "classes_", None)
-    is_classifier = type(estimator).__name__ == "CatBoostClassifier"
+    trees, classes = ObliviousTrees(estimator), getattr(estimator, "classes_", [])
 
-    def answer(matrix: np.ndarray) -> Answer:
-        sums = trees.raw(matrix)
-        if not is_classifier:
-            return sums[:, 0], None
-        assert classes is not None
-        if sums.shape[1] > 1:
-            return classes[sums.argmax(axis=1)], softmax(sums)
-        return classes[(sums[:, 0] > 0).astype(int)], _two_classes(expit(sums[:, 0]))
+    def number(matrix: np.ndarray) -> Answer:
+        return trees.sums(matrix)[:, 0], None
 
-    return answer
+    def two(matrix: np.ndarray) -> Answer:
+        scores = trees.sums(matrix)[:, 0]
+        return classes[(scores > 0).astype(int)], _two_classes(expit(scores))
+
+    def many(matrix: np.ndarray) -> Answer:
+        # Its exponential function rounds otherwise than any other: only CatBoost itself says the same.
+        likely = estimator.predict_proba(matrix)
+        return classes[likely.argmax(axis=1)], likely
+
+    if type(estimator).__name__ == "CatBoostRegressor":
+        return number
+    return two if len(classes) == 2 else many
 
 
 def _dummy(estimator: Any) -> Kernel:

@@ -130,7 +130,7 @@ class ObliviousTrees:
         scale, bias = model.get_scale_and_bias()
         self._scale, self._bias = scale, np.atleast_1d(bias)
 
-    def raw(self, matrix: np.ndarray) -> np.ndarray:
+    def sums(self, matrix: np.ndarray) -> np.ndarray:
         """Return the sums over all trees: shape (rows, numbers a leaf)."""
         numbers = matrix.astype(np.float32)
         leaves = (numbers[:, self._feature] > self._border) @ self._bits + self._first

@@ -1,0 +1,154 @@
+"""The fast path says what the pickle says, to the bit, or nothing at all."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+import sklearn
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ml.data.rows import records
+from ml.project import Project
+from ml.serving.fast_path import first_difference, proving_rows
+from ml.serving.fast_path.kernels import KERNELS
+from ml.serving.loaded import LoadedVersion, ready
+from ml.training.bundle import Bundle
+from ml.training.grid import EstimatorChoice
+from ml.training.search import fit
+from tests.many_valued import many_valued_project, many_valued_rows
+
+TARGETS = {"late": "Classifier", "class": "Classifier", "yield": "Regressor"}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "CatBoost": {"iterations": 25, "depth": 3},
+    "RandomForest": {"n_estimators": 15, "max_depth": 6},
+    "ExtraTrees": {"n_estimators": 15},
+    "GradientBoosting": {"n_estimators": 15},
+    "HistGradientBoosting": {"max_iter": 15},
+    "LogisticRegression": {"max_iter": 500},
+}
+_loaded: dict[tuple[str, str], LoadedVersion] = {}
+
+
+def contract_of(rows: pd.DataFrame) -> pa.DataFrameSchema:
+    columns = {
+        "id": pa.Column(int),
+        "size": pa.Column(float, nullable=True),
+        "tail": pa.Column(str, nullable=True),
+        "number": pa.Column(int, [pa.Check.ge(0), pa.Check.le(200)]),
+        "kind": pa.Column(str, pa.Check.isin(["a", "b", "never seen"])),
+    }
+    return pa.DataFrameSchema(
+        {name: columns.get(name) or pa.Column(rows[name].dtype) for name in rows}, coerce=True
+    )
+
+
+def load(target: str, estimator: str, parameters: dict[str, Any], limit: int = 500) -> LoadedVersion:
+    """Return a version of the pipeline that the train stage makes."""
+    task = "regression" if target == "yield" else "classification"
+    project: Project = many_valued_project(task, target, limit)
+    rows = many_valued_rows(target)
+    rows["size"] = rows["size"].mask(np.arange(len(rows)) % 7 == 0)
+    contract = contract_of(rows)
+    answers = rows.pop(target)
+    pipeline = fit(project, EstimatorChoice(estimator, parameters), rows, answers)
+    bundle = Bundle(project, pipeline, contract, {}, SimpleNamespace())  # type: ignore[arg-type]
+    golden = {"rows": records(rows.head(20)), "predictions": records(bundle.predict(rows.head(20)))}
+    return ready(1, Bundle(project, pipeline, contract, golden, SimpleNamespace()))  # type: ignore[arg-type]
+
+
+def loaded_of(family: str, target: str) -> LoadedVersion:
+    kind = TARGETS[target]
+    name = family if family + kind not in KERNELS else family + kind
+    if (family, target) not in _loaded:
+        _loaded[family, target] = load(target, name, PARAMETERS.get(family, {}))
+    return _loaded[family, target]
+
+
+FAMILIES = [
+    (family, target)
+    for family in sorted({name.removesuffix("Classifier").removesuffix("Regressor") for name in KERNELS})
+    for target in TARGETS
+    if (family == "LogisticRegression") == (target != "yield") or family + TARGETS[target] in KERNELS
+    if family + TARGETS[target] in KERNELS or family in KERNELS
+]
+ROW = st.fixed_dictionaries(
+    {
+        "id": st.integers(-(2**63), 2**63 - 1),
+        "size": st.none() | st.floats(allow_nan=False, allow_infinity=False, width=64),
+        "tail": st.none() | st.sampled_from(["N1", "N2", "N77"]) | st.text(max_size=8),
+        "number": st.integers(0, 200),
+        "kind": st.sampled_from(["a", "b", "never seen"]),
+    }
+)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize(("family", "target"), FAMILIES, ids=str)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(ROW, min_size=1, max_size=5))
+def test_every_family_answers_as_its_pickle(family: str, target: str, rows: list[dict[str, Any]]) -> None:
+    loaded = loaded_of(family, target)
+    path, scoring = loaded.fast_path, loaded.scoring
+    assert scoring == "fast path"
+    with sklearn.config_context(assume_finite=True):  # as in the service, where the contract has checked rows
+        difference = first_difference(path, loaded.bundle, rows) if path else "none"
+    assert difference == ""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_means_of_many_values_are_looked_up(target: str) -> None:
+    loaded = load(target, "DecisionTree" + TARGETS[target], {"max_depth": 5}, limit=50)
+    assert loaded.scoring == "fast path"
+
+
+def test_what_is_proved_holds_every_kind_of_value() -> None:
+    loaded = loaded_of("DecisionTree", "late")
+    rows = proving_rows(loaded.bundle)
+    assert len(rows) == 1020
+    assert {row["kind"] for row in rows} == {"a", "b", "never seen"}
+    for name in ("size", "tail"):
+        assert 50 < sum(row[name] is None for row in rows) < 500
+    assert len({row["tail"] for row in rows}) > 50, "texts that nobody has seen"
+    assert rows == proving_rows(loaded.bundle), "the same each time"
+
+
+@pytest.mark.parametrize(
+    ("estimator", "why"),
+    [
+        ("GaussianNB", "GaussianNB has no fast path"),
+        ("KNeighborsClassifier", "KNeighborsClassifier has no fast path"),
+        ("DummyClassifier", "DummyClassifier answers at random"),
+    ],
+)
+def test_what_is_not_known_goes_the_way_of_the_pickle(estimator: str, why: str) -> None:
+    parameters = {"strategy": "uniform"} if estimator.startswith("Dummy") else {}
+    loaded = load("late", estimator, parameters)
+    assert (loaded.fast_path, loaded.scoring) == (None, f"pandas: {why}")
+    assert len(loaded.answer(loaded.bundle.golden["rows"])) == 20
+
+
+def test_catboost_that_encodes_by_itself_goes_the_way_of_the_pickle() -> None:
+    loaded = load("late", "CatBoostClassifier", PARAMETERS["CatBoost"], limit=50)
+    assert loaded.scoring == "pandas: CatBoostClassifier encodes 'tail' itself"
+
+
+def test_a_path_that_is_off_by_a_bit_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ml.serving.fast_path import columns
+
+    whole = columns.Columns.matrix
+    monkeypatch.setattr(columns.Columns, "matrix", lambda self, rows: np.nextafter(whole(self, rows), 9e9))
+    loaded = load("yield", "LinearRegression", {})
+    assert loaded.scoring == "pandas: row 0 of 1020 would be answered otherwise"
+
+
+def test_a_row_at_which_it_fails_is_answered_by_the_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = load("late", "DecisionTreeClassifier", {"max_depth": 2})
+    expected = loaded.answer(loaded.bundle.golden["rows"])
+    monkeypatch.setattr(type(loaded.fast_path), "answer", lambda *_: 1 / 0)
+    assert loaded.answer_at_once(loaded.bundle.golden["rows"]) is None
+    assert loaded.answer(loaded.bundle.golden["rows"]) == expected
