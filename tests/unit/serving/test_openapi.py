@@ -117,6 +117,7 @@ def test_every_answer_is_documented_and_every_documented_answer_is_seen(
         running.ask(method, path, content=b" " * (most + 1), headers={"Content-Type": CSV})
         running.hang_up(method, path)
     with monkeypatch.context() as broken:
+        broken.setattr(LoadedVersion, "answer_at_once", lambda *_: None)
         broken.setattr(LoadedVersion, "answer", lambda *_: 1 / 0)
         broken.setattr(LoadedVersion, "answer_table", lambda *_: 1 / 0)
         running.ask_everything()

@@ -25,6 +25,7 @@ from ml.registry.channel import Challenger
 from ml.registry.versions import Registry
 from ml.serving.app import create_app
 from ml.serving.loaded import LoadedVersion, Routing, ready
+from ml.serving.predictor import MAX_ROWS_AT_ONCE
 from tests.conftest import Site
 from tests.support import PASSENGER, register
 
@@ -208,7 +209,8 @@ def test_a_full_queue_is_told_at_once_and_a_slow_sender_is_cut_off(
     client: TestClient, service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.batcher, "waiting_rows", 10**6)
-    answer = client.post("/predict", json=PASSENGER)
+    assert client.post("/predict", json=PASSENGER).status_code == 200, "a few rows wait for nobody"
+    answer = client.post("/predict", json=[PASSENGER] * (MAX_ROWS_AT_ONCE + 1))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert "ml_shed_total" in client.get("/metrics").text
     monkeypatch.setattr("ml.serving.app.BODY_SECONDS", 0.05)
@@ -260,6 +262,7 @@ def test_a_candidate_that_fails_is_counted_and_the_champion_answers(
             raise RuntimeError("broken")
         return work(self, rows)
 
+    monkeypatch.setattr(LoadedVersion, "answer_at_once", lambda *_: None)
     monkeypatch.setattr(LoadedVersion, "answer", answer)
     with_candidate(service, 0.999999)
     response = client.post("/predict", json=PASSENGER)
