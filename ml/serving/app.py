@@ -189,7 +189,8 @@ def _add_looks(app: FastAPI, parts: Parts) -> None:
             lineage = await asyncio.to_thread(parts.state.follower.registry.read, champion.version)
         except (MlError, OSError) as error:
             raise Refused(503, f"the registry cannot be read: {error}") from error
-        return json_response(lineage.model_dump(mode="json", exclude={"format", "outputs"}))
+        content = lineage.model_dump(mode="json", exclude={"format", "outputs"})
+        return json_response(content | {"scoring": champion.scoring})
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
     async def metrics() -> Response:

@@ -15,9 +15,10 @@ from ml.data.rows import rows_to_table
 from ml.errors import MlError
 from ml.registry.channel import Challenger
 from ml.serving import MAX_ROWS
-from ml.serving.fast_path import FastPath, Row, build_fast_path
+from ml.serving.fast_path import FastPath, build_fast_path
 from ml.serving.fast_path.columns import NotCompiled
 from ml.training.bundle import Bundle, predict_columns
+from ml.training.row_features import Row
 
 TENTHS = [f"{tenth / 10:g}" for tenth in range(10)]
 

@@ -56,6 +56,7 @@ class WorkerState:
             "pid": os.getpid(),
             "code": self.code,
             "version": champion.version if champion else None,
+            "scoring": champion.scoring if champion else None,
             "candidate": candidate.version if candidate else None,
             "since": self.follower.since,
             "refused": {str(version): reason for version, reason in self.follower.refused.items()},
@@ -96,7 +97,7 @@ class WorkerState:
             "channel": self.channel,
             **{
                 key: self._state.get(key)
-                for key in ("pid", "code", "version", "candidate", "since", "refused")
+                for key in ("pid", "code", "version", "scoring", "candidate", "since", "refused")
             },
             "workers": workers,
         }

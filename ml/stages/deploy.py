@@ -85,6 +85,8 @@ def _bring(
         switch(registry, serving, version, before, context.channel, candidate, why)
         urls = ", ".join(one.url for one in serving)
         say(f"deploy: {context.channel} answers with version {version} at {urls}")
+        if serving and (scoring := serving[0].get("/health").get("scoring")):
+            say(f"deploy: version {version} is scored by {scoring}")
     return {
         "channel": context.channel,
         "version": version,

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,14 +15,16 @@ import pandas as pd
 import pytest
 import uvicorn
 
-from ml.data.rows import records
+from ml.data.rows import records, typed_table
 from ml.project import Project
 from ml.registry.versions import Registry
 from ml.serving import GOLDEN_TOLERANCE
 from ml.serving.app import create_app
+from ml.serving.fast_path import differences, proving_rows
 from ml.serving.follower import ChannelFollower
 from ml.serving.loaded import Routing, ready
 from ml.training.bundle import Bundle, largest_difference
+from ml.training.row_features import row_functions, rows_made_otherwise
 from ml.workspace import Workspace
 
 MAX_ROWS_A_REQUEST = 500
@@ -153,6 +156,48 @@ def test_served_answers_equal_offline_answers(
     ]
     difference = largest_difference(candidate.predict(test_rows), pd.DataFrame(answers), project)
     gate("serving", "largest difference to the offline answers", difference, at_most=GOLDEN_TOLERANCE)
+
+
+def test_row_functions_make_the_same_features(
+    gate: Callable[..., None],
+    project: Project,
+    candidate: Bundle,
+    train: pd.DataFrame,
+    test_rows: pd.DataFrame,
+    workspace: Workspace,
+) -> None:
+    """What features_row.py makes of a row is what features.py makes of the table, for every row there is."""
+    if not row_functions(candidate.project):
+        pytest.skip("the project has no functions for one row (features_row.py)")
+    unlabelled = workspace.folder("data") / "unlabelled.parquet"
+    generated = typed_table(proving_rows(candidate), candidate.request_contract)
+    tables = [train.drop(columns=project.target), test_rows, generated]
+    tables += [pd.read_parquet(unlabelled)] if unlabelled.exists() else []
+    wrong = Counter[str]()
+    for table in tables:
+        for name, places in rows_made_otherwise(candidate.project, table).items():
+            wrong[name] += len(places)
+    note = ", ".join(f"{name} {count}" for name, count in wrong.items() if count)
+    told = f"({sum(map(len, tables))} rows{': ' if note else ''}{note})"
+    gate("fast path", "rows that features_row.py makes otherwise", wrong.total(), at_most=0, note=told)
+
+
+def test_the_fast_path_answers_as_the_pickle(
+    gate: Callable[..., None], candidate: Bundle, test_rows: pd.DataFrame
+) -> None:
+    """Every held-out row, and every row that was made from the contract, gets the same answer to the bit."""
+    loaded = ready(0, candidate)
+    if loaded.fast_path is None:
+        pytest.skip(f"answered by {loaded.scoring}")
+    rows = [*records(test_rows), *proving_rows(candidate)]
+    wrong = len(differences(loaded.fast_path, candidate, rows))
+    gate(
+        "fast path",
+        "rows answered otherwise than by the pickle",
+        wrong,
+        at_most=0,
+        note=f"({len(rows)} rows)",
+    )
 
 
 def test_seconds_per_row(

@@ -6,8 +6,6 @@ the pickle of the golden rows and of rows made from the contract. What it does n
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
 from pydantic_core import to_json
 
 from ml.data.generated_rows import generated_rows
@@ -18,10 +16,9 @@ from ml.project import ROW_FILE
 from ml.serving.fast_path.columns import Columns, NotCompiled
 from ml.serving.fast_path.kernels import Kernel, kernel_of
 from ml.training.bundle import Bundle, predict_columns
+from ml.training.row_features import Row
 
 PROVING_ROWS, SEED = 1000, 1
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +34,8 @@ class FastPath:
     def told(self) -> str:
         """In words, what of it is fast."""
         by_table = self.columns.by_table
-        return f"fast path, features by pandas ({ROW_FILE} has no {by_table})" if by_table else "fast path"
+        but = f", its features by pandas: {ROW_FILE} has no function {by_table}" if by_table else ""
+        return f"the fast path{but}"
 
     def answer(self, rows: Sequence[Row]) -> list[Row]:
         """Return id, prediction and probabilities of each row, which the contract must admit."""
@@ -62,8 +60,9 @@ def build_fast_path(bundle: Bundle, reader: RowReader) -> FastPath:
         labels = [f"probability_{label}" for label in classes]
         columns = Columns.of(bundle.pipeline, project, bundle.request_contract)
         path = FastPath(columns, kernel_of(estimator), project.id, labels)
-        if difference := first_difference(path, bundle, proving_rows(bundle)):
-            raise NotCompiled(difference)
+        rows = proving_rows(bundle)
+        if places := differences(path, bundle, rows):
+            raise NotCompiled(f"row {places[0]} of {len(rows)} would be answered otherwise")
     except (NotCompiled, MlError):
         raise
     except Exception as error:  # whatever a model does that nobody thought of, its pickle answers
@@ -77,13 +76,14 @@ def proving_rows(bundle: Bundle) -> list[Row]:
     return [*golden, *generated_rows(bundle.request_contract, golden, PROVING_ROWS, SEED)]
 
 
-def first_difference(path: FastPath, bundle: Bundle, rows: Sequence[Row]) -> str:
-    """Return which row, by its place, gets another answer by a bit or more; nothing if none does."""
+def differences(path: FastPath, bundle: Bundle, rows: Sequence[Row]) -> list[int]:
+    """Return the places of the rows that get another answer than the pickle's, by a bit or more."""
     ours = path.answer(rows)
-    table = typed_table(rows, bundle.request_contract)
-    columns = predict_columns(bundle.pipeline, bundle.project, table)
-    values = zip(*(column.tolist() for column in columns.values()), strict=True)
-    for number, (one, theirs) in enumerate(zip(ours, values, strict=True)):
-        if to_json(one) != to_json(dict(zip(columns, theirs, strict=True))):
-            return f"row {number} of {len(rows)} would be answered otherwise"
-    return ""
+    columns = predict_columns(bundle.pipeline, bundle.project, typed_table(rows, bundle.request_contract))
+    theirs = zip(*(column.tolist() for column in columns.values()), strict=True)
+    pairs = enumerate(zip(ours, theirs, strict=True))
+    return [
+        place
+        for place, (one, values) in pairs
+        if to_json(one) != to_json(dict(zip(columns, values, strict=True)))
+    ]

@@ -1,6 +1,6 @@
 """From rows as JSON gives them to the numbers that an estimator takes, by constants of a fitted pipeline."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +9,9 @@ import pandera.pandas as pa
 from sklearn.pipeline import Pipeline
 
 from ml.data.rows import typed_table
-from ml.project import ROW_FILE, Project
+from ml.project import Project
 from ml.training.pipeline import feature_functions
-from ml.user_code import load_module
-
-Row = dict[str, Any]
-RowFunction = Callable[[Row], Row]
+from ml.training.row_features import Row, RowFunction, is_missing, row_functions
 
 
 class NotCompiled(Exception):
@@ -103,27 +100,14 @@ class Columns:
         line = []
         for name, fill in zip(self.numbers.names, self.numbers.fills, strict=True):
             value = row[name]
-            line.append(fill if _is_missing(value) else value)
+            line.append(fill if is_missing(value) else value)
         for category in self.categories:
             value = row[category.name]
-            if _is_missing(value):
+            if is_missing(value):
                 line += category.missing
             else:
                 line += category.known.get(value, category.unknown)
         return line
-
-
-def row_functions(project: Project) -> dict[str, RowFunction]:
-    """Return the functions of ``features_row.py`` that the project names, as far as there are any.
-
-    Each takes one row, a gap in it being ``None``, and returns it with what its namesake in ``features.py``
-    adds.
-    """
-    code = project.content(ROW_FILE) if project.features.functions else None
-    if code is None:
-        return {}
-    module = load_module(project.folder / ROW_FILE, code)
-    return {name: getattr(module, name) for name in project.features.functions if hasattr(module, name)}
 
 
 def _one_hot(names: list[str], imputer: Any, encoder: Any) -> list[_Category]:
@@ -149,10 +133,6 @@ def _target_means(names: list[str], encoder: Any, scaler: Any) -> list[_Category
         scaled = ((np.vstack([means, overall]) - scaler.mean_[own]) / scaler.scale_[own]).tolist()
         *each, unknown = map(tuple, scaled)
         known = dict(zip(np.asarray(categories, dtype=object).tolist(), each, strict=True))
-        missing = [numbers for value, numbers in known.items() if _is_missing(value)]
+        missing = [numbers for value, numbers in known.items() if is_missing(value)]
         found.append(_Category(name, known, unknown, missing[0] if missing else unknown))
     return found
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or value != value

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ml.data.rows import records
 from ml.project import Project
-from ml.serving.fast_path import first_difference, proving_rows
+from ml.serving.fast_path import differences, proving_rows
 from ml.serving.fast_path.kernels import KERNELS
 from ml.serving.loaded import LoadedVersion, ready
 from ml.training.bundle import Bundle
@@ -94,16 +94,16 @@ ROW = st.fixed_dictionaries(
 def test_every_family_answers_as_its_pickle(family: str, target: str, rows: list[dict[str, Any]]) -> None:
     loaded = loaded_of(family, target)
     path, scoring = loaded.fast_path, loaded.scoring
-    assert scoring == "fast path"
+    assert scoring == "the fast path"
     with sklearn.config_context(assume_finite=True):  # as in the service, where the contract has checked rows
-        difference = first_difference(path, loaded.bundle, rows) if path else "none"
-    assert difference == ""
+        different = differences(path, loaded.bundle, rows) if path else rows
+    assert different == []
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_means_of_many_values_are_looked_up(target: str) -> None:
     loaded = load(target, "DecisionTree" + TARGETS[target], {"max_depth": 5}, limit=50)
-    assert loaded.scoring == "fast path"
+    assert loaded.scoring == "the fast path"
 
 
 def test_what_is_proved_holds_every_kind_of_value() -> None:
