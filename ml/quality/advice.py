@@ -27,8 +27,8 @@ ADVICE = {
     "isolation": "The model reads a file, the network or the clock when it answers: make that a column.",
     "serving": "The service answers otherwise than the pipeline: look at the types of the columns in "
     "contract.py.",
-    "fast path": "The service would answer otherwise than the pickle: features_row.py, if there is one, makes "
-    "other features than features.py; mend it, or take it away.",
+    "fast path": "The service would answer otherwise than the pickle: features_row.py, if there is one, "
+    "makes other features than features.py; mend it, or take it away.",
     "environment": "The model was trained with other versions: train again with this requirements.txt.",
     "reproducible": "Training is not repeatable: pass the seed to all that draws, and sort what is read.",
     "recall": "Rows that it learned from were marked bad since: build the data again, which leaves them out; "

@@ -43,11 +43,10 @@ class LoadedVersion:
         return frozenset(self.bundle.request_contract.columns)
 
     def answer_at_once(self, rows: list[Row]) -> list[Row] | None:
-        """Return the answers of the fast path; nothing if there is none, or it fails at these rows."""
-        if self.fast_path is None:
-            return None
+        """Return the answers of the fast path; nothing if there is none, or it is not sure of these rows."""
+        path = self.fast_path
         try:
-            return self.fast_path.answer(rows)
+            return path.answer(rows) if path is not None and path.checks.passed(rows) else None
         except Exception:  # a project's own function for one row may: the pickle is asked then
             return None
 
@@ -115,7 +114,7 @@ def ready(version: int, bundle: Bundle) -> LoadedVersion:
     reader = row_reader(bundle.request_contract, bundle.project, MAX_ROWS)
     label = label_adapter(bundle.contract, bundle.project.target)
     try:
-        path = build_fast_path(bundle, reader)
+        path = build_fast_path(bundle)
     except (NotCompiled, MlError) as reason:
         return LoadedVersion(version, bundle, reader, label, None, f"pandas: {reason}")
     return LoadedVersion(version, bundle, reader, label, path, path.told)

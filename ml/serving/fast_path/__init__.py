@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pydantic_core import to_json
 
 from ml.data.generated_rows import generated_rows
-from ml.data.request import RowReader
+from ml.data.request import columns_expressed
 from ml.data.rows import typed_table
 from ml.errors import MlError
 from ml.project import ROW_FILE
+from ml.serving.fast_path.checks import RowChecks
 from ml.serving.fast_path.columns import Columns, NotCompiled
 from ml.serving.fast_path.kernels import Kernel, kernel_of
 from ml.training.bundle import Bundle, predict_columns
@@ -27,6 +28,7 @@ class FastPath:
 
     columns: Columns
     kernel: Kernel
+    checks: RowChecks
     id: str
     probabilities: list[str]
 
@@ -38,7 +40,7 @@ class FastPath:
         return f"the fast path{but}"
 
     def answer(self, rows: Sequence[Row]) -> list[Row]:
-        """Return id, prediction and probabilities of each row, which the contract must admit."""
+        """Return id, prediction and probabilities of each row, which must pass all checks."""
         predicted, likely = self.kernel(self.columns.matrix(rows))
         answers = [
             {self.id: row[self.id], "prediction": one}
@@ -50,17 +52,18 @@ class FastPath:
         return answers
 
 
-def build_fast_path(bundle: Bundle, reader: RowReader) -> FastPath:
+def build_fast_path(bundle: Bundle) -> FastPath:
     """Return the proved fast path of a loaded model; raise ``NotCompiled``, which says why there is none."""
-    if not reader.complete:
-        raise NotCompiled("the contract has checks that need a table")
+    if not columns_expressed(bundle.request_contract):
+        raise NotCompiled("the contract has a check of a column that needs a table")
     project, estimator = bundle.project, bundle.pipeline[-1]
     try:
         classes = estimator.classes_ if hasattr(estimator, "predict_proba") else []
         labels = [f"probability_{label}" for label in classes]
         columns = Columns.of(bundle.pipeline, project, bundle.request_contract)
-        path = FastPath(columns, kernel_of(estimator), project.id, labels)
         rows = proving_rows(bundle)
+        checks = RowChecks(bundle.request_contract, rows, typed_table(rows, bundle.request_contract))
+        path = FastPath(columns, kernel_of(estimator), checks, project.id, labels)
         if places := differences(path, bundle, rows):
             raise NotCompiled(f"row {places[0]} of {len(rows)} would be answered otherwise")
     except (NotCompiled, MlError):

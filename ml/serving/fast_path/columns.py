@@ -47,6 +47,7 @@ class Columns:
     row_functions: dict[str, RowFunction]
     numbers: _Numbers
     categories: list[_Category]
+    by_column: bool = False  # how numbers lie in memory, on which the order of a product's sums depends
 
     @classmethod
     def of(cls, pipeline: Pipeline, project: Project, contract: pa.DataFrameSchema) -> "Columns":
@@ -66,7 +67,9 @@ class Columns:
                 raise NotCompiled(f"{pipeline[-1].__class__.__name__} encodes '{columns[0]}' itself")
         if np.isnan(np.array(numbers.fills, dtype=float)).any():
             raise NotCompiled("a column of numbers was empty in training")
-        return cls(contract, feature_functions(project), row_functions(project), numbers, categories)
+        functions = feature_functions(project), row_functions(project)
+        by_column = len(numbers.names) > 0 and not categories
+        return cls(contract, *functions, numbers, categories, by_column)
 
     @property
     def by_table(self) -> str:
@@ -76,7 +79,10 @@ class Columns:
     def matrix(self, rows: Sequence[Row]) -> np.ndarray:
         """Return what the pipeline gives its estimator of each row: shape (rows, numbers)."""
         lines = [self._line(row) for row in self._features(rows)]
-        numbers, matrix = len(self.numbers.names), np.array(lines, dtype=float)
+        numbers, matrix = (
+            len(self.numbers.names),
+            np.array(lines, dtype=float, order="F" if self.by_column else "C"),
+        )
         matrix[:, :numbers] -= self.numbers.mean
         matrix[:, :numbers] /= self.numbers.scale
         return matrix

@@ -1,5 +1,6 @@
 """The fast path says what the pickle says, to the bit, or nothing at all."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ml.data.rows import records
+from ml.errors import MlError
 from ml.project import Project
 from ml.serving.fast_path import differences, proving_rows
 from ml.serving.fast_path.kernels import KERNELS
@@ -46,13 +48,20 @@ def contract_of(rows: pd.DataFrame) -> pa.DataFrameSchema:
     )
 
 
-def load(target: str, estimator: str, parameters: dict[str, Any], limit: int = 500) -> LoadedVersion:
+def load(
+    target: str,
+    estimator: str,
+    parameters: dict[str, Any],
+    limit: int = 500,
+    checks: Sequence[pa.Check] = (),
+) -> LoadedVersion:
     """Return a version of the pipeline that the train stage makes."""
     task = "regression" if target == "yield" else "classification"
     project: Project = many_valued_project(task, target, limit)
     rows = many_valued_rows(target)
     rows["size"] = rows["size"].mask(np.arange(len(rows)) % 7 == 0)
     contract = contract_of(rows)
+    contract.checks = list(checks)
     answers = rows.pop(target)
     pipeline = fit(project, EstimatorChoice(estimator, parameters), rows, answers)
     bundle = Bundle(project, pipeline, contract, {}, SimpleNamespace())  # type: ignore[arg-type]
@@ -152,3 +161,29 @@ def test_a_row_at_which_it_fails_is_answered_by_the_pickle(monkeypatch: pytest.M
     monkeypatch.setattr(type(loaded.fast_path), "answer", lambda *_: 1 / 0)
     assert loaded.answer_at_once(loaded.bundle.golden["rows"]) is None
     assert loaded.answer(loaded.bundle.golden["rows"]) == expected
+
+
+def test_checks_that_compare_columns_are_asked_of_the_row() -> None:
+    smaller = pa.Check(lambda rows: ~(rows["size"] > rows["number"]), name="size <= number")
+    loaded = load("late", "DecisionTreeClassifier", {"max_depth": 2}, checks=[smaller])
+    assert loaded.scoring == "the fast path"
+    row = loaded.bundle.golden["rows"][1] | {"size": 3.0, "number": 3}
+    assert loaded.answer_at_once([row]) == loaded.answer([row])
+    assert loaded.answer_at_once([row | {"size": None}]), "a gap is not above anything"
+    assert loaded.answer_at_once([row, row | {"size": 3.5}]) is None
+    with pytest.raises(MlError, match="size <= number"):
+        loaded.answer([row, row | {"size": 3.5}])
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        lambda rows: rows["size"].rank() >= 0,
+        lambda rows: rows["number"] == rows["number"].max(),
+        lambda _: True,
+    ],
+    ids=["needs a column", "looks at other rows", "says nothing of a row"],
+)
+def test_a_check_that_needs_a_table_is_asked_of_one(check: Any) -> None:
+    loaded = load("late", "DecisionTreeClassifier", {"max_depth": 2}, checks=[pa.Check(check, name="odd")])
+    assert loaded.scoring == "pandas: the contract's check 'odd' needs a table"

@@ -1,0 +1,48 @@
+"""Checks of a contract that compare columns, asked of one row as they are asked of a table."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from ml.serving.fast_path.columns import NotCompiled
+from ml.training.row_features import Row
+
+
+class RowChecks:
+    """Says of a row that it passes; what it is not sure of must be asked of a table.
+
+    A check such as ``rows["low"] <= rows["high"]`` says the same of the values of one row as of columns.
+    """
+
+    def __init__(self, contract: pa.DataFrameSchema, rows: Sequence[Row], table: pd.DataFrame) -> None:
+        """Try each check on rows, and on the same as a table; raise ``NotCompiled`` if it needs a table."""
+        self._checks: list[Callable[[Any], Any]] = []
+        for check in contract.checks:
+            by_table = check(table).check_output
+            by_row = [_passes(check._check_fn, row) for row in rows]
+            same_rows = isinstance(by_table, pd.Series) and len(by_table) == len(rows)
+            if not any(by_row) or not same_rows or not by_table[by_row].all():
+                raise NotCompiled(f"the contract's check '{check.name}' needs a table")
+            self._checks.append(check._check_fn)
+
+    def passed(self, rows: Sequence[Row]) -> bool:
+        """Tell whether all rows pass for sure."""
+        return all(_passes(check, row) for check in self._checks for row in rows)
+
+
+def _passes(check: Callable[[Any], Any], row: Row) -> bool:
+    try:
+        return bool(check({name: _as_in_a_column(value) for name, value in row.items()}) is np.True_)
+    except Exception:
+        return False
+
+
+def _as_in_a_column(value: Any) -> Any:
+    """Return a value as numpy has it, on which operators do what they do on columns, as ``~`` on a truth."""
+    if value is None:
+        return np.float64(math.nan)
+    return np.float64(value) if isinstance(value, float) else np.int64(value) if type(value) is int else value
