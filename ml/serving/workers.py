@@ -21,6 +21,8 @@ START_SECONDS = 60.0
 GRACE_SECONDS = 15
 LINGER_SECONDS = 1.0
 LOOK_SECONDS = 0.1
+# How long a request waits at most for a thread that works beside it, as the one that writes the log.
+SWITCH_SECONDS = 0.0005
 # A worker that ends this soon after its start is started again after this pause, not at once.
 SHORT_LIFE_SECONDS = 5.0
 
@@ -115,6 +117,7 @@ def _work(project: str, channel: str, descriptor: int, status: Path) -> None:
     from ml.serving.app import create_app
 
     _end_with_parent()
+    sys.setswitchinterval(SWITCH_SECONDS)
     listener = socket.socket(fileno=descriptor)
     config = uvicorn.Config(
         create_app(project, channel, status=status),
