@@ -34,13 +34,14 @@ def keep_workers(project: str, channel: str, listener: socket.socket, count: int
     """
     shutil.rmtree(status, ignore_errors=True)
     status.mkdir(parents=True)
+    here = Path.cwd()  # by name: new code takes the place of the folder that this process is in
     with tempfile.TemporaryDirectory(prefix="ml-metrics-", dir=_memory_folder()) as metrics:
         environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": metrics}
         command = [sys.executable, "-m", "ml.serving.workers", project, channel]
         command += [str(listener.fileno()), str(status)]
 
         def begin() -> Worker:
-            process = subprocess.Popen(command, env=environment, pass_fds=[listener.fileno()])
+            process = subprocess.Popen(command, cwd=here, env=environment, pass_fds=[listener.fileno()])
             return process, time.monotonic()
 
         workers = [begin() for _ in range(count)]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pandas as pd
 import pytest
 
@@ -107,6 +108,11 @@ def test_workers_with_other_code_are_renewed_without_a_failed_request(
             time.sleep(0.1)
     assert not workers_of(running) & before
     assert seen.failed == [] and seen.versions == {1}
+    folders = {Path(f"/proc/{worker}/cwd").readlink() for worker in workers_of(running)}
+    assert all(folder.exists() for folder in folders), "what reads relative paths still can"
+    file = pd.DataFrame([PASSENGER]).to_csv(index=False)
+    answer = httpx2.post(f"{running.url}/predict/file", content=file, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 200, answer.text
 
 
 def test_a_port_in_use_is_named_and_nothing_is_pointed_to(
