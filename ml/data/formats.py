@@ -90,10 +90,10 @@ def write_rows(rows: list[dict[str, Any]], kind: Kind, *, header: bool) -> bytes
     if kind == "ndjson":
         return b"".join(to_json(one) + b"\n" for one in rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n")
     if header:
-        writer.writeheader()
-    writer.writerows(rows)
+        writer.writerow(rows[0])
+    writer.writerows(row.values() for row in rows)
     return text.getvalue().encode()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
@@ -41,5 +42,13 @@ def typed_table(rows: Sequence[dict[str, Any]], contract: pa.DataFrameSchema) ->
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as JSON objects: Python's own types, ``None`` for a missing value, floats unrounded."""
-    plain = table.astype(object).where(table.notna(), None).to_dict("records")
-    return [{str(key): value for key, value in row.items()} for row in plain]
+    names = [str(name) for name in table]
+    columns = [_plain(table.iloc[:, place]) for place in range(len(names))]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    values = column.tolist()
+    for place in np.flatnonzero(column.isna().to_numpy()):
+        values[place] = None
+    return values

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import Engine, insert
+from sqlalchemy import Dialect, Engine, insert
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from ml.console import say
@@ -180,7 +180,7 @@ class PredictionLog:
         others = [entry for entry in entries if isinstance(entry, Compared)]
         with self._engine.begin() as connection:
             if answered:
-                connection.execute(insert(predictions), answered)
+                connection.exec_driver_sql(_insert(connection.dialect), answered)
             if others:
                 given = [asdict(one) | {"prediction": _json(one.prediction)} for one in others]
                 connection.execute(insert(compared), given)
@@ -197,21 +197,12 @@ class PredictionLog:
         self._unresolved.extend(told)
         self._resolve()
 
-    def _answers(self, entry: AnsweredRows) -> Iterator[dict[str, Any]]:
-        project, channel = self._of
-        for place, (given, said) in enumerate(zip(entry.inputs, entry.outputs, strict=True)):
-            yield {
-                "request": entry.request,
-                "row": entry.first + place,
-                "at": entry.at,
-                "project": project,
-                "channel": channel,
-                "version": entry.version,
-                "replay": entry.replay,
-                "inputs": _json(_without(entry.personal, given)),
-                "output": _json(_without(entry.personal, said)),
-                "milliseconds": entry.milliseconds,
-            }
+    def _answers(self, entry: AnsweredRows) -> Iterator[tuple[Any, ...]]:
+        """Return rows of ``predictions``, their values in the order of its columns."""
+        about, version = (entry.at, *self._of), (entry.version, entry.replay)
+        for place, (given, said) in enumerate(zip(entry.inputs, entry.outputs, strict=True), entry.first):
+            asked, told = _json(_without(entry.personal, given)), _json(_without(entry.personal, said))
+            yield (entry.request, place, *about, *version, asked, told, entry.milliseconds)
 
     def _row(self, trouble: Trouble, count: int) -> dict[str, Any]:
         about = {"project": self._of[0], "channel": self._of[1], "at": time.time(), "count": count}
@@ -227,6 +218,13 @@ class PredictionLog:
                 self._labelled(None, one.label)
             else:
                 self._unresolved.append(one)
+
+
+def _insert(dialect: Dialect) -> str:
+    """Return the statement that adds rows as tuples: SQLAlchemy's own takes a dictionary a row."""
+    quote, mark = dialect.identifier_preparer.quote, "?" if dialect.paramstyle == "qmark" else "%s"
+    names = [quote(column.name) for column in predictions.columns]
+    return f"INSERT INTO predictions ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))})"
 
 
 def _without(personal: Sequence[str], row: dict[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,13 @@ from ml.serving.batching import Batcher, Score
 from ml.serving.contributions import Contributions, contributions, scored_rows
 from ml.serving.counts import Counts
 from ml.serving.loaded import LoadedVersion, Routing
-from ml.serving.prediction_log import AnsweredRows, Compared, Label, PredictionLog
+from ml.serving.prediction_log import MAX_WAITING, AnsweredRows, Compared, Label, PredictionLog
 from ml.serving.prometheus import Metrics
 from ml.serving.scoring import Busy, ModelFailed, Unavailable, score_in_time
 
 MAX_FILES = 2  # at once, in one worker
+FILE_ROWS = 5000  # of a file, that are scored and logged together
+LOG_SECONDS = 5.0
 MAX_SHADOWS = 64  # at once; more are not scored
 # Scored on the spot, while nobody else is answered: about a millisecond. More go to the scoring thread.
 MAX_ROWS_AT_ONCE = 64
@@ -212,7 +214,8 @@ class Predictor:
         async def lines() -> AsyncIterator[bytes]:
             try:
                 yield write_rows(first, kind, header=True)
-                for start in range(MAX_ROWS, len(table), MAX_ROWS):
+                for start in range(FILE_ROWS, len(table), FILE_ROWS):
+                    await self._room_in_the_log()
                     part = await self._answer_part(asked, loaded, table, start)
                     yield write_rows(part, kind, header=False)
             finally:
@@ -220,10 +223,16 @@ class Predictor:
 
         return lines(), loaded
 
+    async def _room_in_the_log(self) -> None:
+        """Wait a while until little waits for the log: a file is answered faster than it is written."""
+        until = time.monotonic() + LOG_SECONDS
+        while self.log and not self.log.has_room(MAX_WAITING - FILE_ROWS) and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+
     async def _answer_part(
         self, asked: Asked, loaded: LoadedVersion, table: pd.DataFrame, start: int
     ) -> list[dict[str, Any]]:
-        part = table.iloc[start : start + MAX_ROWS]
+        part = table.iloc[start : start + FILE_ROWS]
         began = time.perf_counter()
         answer = await self._wait(loaded, lambda _: loaded.answer_table(part), [None] * len(part))
         seconds = time.perf_counter() - began
