@@ -10,7 +10,7 @@ import pytest
 
 from ml.registry.versions import Registry
 from ml.stages.quality import read_gates
-from tests.conftest import Site
+from tests.conftest import Site, judge_by
 from tests.support import ErrorOf
 
 GATES = {
@@ -40,6 +40,8 @@ GATES = {
     "isolation: largest difference at another time",
     "too good to be true: accuracy",
     "serving: largest difference to the offline answers",
+    "fast path: rows that features_row.py makes otherwise",
+    "fast path: rows answered otherwise than by the pickle",
     "environment: trained under another lock",
     "reproducible: largest difference to a training repeated",
     "seeds: spread of accuracy",
@@ -136,6 +138,17 @@ def test_every_gate_can_refuse(built: Site, error_of: ErrorOf) -> None:
     assert "not blessed" in (built.build / "quality" / "report.html").read_text()
     assert built.ml("deploy") == 3
     assert "the candidate is not blessed" in error_of()
+
+
+def test_functions_for_one_row_that_make_something_else_are_refused(
+    built: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    built.edit("features_row.py", 'word if word in COMMON else "Rare"', 'word or "Rare"')
+    judge_by("test_runtime.py", monkeypatch)
+    assert built.ml("train") == 0
+    assert built.ml("quality") == 3
+    assert "fast path: rows that features_row.py makes otherwise" in (error := error_of())
+    assert "title" in error and "mend it, or take it away" in error
 
 
 def test_an_unchanged_refusal_refuses_again(
