@@ -1,4 +1,4 @@
-"""How good `ml new` is on public tables, what large tables cost, who names causes, how fast rows are answered.
+"""How good `ml new` is on public tables, what large tables cost, who names causes, how fast rows go through.
 
 ``tables``: the chosen model beside CatBoost with its defaults, on the pipeline's own test rows, and the CPU
 seconds of both. ``contracts``: how often the inferred contract refuses a fresh half of a table, and how much
