@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from secrets import token_hex
 from typing import Annotated, Any
 
@@ -74,6 +75,11 @@ def sender_of(request: Request) -> str | None:
     return found
 
 
+@lru_cache(maxsize=1)
+def _second(_: int) -> str:
+    return now()
+
+
 class AccessLog:
     """Gives each request an id, counts and times it, and writes a line about it that tells of no person.
 
@@ -114,7 +120,13 @@ class AccessLog:
             method = scope["method"] if scope["method"] in METHODS else "other"
             self.metrics.of(self.metrics.requests, method, path, str(told["status"])).inc()
             self.metrics.of(self.metrics.seconds, path).observe(seconds)
-            line = {"at": now(), "request": identity, "method": method, "path": path, **told}
+            line = {
+                "at": _second(int(time.time())),
+                "request": identity,
+                "method": method,
+                "path": path,
+                **told,
+            }
             self._lines.append(to_json(line | {"milliseconds": round(seconds * 1000, 2)}))
             if len(self._lines) == 1:
                 asyncio.get_running_loop().call_later(WRITE_SECONDS, self._write)

@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.types import ASGIApp
 
 from ml import locations
 from ml.data.request import Feedback
@@ -91,9 +92,12 @@ def create_app(
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(MlError, _refuse)
     answer = _add_answers(app, parts)
-    check = key_check(keys) if keys else None
-    app.add_middleware(ShortWay, path=PREDICT, answer=answer, refuse=_refuse, check=check)
-    app.add_middleware(AccessLog, metrics=metrics)  # added last, it stands first
+    check, framework = key_check(keys) if keys else None, app.build_middleware_stack
+
+    def front() -> ASGIApp:  # what is added as middleware comes after layers of the framework
+        return AccessLog(ShortWay(framework(), PREDICT, answer, _refuse, check), metrics)
+
+    app.build_middleware_stack = front  # type: ignore[method-assign]
     _add_feedback(app, parts)
     add_kept(app, parts)
     _add_looks(app, parts)
@@ -111,8 +115,9 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 
 def _asked(request: Request) -> Asked:
-    key = request.headers.get(REQUEST_KEY_HEADER, "")
-    return Asked(request.state.request_id, key, REPLAY_HEADER in request.headers)
+    headers = dict(request.scope["headers"])
+    key = headers.get(REQUEST_KEY_HEADER.lower().encode(), b"").decode("latin-1")
+    return Asked(request.state.request_id, key, REPLAY_HEADER.lower().encode() in headers)
 
 
 def _add_answers(app: FastAPI, parts: Parts) -> Callable[[Request], Awaitable[Response]]:

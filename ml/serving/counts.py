@@ -1,6 +1,5 @@
 """What is counted of answers: by version, of the same rows by both versions of a trial, of what came true."""
 
-from collections import Counter
 from typing import Any
 
 from ml.serving.loaded import LoadedVersion
@@ -27,8 +26,9 @@ class Counts:
         version = str(loaded.version)
         self.metrics.of(self.metrics.answers, version, "ok").inc()
         self.metrics.of(self.metrics.answer_seconds, version).observe(seconds)
-        for where, rows in Counter(map(loaded.bin, answer)).items():
-            self.metrics.of(self.metrics.predictions, version, where).inc(rows)
+        where = [loaded.bin(one) for one in answer]
+        for one in set(where):
+            self.metrics.of(self.metrics.predictions, version, one).inc(where.count(one))
 
     def paired(self, candidate: int, before: Any, after: Any) -> None:
         """Count what champion and candidate say of one row."""

@@ -116,7 +116,6 @@ class Predictor:
     async def _score(self, loaded: LoadedVersion, rows: list[Row]) -> list[Row]:
         """Return what a version says of rows: few of them at once, where it has a fast path."""
         if len(rows) <= MAX_ROWS_AT_ONCE and (answer := loaded.answer_at_once(rows)) is not None:
-            self.metrics.batch_rows.observe(len(rows))
             return answer
         return await self._wait(loaded, loaded.answer, rows)
 

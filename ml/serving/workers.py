@@ -124,6 +124,7 @@ def _work(project: str, channel: str, descriptor: int, status: Path) -> None:
         create_app(project, channel, status=status),
         log_level="warning",
         access_log=False,
+        proxy_headers=False,  # who asks is not looked at
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE_SECONDS - 3,
     )
