@@ -17,7 +17,7 @@ from ml.registry.channel import Challenger
 from ml.serving import MAX_ROWS
 from ml.serving.fast_path import FastPath, build_fast_path
 from ml.serving.fast_path.columns import NotCompiled
-from ml.training.bundle import Bundle, predict_columns
+from ml.training.bundle import Bundle, predict_rows
 from ml.training.row_features import Row
 
 TENTHS = [f"{tenth / 10:g}" for tenth in range(10)]
@@ -42,6 +42,11 @@ class LoadedVersion:
         """The columns that its contract knows."""
         return frozenset(self.bundle.request_contract.columns)
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows may be scored on the spot."""
+        return self.fast_path.rows_at_once if self.fast_path else 0
+
     def answer_at_once(self, rows: list[Row]) -> list[Row] | None:
         """Return the answers of the fast path; nothing if there is none, or it is not sure of these rows."""
         path = self.fast_path
@@ -52,16 +57,14 @@ class LoadedVersion:
 
     def answer(self, rows: list[Row]) -> list[Row]:
         """Return id, prediction and probabilities of each row, or raise ``MlError`` for a broken contract."""
-        if (found := self.answer_at_once(rows)) is not None:
+        if self.fast_path and self.fast_path.for_many and (found := self.answer_at_once(rows)) is not None:
             return found
         contract = self.bundle.request_contract
         return self.answer_table(rows_to_table(rows, contract, checked=self.reader.complete))
 
     def answer_table(self, table: Any) -> list[dict[str, Any]]:
         """Return the same of a table that was checked."""
-        columns = predict_columns(self.bundle.pipeline, self.bundle.project, table)
-        values = [column.tolist() for column in columns.values()]
-        return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+        return predict_rows(self.bundle.pipeline, self.bundle.project, table)
 
     def bin(self, answer: dict[str, Any]) -> str:
         """Return where a prediction belongs in the histogram: a tenth of probability, or of golden values."""

@@ -27,8 +27,6 @@ MAX_FILES = 2  # at once, in one worker
 FILE_ROWS = 5000  # of a file, that are scored and logged together
 LOG_SECONDS = 5.0
 MAX_SHADOWS = 64  # at once; more are not scored
-# Scored on the spot, while nobody else is answered: about a millisecond. More go to the scoring thread.
-MAX_ROWS_AT_ONCE = 64
 
 
 FEEDBACK = TypeAdapter(list[Feedback])
@@ -115,7 +113,7 @@ class Predictor:
 
     async def _score(self, loaded: LoadedVersion, rows: list[Row]) -> list[Row]:
         """Return what a version says of rows: few of them at once, where it has a fast path."""
-        if len(rows) <= MAX_ROWS_AT_ONCE and (answer := loaded.answer_at_once(rows)) is not None:
+        if len(rows) <= loaded.rows_at_once and (answer := loaded.answer_at_once(rows)) is not None:
             return answer
         return await self._wait(loaded, loaded.answer, rows)
 

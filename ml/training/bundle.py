@@ -114,6 +114,13 @@ def predict_columns(pipeline: Pipeline, project: Project, rows: pd.DataFrame) ->
     return answers
 
 
+def predict_rows(pipeline: Pipeline, project: Project, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the answers of ``predict`` as JSON objects."""
+    columns = predict_columns(pipeline, project, rows)
+    values = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in values]
+
+
 def answer_numbers(project: Project, answers: pd.DataFrame) -> list[str]:
     """Return the columns of answers that hold numbers: probabilities, or what a regression says."""
     if project.task == "regression":

@@ -733,6 +733,13 @@ FAULTS = [
     ),
     Fault(
         "features",
+        "one row's features are not the table's",
+        "quality",
+        "rows that features_row.py makes otherwise",
+        code("ml/projects/titanic/features_row.py", 'passenger["Parch"] + 1', 'passenger["Parch"]'),
+    ),
+    Fault(
+        "features",
         "changes the rows it is given",
         "quality",
         "largest difference",

@@ -24,8 +24,8 @@ from ml.errors import MlError
 from ml.registry.channel import Challenger
 from ml.registry.versions import Registry
 from ml.serving.app import create_app
+from ml.serving.fast_path import MAX_ROWS_AT_ONCE
 from ml.serving.loaded import LoadedVersion, Routing, ready
-from ml.serving.predictor import MAX_ROWS_AT_ONCE
 from tests.conftest import Site
 from tests.support import PASSENGER, register
 
