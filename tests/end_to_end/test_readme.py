@@ -74,6 +74,7 @@ NEEDS = {
     "make check": "hours, if it ran itself",
     ".venv/bin/python -m tests.sabotage flipped pickle": "minutes",
     ".venv/bin/python -m tests.sabotage.pairs titanic": "an hour",
+    ".venv/bin/python -m tests.bench serving": "wrk and a machine that does nothing else",
     ".venv/bin/python -m tests.load --seconds 5": "wrk and a machine that does nothing else",
 }
 READMES = [locations.ROOT / name for name in tracked_files() if name.endswith(".md")]
