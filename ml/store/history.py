@@ -51,7 +51,7 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler or signal.SIG_DFL)
         if asked:
             signal.raise_signal(asked[0])
 
