@@ -127,8 +127,10 @@ def constant_load(url: str, clients: int = 4) -> Iterator[Seen]:
                         seen.failed.append(f"mixed: {told}")
                     else:
                         seen.versions.add(told["version"])
-                except (httpx2.HTTPError, ValueError) as error:
+                except httpx2.HTTPError as error:
                     seen.failed.append(repr(error))
+                except ValueError:
+                    seen.failed.append(f"{answer.status_code}, no JSON: {answer.text[:300]!r}")
 
     threads = [threading.Thread(target=ask) for _ in range(clients)]
     for thread in threads:
