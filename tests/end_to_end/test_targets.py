@@ -241,8 +241,8 @@ def test_behind_nginx_a_killed_worker_costs_no_request(served: Site, free_port: 
     assert served.ml("deploy", "--port", str(free_port)) == 0
     running = service.find("small", "production")
     assert running
-    # nginx asks an entry once for a request, and a process that is killed keeps its idle connections until its
-    # memory is freed: of a service that stands there alone more than one of them may be asked.
+    # nginx asks an entry once for a request, and a process that is killed keeps its idle connections until
+    # its memory is freed: of a service that stands there alone more than one of them may be asked.
     with start_nginx(served.root / "nginx", [running.url] * 4) as url:
         assert httpx2.get(f"{url}/metrics", trust_env=False).status_code == 404
         with constant_load(url) as seen:
