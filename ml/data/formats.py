@@ -14,10 +14,9 @@ from pydantic_core import from_json, to_json
 from ml.data.contract import check, text_columns
 from ml.data.personal_rules import obey_in_request, obey_in_table
 from ml.data.request import BrokenRows, RowReader
-from ml.data.rows import rows_to_table
+from ml.data.rows import Row, rows_to_table
 from ml.errors import MlError, UsageError
 
-Row = dict[str, Any]
 Kind = Literal["csv", "json", "ndjson", "parquet"]
 KINDS: dict[str, Kind] = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".parquet": "parquet"}
 

@@ -10,6 +10,8 @@ import pandera.pandas as pa
 from ml.data.contract import check
 from ml.errors import MlError
 
+Row = dict[str, Any]
+
 
 def rows_to_table(
     rows: Sequence[dict[str, Any]],

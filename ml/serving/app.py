@@ -68,7 +68,8 @@ def create_app(
     keys, metrics = read_keys(), Metrics()
     predictor = Predictor(project, channel, metrics)
     state = WorkerState(project, channel, follower, status, predictor)
-    parts = Parts(project, channel, state, predictor, [Depends(key_check(keys))] if keys else [])
+    check = key_check(keys) if keys else None
+    parts = Parts(project, channel, state, predictor, [Depends(check)] if check else [])
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -92,7 +93,7 @@ def create_app(
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(MlError, _refuse)
     answer = _add_answers(app, parts)
-    check, framework = key_check(keys) if keys else None, app.build_middleware_stack
+    framework = app.build_middleware_stack
 
     def front() -> ASGIApp:  # what is added as middleware comes after layers of the framework
         return AccessLog(ShortWay(framework(), PREDICT, answer, _refuse, check), metrics)

@@ -18,7 +18,7 @@ from ml.serving import MAX_ROWS
 from ml.serving.fast_path import FastPath, build_fast_path
 from ml.serving.fast_path.columns import NotCompiled
 from ml.training.bundle import Bundle, predict_rows
-from ml.training.row_features import Row
+from ml.data.rows import Row
 
 TENTHS = [f"{tenth / 10:g}" for tenth in range(10)]
 

@@ -10,9 +10,9 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from ml.data.formats import Kind, Row, read_json, read_rows, write_rows
+from ml.data.formats import Kind, read_json, read_rows, write_rows
 from ml.data.request import BrokenRows, Feedback
-from ml.data.rows import records, rows_to_table
+from ml.data.rows import Row, records, rows_to_table
 from ml.errors import MlError
 from ml.serving import MAX_ROWS
 from ml.serving.batching import Batcher, Score

@@ -1,6 +1,7 @@
 """One candidate in every fold; what all candidates of a search share is made once in a process."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class _Prepared:
     known: Features  # the same rows, as rows to predict: the mean of a target is not cross-fitted there
     unknown: Features
 
-    @property
+    @cached_property
     def size(self) -> int:
         return sum(np.asarray(one).nbytes for one in (self.fitted_on, self.known, self.unknown))
 

@@ -5,12 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from ml.data.rows import records
+from ml.data.rows import Row, records
 from ml.project import ROW_FILE, Project
 from ml.training.pipeline import feature_functions
 from ml.user_code import load_module
 
-Row = dict[str, Any]
 RowFunction = Callable[[Row], Row]
 
 

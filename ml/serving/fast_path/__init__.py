@@ -12,14 +12,13 @@ from pydantic_core import to_json
 
 from ml.data.generated_rows import generated_rows
 from ml.data.request import columns_expressed
-from ml.data.rows import typed_table
+from ml.data.rows import Row, typed_table
 from ml.errors import MlError
 from ml.project import ROW_FILE
 from ml.serving.fast_path.checks import RowChecks
 from ml.serving.fast_path.columns import Columns, NotCompiled
 from ml.serving.fast_path.kernels import Kernel, kernel_of
 from ml.training.bundle import Bundle, predict_rows
-from ml.training.row_features import Row
 
 PROVING_ROWS, PROVED_ALONE, SEED = 1000, 5, 1
 # While these are scored nobody else is answered.

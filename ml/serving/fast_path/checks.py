@@ -9,7 +9,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from ml.serving.fast_path.columns import NotCompiled
-from ml.training.row_features import Row
+from ml.data.rows import Row
 
 
 class RowChecks:
@@ -21,9 +21,10 @@ class RowChecks:
     def __init__(self, contract: pa.DataFrameSchema, rows: Sequence[Row], table: pd.DataFrame) -> None:
         """Try each check on rows, and on the same as a table; raise ``NotCompiled`` if it needs a table."""
         self._checks: list[Callable[[Any], Any]] = []
+        as_columns = [_as_in_columns(row) for row in rows] if contract.checks else []
         for check in contract.checks:
             by_table = check(table).check_output
-            by_row = [_passes(check._check_fn, row) for row in rows]
+            by_row = [_passes(check._check_fn, row) for row in as_columns]
             same_rows = isinstance(by_table, pd.Series) and len(by_table) == len(rows)
             if not any(by_row) or not same_rows or not by_table[by_row].all():
                 raise NotCompiled(f"the contract's check '{check.name}' needs a table")
@@ -31,14 +32,20 @@ class RowChecks:
 
     def passed(self, rows: Sequence[Row]) -> bool:
         """Tell whether all rows pass for sure."""
-        return all(_passes(check, row) for check in self._checks for row in rows)
+        if not self._checks:
+            return True
+        return all(_passes(check, row) for row in map(_as_in_columns, rows) for check in self._checks)
 
 
 def _passes(check: Callable[[Any], Any], row: Row) -> bool:
     try:
-        return bool(check({name: _as_in_a_column(value) for name, value in row.items()}) is np.True_)
+        return bool(check(row) is np.True_)
     except Exception:
         return False
+
+
+def _as_in_columns(row: Row) -> Row:
+    return {name: _as_in_a_column(value) for name, value in row.items()}
 
 
 def _as_in_a_column(value: Any) -> Any:

@@ -8,10 +8,10 @@ import numpy as np
 import pandera.pandas as pa
 from sklearn.pipeline import Pipeline
 
-from ml.data.rows import typed_table
+from ml.data.rows import Row, typed_table
 from ml.project import Project
 from ml.training.pipeline import feature_functions
-from ml.training.row_features import Row, RowFunction, is_missing, row_functions
+from ml.training.row_features import RowFunction, is_missing, row_functions
 
 
 class NotCompiled(Exception):
