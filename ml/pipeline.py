@@ -10,6 +10,7 @@ from rich.table import Column, Table
 
 from ml.console import results, say
 from ml.errors import MlError
+from ml.files import read_json
 from ml.stages import PIPELINE, Context, run_stage, tell
 
 
@@ -73,21 +74,11 @@ def _print_model(context: Context, records: dict[str, Any]) -> None:
     table.add_row("version", f"{deployment.version} in channel {deployment.channel}")
     table.add_row("sha256", deployment.sha256)
     results.print(table)
-    body = shlex.quote(json.dumps(_row_to_try(context), ensure_ascii=False))
+    row = read_json(context.workspace.folder("train") / "golden.json")["rows"][0]
+    body = shlex.quote(json.dumps(row, ensure_ascii=False))
     url = deployment.urls[0]
     results.print(f"service  {url}  (open it to try the model; documentation: {url}/docs)", markup=False)
     results.print(f"report   {context.workspace.folder('quality') / 'report.html'}", markup=False)
     results.print(
         f"try      curl -s -H 'Content-Type: application/json' -d {body} {url}/predict", markup=False
     )
-
-
-def _row_to_try(context: Context) -> dict[str, Any]:
-    import pandas as pd
-
-    from ml.data.rows import records
-
-    folder = context.workspace.folder("data")
-    sample = folder / ("unlabelled.parquet" if (folder / "unlabelled.parquet").exists() else "test.parquet")
-    rows = pd.read_parquet(sample).head(1).drop(columns=context.project.target, errors="ignore")
-    return records(rows)[0]

@@ -124,13 +124,12 @@ def _since(registry: Registry, since: str) -> "pd.DataFrame":
     """Return the fingerprints of rows that no build before a day had."""
     import pandas as pd
 
-    from ml.registry.recalls import NO_ROWS
-
     try:
         day = date.fromisoformat(since).isoformat()
     except ValueError as error:
         raise UsageError(f"--since {since}: not a day as 2026-11-25") from error
-    before, after = [NO_ROWS], [NO_ROWS]
+    none = pd.DataFrame({"id": pd.Series(dtype="uint64"), "content": pd.Series(dtype="uint64")})
+    before, after = [none], [none]
     for version in registry.versions():
         rows = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE)[["id", "content"]]
         (after if registry.data_manifest(version).finished >= day else before).append(rows)

@@ -5,10 +5,10 @@ or is killed leaves the earlier result as it was. The record (``manifest.json``,
 the sha256 of every input and output: equal inputs and intact outputs mean there is nothing to do.
 """
 
-import ast
 import fcntl
 import functools
 import hashlib
+import re
 import secrets
 import shutil
 import time
@@ -29,6 +29,11 @@ from ml.registry import signing
 # The fingerprints of the rows of a build, beside its data and in its model: what was trained on, what changed
 ROWS_FILE = "rows.parquet"
 LOCK = ".lock"
+IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(ml[\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n]*)|import[ \t]+(ml\.[^\n]*))",
+    re.MULTILINE,
+)
+WORD = re.compile(r"[\w.]+")
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,8 @@ class Workspace:
         stage = f"{kind.made_by}/{part}" if part else kind.made_by
         folder, record_file = self.folder(stage), self.record_file(stage)
         with self._lock(stage):
-            kept = None if force else self.kept(kind, part=part, signed=signed)
-            if kept and kept.inputs == dict(inputs):
-                say(f"{stage}: nothing to do, the inputs are those of the last run (--force runs it anyway)")
-                return Outcome("unchanged", kept)
+            if not force and (same := self.unchanged(kind, inputs, part=part, signed=signed)):
+                return same
             if signed:
                 signing.signing_key(signing.build_keys(stage))  # told before the work, if it is unusable
             aside = folder.with_name(f".{folder.name}.partial")
@@ -127,6 +130,17 @@ class Workspace:
         if signed:
             content = signing.verify(file, signing.build_keys(stage))
         return parse(kind, content, str(file))
+
+    def unchanged(
+        self, kind: type[AnyRecord], inputs: Mapping[str, Any], *, part: str = "", signed: bool = False
+    ) -> Outcome[AnyRecord] | None:
+        """Return the last run of a stage, told, if its inputs were the same and its files are intact."""
+        kept = self.kept(kind, part=part, signed=signed)
+        if not kept or kept.inputs != dict(inputs):
+            return None
+        stage = f"{kind.made_by}/{part}" if part else kind.made_by
+        say(f"{stage}: nothing to do, the inputs are those of the last run (--force runs it anyway)")
+        return Outcome("unchanged", kept)
 
     def kept(self, kind: type[AnyRecord], *, part: str = "", signed: bool = False) -> AnyRecord | None:
         """Return the record of the last run if it and all its files are intact (and, if asked, signed)."""
@@ -213,17 +227,20 @@ def _imported(file: Path, _: int) -> tuple[Path, ...]:
 
 
 def _named_in_imports(file: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [one.name for one in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{one.name}" for one in node.names]
+    """Yield modules that the text of a file imports.
+
+    A statement that stands in a docstring counts, too, which does no harm; to parse all modules at each
+    start would take longer than all else that a stage with nothing to do does.
+    """
+    for module, named, whole in IMPORT.findall(file.read_text(encoding="utf-8", errors="replace")):
+        names = [f"{module}.{one}" for one in WORD.findall(named)] if module else WORD.findall(whole)
         for parts in (name.split(".") for name in names if name.startswith("ml.")):
             for end in range(1, len(parts) + 1):
-                module = locations.ROOT.joinpath(*parts[:end])
+                module_file = locations.ROOT.joinpath(*parts[:end])
                 yield from (
-                    one for one in (module.with_suffix(".py"), module / "__init__.py") if one.exists()
+                    one
+                    for one in (module_file.with_suffix(".py"), module_file / "__init__.py")
+                    if one.exists()
                 )
 
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.data.findings import Finding
-from ml.data.gates import Reference, judge_whole
+from ml.data.gates import judge_whole
+from ml.data.reference import Reference
 from ml.data.intake import BatchWriter, ahead, numbered
 from ml.data.row_gates import RowGates
 from ml.data.row_index import HASHES, RowIndex, index_rows

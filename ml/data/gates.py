@@ -1,24 +1,19 @@
 """The gates of the data stage: what the labelled rows must satisfy beyond the contract."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
 import pandas as pd
 
 from ml.data.contract import Violation
 from ml.data.drift import measure
 from ml.data.findings import Finding, too_many
 from ml.data.plausibility import judge_table
+from ml.data.reference import Reference
 from ml.data.row_gates import RowGates
-from ml.data.row_index import Found, RowIndex, Rows, index_rows
+from ml.data.row_index import Found, RowIndex, index_rows
 from ml.data.split import LEFT_OUT
 from ml.files import digest
 from ml.project import Project
-from ml.records import DataManifest
-from ml.registry.versions import Registry
 from ml.source_settings import agreed_of
-from ml.workspace import ROWS_FILE
 
 # What needs a champion's data, and what a table can be judged by alone
 AGAINST = (
@@ -33,31 +28,6 @@ AGAINST = (
 ALONE = ("min_rows", "max_missing", "max_feature_score", "max_stretch", "max_one_value", "usual")
 NO_CHAMPION = "no champion to compare with"
 SIGNIFICANCE = 0.001  # shared by all drift measures of a table (Bonferroni), so clean data rarely alarms
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The data of the champion: its manifest and the fingerprints of its rows."""
-
-    version: int
-    manifest: DataManifest
-    rows: Rows
-
-    @property
-    def statistics(self) -> dict[str, dict[str, Any]]:
-        """What drift is measured against, by column."""
-        return self.manifest.reference_statistics
-
-
-def champion_data(project: Project, channel: str) -> Reference | None:
-    """Return the data of the version that a channel serves, if any; an altered one raises ``MlError``."""
-    registry = Registry(project.name)
-    version = registry.channel(channel).version
-    if version is None:
-        return None
-    registry.read(version)
-    folder = registry.folder(version) / "model"
-    return Reference(version, registry.data_manifest(version), folder / ROWS_FILE)
 
 
 def row_index(project: Project, labelled: pd.DataFrame, divided: dict[str, pd.DataFrame]) -> RowIndex:

@@ -14,6 +14,7 @@ from ml.files import read_json
 from ml.project import Project
 from ml.records import DataManifest, ModelManifest, Part, Verdict
 from ml.registry.provenance import provenance
+from ml.registry.versions import Registry
 from ml.workspace import Workspace
 
 FILE = "history.jsonl"  # in the build folder of the project
@@ -118,9 +119,17 @@ def append(file: Path, entry: BuildFigures) -> list[BuildFigures]:
 
 
 def keep(project: Project, workspace: Workspace, verdict: Verdict) -> None:
-    """Add this build to the history and draw its pages; raises ``OSError`` or ``MlError`` if it cannot."""
-    from ml.quality.history_pages import write_history
-    from ml.registry.versions import Registry
+    """Add this build to the history and draw its pages; raises ``OSError`` or ``MlError`` if it cannot.
 
-    entries = append(workspace.root / FILE, figures_of(project, workspace, verdict))
-    write_history(workspace.root / "history", project, entries, Registry(project.name))
+    If its line is the last already, and no version or pointer is newer than the pages, they stay.
+    """
+    entry, registry = figures_of(project, workspace, verdict), Registry(project.name)
+    pages = workspace.root / "history"
+    if [entry] == read_history(workspace.root / FILE)[-1:] and pages.exists():
+        told = [file.stat().st_mtime for file in registry.root.glob("*/[!.]*")]
+        if pages.stat().st_mtime > max(told, default=0.0):
+            return
+    from ml.quality.history_pages import write_history
+
+    entries = append(workspace.root / FILE, entry)
+    write_history(pages, project, entries, registry)

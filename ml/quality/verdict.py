@@ -5,7 +5,6 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from ml.data.personal import hider
 from ml.project import EXPECTATIONS_FILE, Project
 from ml.records import Gate, GateOutcome
 from ml.workspace import Workspace
@@ -47,10 +46,12 @@ def read_gates(junit: Path) -> list[Gate]:
 
 def hide_personal(project: Project, workspace: Workspace, folder: Path) -> None:
     """Take values of personal columns out of what the tests wrote: an error of a feature may quote one."""
-    import pandas as pd
-
     if not project.personal:
         return
+    import pandas as pd
+
+    from ml.data.personal import hider
+
     parts = [pd.read_parquet(workspace.folder("data") / f"{part}.parquet") for part in ("train", "test")]
     rows = pd.concat(parts)[[name for name in project.personal if name in parts[0]]]
     log, junit = folder / "pytest.log", folder / "junit.xml"

@@ -6,8 +6,7 @@ the fingerprints of its rows.
 
 import functools
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from ml.errors import MlError
 from ml.files import digest, now, read_json, write_json
@@ -17,7 +16,8 @@ from ml.registry.channel import person
 from ml.registry.versions import Registry
 from ml.workspace import ROWS_FILE
 
-NO_ROWS = pd.DataFrame({"id": pd.Series(dtype="uint64"), "content": pd.Series(dtype="uint64")})
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Recall(Part):
@@ -45,11 +45,13 @@ def active(registry: Registry) -> list[Recall]:
     return [one for one in recalls(registry) if one.undone is None]
 
 
-def tainted(registry: Registry, holding: list[Recall], rows: pd.DataFrame) -> pd.Series:
+def tainted(registry: Registry, holding: list[Recall], rows: "pd.DataFrame") -> "pd.Series":
     """Return for each row (``id`` and ``content``, its fingerprints) which recall it is in, else 0.
 
     ``holding`` are the recalls that are asked, as ``active`` returns them.
     """
+    import pandas as pd  # most channels have no recall, and ask at each start
+
     found = pd.Series(0, index=rows.index)
     for one in holding:
         bad = _rows_of(_folder(registry) / f"{one.number}.parquet", one.sha256)
@@ -69,13 +71,15 @@ def recall_of(registry: Registry, version: int) -> Recall | None:
     return next((one for one in holding if one.number in set(hit)), None)
 
 
-def trained_on(registry: Registry, holding: list[Recall], model: Path) -> pd.Series:
+def trained_on(registry: Registry, holding: list[Recall], model: Path) -> "pd.Series":
     """Return for each row that the model in a folder learned from which recall it is in, else 0."""
+    import pandas as pd
+
     rows = pd.read_parquet(model / ROWS_FILE)
     return tainted(registry, holding, rows[rows["part"] != "test"])
 
 
-def add(registry: Registry, what: str, why: str, rows: pd.DataFrame, *, by_id: bool) -> Recall:
+def add(registry: Registry, what: str, why: str, rows: "pd.DataFrame", *, by_id: bool) -> Recall:
     """Mark rows as bad, by their fingerprints, and return the recall."""
     folder = _folder(registry)
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,8 +116,10 @@ def undo(registry: Registry, number: int) -> Recall:
 
 
 @functools.lru_cache(maxsize=8)
-def _rows_of(file: Path, _: str) -> pd.DataFrame:
+def _rows_of(file: Path, _: str) -> "pd.DataFrame":
     """Return the fingerprints of a recall, which are asked for each batch of a table; read once a digest."""
+    import pandas as pd
+
     return pd.read_parquet(file)
 
 

@@ -1,162 +1,97 @@
-"""The data stage: fetch the tables, check the contract, split, and keep what was found in a manifest.
+"""The data stage: fetch the tables, check the contract, split, and keep what was found in a manifest."""
 
-A table goes through it in batches, a small one in a single one: memory does not grow with the rows.
-"""
-
-import shutil
-import warnings
-from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import pandas as pd
-
-from ml.console import say
 from ml.data import sources
-from ml.data.contract import Violation, load_contract
-from ml.data.divide import batches_of, divide
-from ml.data.drift import statistics
-from ml.data.findings import Finding
-from ml.data.gates import Reference, champion_data, left_open
-from ml.data.intake import Taken, take
-from ml.data.row_index import fingerprints
-from ml.data.settings_check import check_settings
-from ml.data.sources.interface import Batches, Tables
-from ml.data.split import check_rows
-from ml.errors import GateRefused, MlError
-from ml.files import digest, now
-from ml.project import Project
+from ml.data.reference import Reference, champion_data
+from ml.errors import MlError
+from ml.files import digest, now, read_json, write_json
 from ml.records import DataManifest
 from ml.registry.data_versions import keep
 from ml.registry.provenance import newest_commit
-from ml.registry.recalls import active, tainted
+from ml.registry.recalls import active
 from ml.registry.versions import Registry
-from ml.source_settings import Role
 from ml.stages import Context
 from ml.workspace import Outcome, Workspace, code_digest
 
-MAX_TOLD = 3
+DELIVERY = ".delivery.json"  # what the source told, and the tables that were made of it
 
 
 def run(context: Context) -> Outcome[DataManifest]:
     """Write ``train``, ``test`` and, if there are rows without a target, ``unlabelled`` as Parquet (and CSV).
 
-    The data of the channel's champion is what drift and changes are measured against. Raises ``MlError`` if
-    the source fails or a table breaks the contract, ``GateRefused`` if only gates of ``project.toml`` do.
+    The data of the channel's champion is what drift and changes are measured against. Where the source can
+    tell that it delivers what it did, nothing is read. Raises ``MlError`` if the source fails or a table
+    breaks the contract, ``GateRefused`` if only gates of ``project.toml`` do.
     """
-    project, workspace, csv = context.project, context.workspace, context.csv
+    project, workspace = context.project, context.workspace
     project.check_channel(context.channel)
-    contract = load_contract(project)
-    for role, column in (("target", project.target), ("id", project.id)):
-        if column not in contract.columns:
-            raise MlError(
-                f"{project.folder / 'contract.py'}: has no column '{column}', the {role} of project.toml"
-            )
-    check_settings(project, contract.columns)
-    contracts = {"labelled": contract, "unlabelled": contract.remove_columns([project.target])}
-    with workspace.scratch() as scratch:
-
-        def receive(batches: Batches, role: Role) -> Taken:
-            file = scratch / f"{role}.parquet"
-            if role == "unlabelled":
-                return take(batches, contracts[role], project, file)
-            clean = _Clean(project)
-            taken = take(batches, contracts[role], project, file, clean)
-            clean.tell()
-            return taken
-
-        tables = sources.fetch(project, receive)
-        parts = {"labelled": tables.labelled}
-        if tables.unlabelled is not None:
-            parts["unlabelled"] = tables.unlabelled
-        reference = champion_data(project, context.channel)
-        if any(one.violations for one in parts.values()):
-            findings = _findings_beside(tables.labelled, project, reference)
-            _refuse(project, _named(tables, parts), findings)
-        check_rows(tables.labelled.file, project)
-        digests = {name: digest(one.file) for name, one in parts.items()}
-        inputs = {
-            "tables": digests,
-            "contract": digest(project.folder / "contract.py"),
-            "settings": project.model_dump(
-                mode="json",
-                include={"task", "target", "id", "seed", "split", "data_gates", "personal", "personal_rules"},
-            ),
-            "keys": {join.file: digest(project.folder / join.file) for join in project.data_gates.keys},
-            "champion": _compared_with(workspace, reference, digests["labelled"]),
-            "today": now()[:10] if project.data_gates.timeliness else None,
-            "csv": csv,
-            "code": code_digest(Path(__file__)),
-        }
-
-        def work(folder: Path) -> dict[str, Any]:
-            return _build(context, parts, reference, folder) | {"source": tables.origin}
-
-        outcome = workspace.run(DataManifest, inputs, work, force=context.force)
+    reference, state = champion_data(project, context.channel), _state(context)
+    outcome = None
+    if tables := _known_tables(workspace, state):
+        outcome = (
+            None if context.force else workspace.unchanged(DataManifest, _inputs(context, reference, tables))
+        )
+    outcome = outcome or _make(context, reference, state)
     keep(project, workspace.folder("data"), outcome.record)
     return outcome
 
 
-class _Clean:
-    """Takes out the rows that a recall marks as bad, and counts them."""
+def _make(
+    context: Context, reference: Reference | None, state: dict[str, Any] | None
+) -> Outcome[DataManifest]:
+    """Read the source and build, unless that is what was built before."""
+    from ml.data.build import build, fetch, parts_of  # an unchanged source needs no tables
 
-    def __init__(self, project: Project) -> None:
-        self._project, self._registry = project, Registry(project.name)
-        self._known = active(self._registry)
-        self._hit: Counter[int] = Counter()
+    project, workspace = context.project, context.workspace
+    with workspace.scratch() as scratch:
+        tables = fetch(project, reference, scratch)
+        digests = {name: digest(one.file) for name, one in parts_of(tables).items()}
 
-    def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
-        if not self._known or self._project.id not in rows:
-            return rows
-        hit = tainted(self._registry, self._known, fingerprints(rows, self._project)).to_numpy()
-        self._hit.update(hit[hit != 0].tolist())
-        kept: pd.DataFrame = rows[hit == 0]
-        return kept
+        def work(folder: Path) -> dict[str, Any]:
+            return build(project, tables, reference, folder, csv=context.csv)
 
-    def tell(self) -> None:
-        for one in self._known:
-            if count := self._hit[one.number]:
-                say(f"data: {count} rows are left out by recall {one.number} ({one.what}): {one.why}")
+        inputs = _inputs(context, reference, digests)
+        outcome = workspace.run(DataManifest, inputs, work, force=context.force)
+    if state is not None and state == _state(context):
+        write_json(workspace.root / DELIVERY, {"state": state, "tables": digests})
+    return outcome
 
 
-def _build(
-    context: Context, parts: dict[str, Taken], reference: Reference | None, folder: Path
-) -> dict[str, Any]:
-    """Split, judge and write the tables; return what the manifest tells of them."""
-    project, labelled = context.project, parts["labelled"]
-    divided = divide(labelled.file, project, reference, folder)
-    if any(finding.violation for finding in divided.findings):
-        _refuse(project, {}, divided.findings)
-    if "unlabelled" in parts:
-        shutil.move(parts["unlabelled"].file, folder)
-    names = [*divided.rows, *(name for name in parts if name == "unlabelled")]
-    if context.csv:
-        for name in names:
-            _write_csv(folder / f"{name}.parquet")
-    told = ", ".join(f"{count} {name}" for name, count in divided.rows.items())
-    if left_out := labelled.rows - sum(divided.rows.values()):
-        told += f", {left_out} in the gap"
-    say(
-        f"data: {labelled.rows} labelled rows -> {told}; contract and "
-        f"{sum(not finding.not_run for finding in divided.findings)} gates hold"
-    )
-    if open_questions := left_open(project, divided.findings):
-        say(f"data: {open_questions}")
+def _state(context: Context) -> dict[str, Any] | None:
+    """Return what stays equal as long as the same rows come from the source; none if it cannot tell."""
+    told = sources.state(context.project)
+    if told is None:
+        return None
+    return told | {"recalls": [one.number for one in active(Registry(context.project.name))]}
+
+
+def _known_tables(workspace: Workspace, state: dict[str, Any] | None) -> dict[str, str]:
+    """Return the sha256 of the tables that are made of what the source tells; none if that is not known."""
+    try:
+        noted = read_json(workspace.root / DELIVERY)
+        tables = {name: str(sha256) for name, sha256 in noted["tables"].items()}
+    except (OSError, MlError, KeyError, AttributeError):  # nothing noted, or nothing to rely on
+        return {}
+    return tables if state is not None and noted.get("state") == state and "labelled" in tables else {}
+
+
+def _inputs(context: Context, reference: Reference | None, tables: dict[str, str]) -> dict[str, Any]:
+    project = context.project
     return {
-        "contract": "holds",
-        "compared_with_version": reference.version if reference else None,
-        "gates": [finding.record() for finding in divided.findings],
-        "rows_in": {name: one.rows for name, one in parts.items()},
-        "rows_out": {name: parts[name].rows if name in parts else divided.rows[name] for name in names},
-        "columns": {str(name): str(dtype) for name, dtype in divided.train.dtypes.items()},
-        "reference_statistics": statistics(divided.train.drop(columns=project.id), project.personal),
+        "tables": tables,
+        "contract": digest(project.folder / "contract.py"),
+        "settings": project.model_dump(
+            mode="json",
+            include={"task", "target", "id", "seed", "split", "data_gates", "personal", "personal_rules"},
+        ),
+        "keys": {join.file: digest(project.folder / join.file) for join in project.data_gates.keys},
+        "champion": _compared_with(context.workspace, reference, tables["labelled"]),
+        "today": now()[:10] if project.data_gates.timeliness else None,
+        "csv": context.csv,
+        "code": code_digest(Path(__file__)),
     }
-
-
-def _write_csv(file: Path) -> None:
-    for number, batch in enumerate(batches_of(file)):
-        mode = "w" if number == 0 else "a"
-        batch.to_pandas().to_csv(file.with_suffix(".csv"), index=False, mode=mode, header=number == 0)
 
 
 def _compared_with(workspace: Workspace, reference: Reference | None, labelled: str) -> Any:
@@ -167,46 +102,6 @@ def _compared_with(workspace: Workspace, reference: Reference | None, labelled: 
     if kept and reference.manifest.inputs["tables"]["labelled"] == labelled:
         return kept.inputs["champion"]
     return reference.manifest.outputs
-
-
-def _findings_beside(labelled: Taken, project: Project, reference: Reference | None) -> list[Finding]:
-    """Return what the gates find in a table that breaks the contract, if it can be judged at all."""
-    if labelled.structural:
-        return []
-    folder = labelled.file.parent / "broken"
-    folder.mkdir()
-    try:
-        check_rows(labelled.file, project)
-        with warnings.catch_warnings(action="ignore"):  # of arithmetic on values that are out of range
-            return divide(labelled.file, project, reference, folder).findings
-    except (MlError, ValueError, TypeError):  # the contract's violations are what must be mended first
-        return []
-
-
-def _named(tables: Tables[Taken], parts: dict[str, Taken]) -> dict[str, list[Violation]]:
-    """Return what is broken by the name of each table, which says where it comes from."""
-    origins = {"labelled": tables.origin, "unlabelled": tables.unlabelled_origin or tables.origin}
-    return {f"{name} table ({origins[name]})": one.violations for name, one in parts.items()}
-
-
-def _refuse(project: Project, broken: dict[str, list[Violation]], findings: list[Finding]) -> NoReturn:
-    """Tell every violation on a line of its own, then raise: for a broken contract ``MlError``."""
-    told = {table: violations for table, violations in broken.items() if violations}
-    refused = [finding for finding in findings if finding.violation]
-    for table, violations in told.items():
-        for violation in violations:
-            say(f"data:  refused  {table}: {violation}")
-    for finding in refused:
-        say(f"data:  refused  {finding.gate}: {finding.violation}")
-    reasons = [
-        f"{table}: breaks the contract: {violation}" for table, all_ in told.items() for violation in all_
-    ]
-    reasons += [f"{finding.gate}: {finding.violation}" for finding in refused]
-    more = f"; and {len(reasons) - MAX_TOLD} more problems, each on a line above"
-    line = "; ".join(reasons[:MAX_TOLD]) + (more if len(reasons) > MAX_TOLD else "")
-    if told:
-        raise MlError(line)
-    raise GateRefused(f"{line} (if this is right, change [data_gates] in {project.folder / 'project.toml'})")
 
 
 def tell(context: Context, record: DataManifest) -> str:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from ml.console import say
-from ml.delivery import trial
 from ml.delivery.moves import switch
 from ml.delivery.targets import open_target
 from ml.delivery.targets.interface import Target
@@ -16,7 +15,6 @@ from ml.registry.channel import Channel
 from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
 from ml.stages import Context
-from ml.store.history import note_build
 from ml.workspace import Outcome
 
 
@@ -52,8 +50,11 @@ def run(context: Context) -> Outcome[Deployment]:
 
     result = workspace.run(Deployment, {"identity": identity}, work, force=True)
     told = result.record
-    why = "; ".join(told.why)
-    note_build(project.name, context.channel, "deploy", told.outcome, told.version, why)
+    if told.outcome != "already deployed":
+        from ml.store.history import note_build
+
+        why = "; ".join(told.why)
+        note_build(project.name, context.channel, "deploy", told.outcome, told.version, why)
     if told.outcome in ("withdrawn", "inconclusive"):
         what = "withdrawn" if told.outcome == "withdrawn" else "held back"
         raise GateRefused(
@@ -72,8 +73,11 @@ def _bring(
     with registry.lock(context.channel):
         before, version = _register(registry, context, identity, judged)
         serving = target.prepare()
-        tried = before.version not in (None, version) and canary.mode != "none"
-        candidate = trial.begin(registry, version, before, canary) if tried else None
+        candidate = None
+        if before.version not in (None, version) and canary.mode != "none":
+            from ml.delivery import trial  # with the statistics that judge it
+
+            candidate = trial.begin(registry, version, before, canary)
     found: dict[str, Any] = {"outcome": "deployed", "why": []}
     if candidate:
         rows = trial.rows_to_replay(context.workspace, project, registry, before)

@@ -18,7 +18,6 @@ from ml.records import DataManifest, Judged, ModelManifest, Verdict
 from ml.registry.recalls import active
 from ml.registry.versions import Registry
 from ml.stages import Context
-from ml.store.history import note_build
 from ml.workspace import Outcome, Workspace, code_digest
 
 
@@ -111,6 +110,8 @@ def _say(judged: Judged) -> None:
 
 def _note(context: Context, verdict: Verdict) -> None:
     """Note the verdict in the store, beside what production answers."""
+    from ml.store.history import note_build  # an unchanged stage answers at once, without a database
+
     refused = [gate.gate for gate in verdict.gates if gate.outcome == "refused"]
     outcome = "blessed" if verdict.blessed else "refused"
     told = f"refused by {', '.join(refused)}" if refused else f"{len(verdict.gates)} gates"

@@ -13,7 +13,6 @@ from ml.records import DataManifest, ModelManifest, Record
 from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
 from ml.stages import Context
-from ml.store.history import Curve
 from ml.workspace import ROWS_FILE, Outcome, code_digest, declaration_digests
 
 if TYPE_CHECKING:
@@ -134,6 +133,7 @@ def _say_window(metric: str, window: float | None, windows: dict[str, float]) ->
 
 def _curve(context: Context) -> Callable[[dict[str, Any], float], None]:
     """Return what notes a finished trial, and how far the search is, in the store."""
+    from ml.store.history import Curve
     from ml.training.grid import EstimatorChoice
 
     metric = context.project.training.metric

@@ -33,7 +33,8 @@ from ml.console import progress, results
 from ml.data import sources
 from ml.data.contract import examine, load_contract
 from ml.data.drift import statistics
-from ml.data.gates import Reference, judge_data
+from ml.data.gates import judge_data
+from ml.data.reference import Reference
 from ml.data.row_index import fingerprints
 from ml.data.split import split
 from ml.delivery.judgement import Observed, Pairs, judge

@@ -7,15 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from ml.console import say
 from ml.data.completeness import check_count
-from ml.data.contract import load_contract, text_columns
 from ml.data.sources.interface import Asked, Batches, Received, SourceAway, Tables
-from ml.data.sources.partners import Partner
 from ml.errors import MlError
 from ml.project import Project
 from ml.source_settings import (
@@ -31,12 +27,18 @@ from ml.source_settings import (
     agreed_of,
 )
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+ROLES: tuple[Role, ...] = ("labelled", "unlabelled")
+
 
 def module_of(source: AnySource) -> ModuleType:
     """Return the module that reads a kind of source; those of the others are not loaded.
 
     Each offers read(source, asked) -> Batches, origin(source, name) -> str, and
-    delivered(source, asked) -> datetime | None; size(source, asked) -> str, if it can tell without reading.
+    delivered(source, asked) -> datetime | None. If it can tell without reading: size(source, asked) -> str;
+    state(source, asked), which stays equal as long as the rows do, or None.
     """
     match source:
         case FilesSource():
@@ -93,6 +95,25 @@ def fetch(project: Project, receive: Receiver[Received]) -> Tables[Received]:
         )
 
 
+def state(project: Project) -> dict[str, Any] | None:
+    """Return what stays equal as long as the source delivers the same; none if only reading it tells."""
+    try:
+        return _state(project.source, Asked(project.name, project.folder, project.folder, ""))
+    except (MlError, OSError):  # which who reads it tells, too
+        return None
+
+
+def _state(source: AnySource, asked: Asked) -> dict[str, Any] | None:
+    agreed, module = agreed_of(source), module_of(source)
+    if agreed.max_age_days is not None or not hasattr(module, "state"):
+        return None
+    roles = [role for role in ROLES if getattr(agreed, role) is not None]
+    named = [dataclasses.replace(asked, name=name_of(source, role), role=role) for role in roles]
+    parts = [module.state(source, one) for one in named]
+    parts += [_state(other, asked) for other in (*(join.source for join in agreed.join), *agreed.append)]
+    return None if None in parts else {"declared": source.model_dump(mode="json"), "parts": parts}
+
+
 def origin(source: AnySource, role: Role) -> str:
     """Return where a table of a source comes from."""
     told: str = module_of(source).origin(source, name_of(source, role))
@@ -101,6 +122,8 @@ def origin(source: AnySource, role: Role) -> str:
 
 def ask(project: Project, scratch: Path) -> Asked:
     """Return what is asked of whatever source a project has."""
+    from ml.data.contract import load_contract, text_columns
+
     return Asked(
         project.name,
         project.folder,
@@ -118,14 +141,18 @@ def name_of(source: AnySource, role: Role) -> str:
     return str(getattr(agreed_of(source), role))
 
 
-def whole(rows: Batches, _: Role) -> pd.DataFrame:
+def whole(rows: Batches, _: Role) -> "pd.DataFrame":
     """Return a table that is known to fit into memory."""
+    import pandas as pd
+
     table: pd.DataFrame = pd.concat(list(rows), ignore_index=True)
     return table
 
 
-def first_rows(batches: Batches, most: int) -> pd.DataFrame:
+def first_rows(batches: Batches, most: int) -> "pd.DataFrame":
     """Return so many rows at most; the source is asked for no more of them."""
+    import pandas as pd
+
     taken, count = [], 0
     for batch in batches:
         taken.append(batch)
@@ -147,6 +174,8 @@ def read_tables(source: AnySource, asked: Asked, receive: Receiver[Received]) ->
 
 def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
     """Yield the rows of a table with what is joined and appended; what was agreed on must hold."""
+    from ml.data.sources.partners import Partner
+
     agreed = agreed_of(source)
     told, module = origin(source, role), module_of(source)
     asked = dataclasses.replace(asked, name=name_of(source, role), role=role)
@@ -184,7 +213,7 @@ def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
         yield from _appended(other, asked, columns, known)
 
 
-def number_rows(rows: pd.DataFrame, name: str, before: int = 0) -> pd.DataFrame:
+def number_rows(rows: "pd.DataFrame", name: str, before: int = 0) -> "pd.DataFrame":
     """Return rows with a first column that numbers them, after so many rows before."""
     numbered = rows.copy()
     numbered.insert(0, name, range(before + 1, before + 1 + len(rows)))

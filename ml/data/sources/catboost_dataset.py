@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from ml.console import say
+from ml.data.sources import files
 from ml.data.sources.interface import Asked, Batches, SourceAway
-from ml.data.sources.table_files import read_batches
 from ml.source_settings import CatboostSource, Format
 
 # catboost's download has no time limit of its own, so it runs in a process that can be ended.
@@ -24,6 +24,8 @@ for name, table in zip(("labelled", "unlabelled"), tables):
 
 def read(source: CatboostSource, asked: Asked) -> Batches:
     """Download the data set and yield one of its tables; after ``timeout_seconds`` it is away."""
+    from ml.data.sources.table_files import read_batches
+
     file = asked.scratch / f"{asked.role}.csv"
     if not file.exists():
         if reason := _download(source, asked.scratch):
@@ -35,6 +37,11 @@ def read(source: CatboostSource, asked: Asked) -> Batches:
 def origin(source: CatboostSource, _: str) -> str:
     """Return where a table comes from."""
     return f"catboost.datasets.{source.dataset}()"
+
+
+def state(source: CatboostSource, asked: Asked) -> dict[str, str]:
+    """Return the data set's name and its snapshot: what is published once does not change."""
+    return {"dataset": source.dataset} | files.state(source.snapshot, asked)
 
 
 def delivered(_: CatboostSource, __: Asked) -> datetime | None:

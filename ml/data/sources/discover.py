@@ -15,7 +15,7 @@ import pandas as pd
 from ml.data.completeness import SEPARATORS, open_file
 from ml.data.sources import files, first_rows, module_of, url
 from ml.data.sources.interface import Asked
-from ml.data.sources.table_files import TEXT, can_read, ending
+from ml.data.sources.file_types import TEXT, can_read, ending
 from ml.errors import MlError, UsageError
 from ml.source_settings import CatboostSource, FilesSource, Format, SqlSource, UrlSource
 

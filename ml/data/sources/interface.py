@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from ml.errors import MlError
 from ml.source_settings import Role
 
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Of a larger table so many rows are in memory at a time; and so many are the sample that statistics look at.
 BATCH_ROWS = 250_000
@@ -59,4 +59,4 @@ class Tables(Generic[Received]):
     unlabelled_origin: str = ""
 
 
-Batches = Iterator[pd.DataFrame]
+Batches: TypeAlias = "Iterator[pd.DataFrame]"

@@ -11,24 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ml.data.completeness import check_compressed, check_file, open_file
+from ml.data.sources.file_types import JSON_LINES, KNOWN, SHEETS, TEXT, can_read, ending
 from ml.data.sources.interface import BATCH_ROWS, Batches
 from ml.errors import MlError
 from ml.source_settings import Format
-
-COMPRESSED = {".gz", ".zst", ".bz2", ".xz"}
-TEXT = {".csv": ",", ".tsv": "\t", ".txt": ",", ".tab": "\t"}
-SHEETS = {".xlsx", ".xls", ".ods"}
-
-
-def ending(file: str) -> str:
-    """Return what a file's name says of its content, without what says how it is compressed."""
-    path = Path(file)
-    return (Path(path.stem) if path.suffix.lower() in COMPRESSED else path).suffix.lower()
-
-
-def can_read(file: str) -> bool:
-    """Tell whether a name ends as that of a file which can be read."""
-    return ending(file) in {*TEXT, *SHEETS, *READERS}
 
 
 def read_batches(
@@ -46,7 +32,7 @@ def read_batches(
     """
     kind = file_type or ending(file.name)
     if not can_read(f"table{kind}"):
-        known = ", ".join(sorted({*TEXT, *SHEETS, *READERS}))
+        known = ", ".join(sorted(KNOWN))
         raise MlError(
             f"{file}: cannot tell how to read it: its name must end with one of {known} (or .gz, .zst)"
         )
@@ -156,7 +142,6 @@ def _parquet(file: Path) -> Batches:
 
 READERS: dict[str, Callable[[Path], Batches]] = {
     ".json": _json,
-    ".ndjson": _json_lines,
-    ".jsonl": _json_lines,
+    **dict.fromkeys(JSON_LINES, _json_lines),
     ".parquet": _parquet,
 }

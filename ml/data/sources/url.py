@@ -14,8 +14,8 @@ import httpx2
 
 from ml import locations
 from ml.console import say
+from ml.data.sources.file_types import COMPRESSED, can_read, ending
 from ml.data.sources.interface import Asked, Batches, SourceAway, secret
-from ml.data.sources.table_files import COMPRESSED, can_read, ending, read_batches
 from ml.errors import MlError
 from ml.files import digest, read_json, write_json
 from ml.source_settings import UrlSource
@@ -37,6 +37,8 @@ class _Passing(Exception):
 
 def read(source: UrlSource, asked: Asked) -> Batches:
     """Fetch the file unless it is unchanged, and yield its rows; a server that does not answer is away."""
+    from ml.data.sources.table_files import read_batches
+
     kind = _kind(source, asked)
     file = fetched(source, asked)
     expected = source.sha256.get(asked.role)
@@ -60,6 +62,12 @@ def delivered(source: UrlSource, asked: Asked) -> datetime | None:
         return parsedate_to_datetime(told) if told else None
     except ValueError:
         return None
+
+
+def state(source: UrlSource, asked: Asked) -> dict[str, str] | None:
+    """Return what the server says that the file is by its own ``ETag``; others do not promise equal rows."""
+    told = _headers(source, asked).get("ETag", "")
+    return {"url": _plain(asked.name), "etag": told} if told and not told.startswith("W/") else None
 
 
 def size(source: UrlSource, asked: Asked) -> str:

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from ml.data.drift import statistics
-from ml.data.gates import Reference, judge_data
+from ml.data.gates import judge_data
+from ml.data.reference import Reference
 from ml.data.row_index import fingerprints
 from ml.data.split import split
 from ml.errors import MlError

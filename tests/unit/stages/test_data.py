@@ -1,11 +1,14 @@
 """The data stage: split, manifest, and tables that are not what the contract says."""
 
 import json
+import os
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from ml.data import build
 from ml.data.split import split
 from ml.project import find_project
 from tests.conftest import Site
@@ -77,6 +80,86 @@ def test_the_same_data_gives_the_same_bytes(site: Site) -> None:
     first = json.loads((site.build / "data" / "manifest.json").read_text())["outputs"]
     site.ml("data", "--force")
     assert json.loads((site.build / "data" / "manifest.json").read_text())["outputs"] == first
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows by one for each time that a source is read."""
+    read, found = build.sources.fetch, []
+
+    def counted(project: Any, receive: Any) -> Any:
+        found.append(project.name)
+        return read(project, receive)
+
+    monkeypatch.setattr(build.sources, "fetch", counted)
+    return found
+
+
+def test_a_source_that_tells_the_same_is_not_read_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = reads(monkeypatch)
+    assert site.ml("data") == site.ml("data") == 0
+    assert "nothing to do" in capsys.readouterr().err
+    assert len(read) == 1
+    assert site.ml("data", "--force") == 0
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("file", ["data/train.csv", "data/test.csv"])
+def test_a_file_that_changes_is_read_again(site: Site, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    read = reads(monkeypatch)
+    site.ml("data")
+    table = pd.read_csv(site.project / file)
+    table.assign(Fare=table["Fare"].fillna(0) + 1).to_csv(site.project / file, index=False)
+    before = (site.build / "data" / "manifest.json").read_bytes()
+    assert site.ml("data") == 0
+    assert len(read) == 2
+    assert (site.build / "data" / "manifest.json").read_bytes() != before
+
+
+def test_what_a_source_told_is_looked_at_with_care(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = reads(monkeypatch)
+    site.ml("data")
+    noted = site.build / ".delivery.json"
+    content = json.loads(noted.read_text())
+    for damaged in (
+        "",
+        "[]",
+        "{}",
+        json.dumps(content | {"tables": 1}),
+        json.dumps(content | {"tables": {}}),
+    ):
+        noted.write_text(damaged)
+        before = len(read)
+        assert site.ml("data") == 0
+        assert len(read) == before + 1
+    (site.build / "data" / "train.parquet").write_bytes(b"")
+    assert site.ml("data") == 0
+    assert len(read) == before + 2, "what was built is no longer there"
+
+
+def test_a_source_that_changes_while_it_is_read_is_not_relied_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = build.sources.fetch
+
+    def changing(project: Any, receive: Any) -> Any:
+        tables = read(project, receive)
+        change_table(site, lambda table: table.assign(Fare=1))
+        return tables
+
+    monkeypatch.setattr(build.sources, "fetch", changing)
+    site.ml("data")
+    assert not (site.build / ".delivery.json").exists()
+
+
+def test_an_old_delivery_is_refused_though_it_is_the_same(site: Site, error_of: ErrorOf) -> None:
+    site.ml("data")
+    site.edit("project.toml", 'kind = "csv"', 'kind = "csv"\nmax_age_days = 30')
+    site.ml("data")
+    os.utime(site.project / "data" / "train.csv", (1, 1))
+    assert site.ml("data") == 1
+    assert "max_age_days" in error_of()
 
 
 @pytest.mark.parametrize(
