@@ -2,7 +2,7 @@
 
 While it runs, a service holds a lock on ``<ML_HOME>/services/<project>-<channel>.lock``; the process id in
 the file beside it can therefore be trusted, whatever became of an earlier process. The process that holds it
-only keeps workers alive (``workers.py``); they answer.
+only keeps workers alive (``keeper.py``); they answer (``workers.py``).
 """
 
 import fcntl
@@ -22,7 +22,8 @@ from ml.console import say
 from ml.errors import MlError
 from ml.files import read_json, write_json
 from ml.serving.client import Service, wait_until
-from ml.serving.workers import keep_workers, running_code
+from ml.serving.keeper import keep_workers
+from ml.serving.workers import running_code
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 1.0

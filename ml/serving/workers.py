@@ -1,72 +1,35 @@
-"""Workers: processes that answer on one listening socket, and the parent that keeps them alive."""
+"""The workers of a service: a process that loads the model once, and its forks, which answer on one socket.
+
+What was loaded before a fork takes memory once, however many workers there are, and a worker that ended is
+replaced in an instant. ``keeper.py`` starts this process, and another when there is new code.
+"""
 
 import asyncio
 import contextlib
+import gc
 import os
-import shutil
+import select
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from ml.console import say
 from ml.workspace import code_digest
 
-Worker = tuple[subprocess.Popen[bytes], float]  # and when it began
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
-START_SECONDS = 60.0
 GRACE_SECONDS = 15
 LINGER_SECONDS = 1.0
 LOOK_SECONDS = 0.1
 # How long a request waits at most for a thread that works beside it, as the one that writes the log.
 SWITCH_SECONDS = 0.0005
-# A worker that ends this soon after its start is started again after this pause, not at once.
+# A worker that ends this soon after its start is started again after a pause, not at once.
 SHORT_LIFE_SECONDS = 5.0
-
-
-def keep_workers(project: str, channel: str, listener: socket.socket, count: int, status: Path) -> None:
-    """Run ``count`` workers until interrupted; one that ends is replaced.
-
-    ``status`` is the folder where each worker tells what it serves.
-    """
-    shutil.rmtree(status, ignore_errors=True)
-    status.mkdir(parents=True)
-    here = Path.cwd()  # by name: new code takes the place of the folder that this process is in
-    with tempfile.TemporaryDirectory(prefix="ml-metrics-", dir=_memory_folder()) as metrics:
-        environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": metrics}
-        command = [sys.executable, "-m", "ml.serving.workers", project, channel]
-        command += [str(listener.fileno()), str(status)]
-
-        def begin() -> Worker:
-            process = subprocess.Popen(command, cwd=here, env=environment, pass_fds=[listener.fileno()])
-            return process, time.monotonic()
-
-        workers = [begin() for _ in range(count)]
-        renewals: list[int] = []
-        signal.signal(signal.SIGHUP, lambda *_: renewals.append(1))
-        try:
-            while True:
-                time.sleep(LOOK_SECONDS)
-                if renewals:
-                    renewals.clear()
-                    workers = _renew(workers, [begin() for _ in range(count)], status, Path(metrics))
-                for place, (worker, began) in enumerate(workers):
-                    if worker.poll() is None:
-                        continue
-                    _forget(worker.pid, status, Path(metrics))
-                    if time.monotonic() - began > SHORT_LIFE_SECONDS or worker.returncode < 0:
-                        say(
-                            f"serve: worker {worker.pid} ended ({worker.returncode}): another takes its place"
-                        )
-                        workers[place] = begin()
-                    elif time.monotonic() - began > SHORT_LIFE_SECONDS / 2:
-                        workers[place] = begin()
-        finally:
-            _end([worker for worker, _ in workers])
-            shutil.rmtree(status, ignore_errors=True)
 
 
 def running_code() -> str:
@@ -74,54 +37,81 @@ def running_code() -> str:
     return code_digest(Path(__file__))
 
 
-def _renew(old: list[Worker], new: list[Worker], status: Path, metrics: Path) -> list[Worker]:
-    """Return new workers, which run the code as it is now, once all of them answer; else the old ones."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and all(worker.poll() is None for worker, _ in new):
-        if all((status / f"{worker.pid}.json").exists() for worker, _ in new):
-            say("serve: new workers take over")
-            break
-        time.sleep(LOOK_SECONDS)
-    else:
-        say("serve: the new workers did not start: the old ones stay")
-        old, new = new, old
-    _end([worker for worker, _ in old])
-    for worker, _ in old:
-        _forget(worker.pid, status, metrics)
-    return new
-
-
-def _end(workers: list[subprocess.Popen[bytes]]) -> None:
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        try:
-            worker.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-
-
-def _forget(pid: int, status: Path, metrics: Path) -> None:
+def forget(pid: int, status: Path, metrics: Path) -> None:
+    """Take away what a process that ended told of itself: it serves nothing any more."""
     (status / f"{pid}.json").unlink(missing_ok=True)
     for file in metrics.glob(f"gauge_live*_{pid}.db"):
         file.unlink(missing_ok=True)
 
 
-def _memory_folder() -> str | None:
-    """Return a folder in memory: the counters are mapped files, and on a full disk writing one kills."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+class Workers:
+    """Forks of this process that answer; one that ends is replaced."""
+
+    def __init__(self, app: "FastAPI", listener: socket.socket, alive: int, status: Path) -> None:
+        """Answer with ``app`` on ``listener``, as long as nobody closes the other end of ``alive``."""
+        self._app, self._listener, self._alive, self._status = app, listener, alive, status
+        self._began: dict[int, float] = {}
+        self._pause_until = 0.0
+        self._ending = False
+
+    def keep(self, count: int) -> None:
+        """Run so many workers until this process is told to end, or nobody keeps it any more."""
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # who keeps this process is asked, and ends it
+        while not self._ending:
+            if time.monotonic() >= self._pause_until:
+                for _ in range(count - len(self._began)):
+                    self._fork()
+            if _has_ended(self._alive, LOOK_SECONDS):
+                self._end()
+            for pid, code in self._ended():
+                self._replace(pid, code)
+        for pid in self._began:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._began and time.monotonic() < deadline:
+            for pid, _ in self._ended():
+                del self._began[pid]
+            time.sleep(LOOK_SECONDS)
+
+    def _end(self, *_: object) -> None:
+        self._ending = True
+
+    def _fork(self) -> None:
+        pid = os.fork()
+        if pid == 0:
+            _answer(self._app, self._listener, self._alive)
+        self._began[pid] = time.monotonic()
+
+    def _ended(self) -> Iterator[tuple[int, int]]:
+        """Yield the workers that ended, each with its exit code, below 0 for a signal."""
+        for pid in list(self._began):
+            ended, code = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                yield pid, os.waitstatus_to_exitcode(code)
+
+    def _replace(self, pid: int, code: int) -> None:
+        lived = time.monotonic() - self._began.pop(pid)
+        forget(pid, self._status, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+        if lived < SHORT_LIFE_SECONDS and code >= 0:
+            self._pause_until = time.monotonic() + SHORT_LIFE_SECONDS / 2
+        say(f"serve: worker {pid} ended ({code}): another takes its place")
 
 
-def _work(project: str, channel: str, descriptor: int, status: Path) -> None:
+def _has_ended(alive: int, seconds: float) -> bool:
+    """Tell, after so many seconds at most, whether the process at the other end of a pipe is gone."""
+    return bool(select.select([alive], [], [], seconds)[0])
+
+
+def _answer(app: "FastAPI", listener: socket.socket, alive: int) -> NoReturn:
+    """Be a worker until told to end, or until the keeper of the service is gone, however it ended."""
     import uvicorn
 
-    from ml.serving.app import create_app
-
-    _end_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.setswitchinterval(SWITCH_SECONDS)
-    listener = socket.socket(fileno=descriptor)
     config = uvicorn.Config(
-        create_app(project, channel, status=status),
+        app,
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # who asks is not looked at
@@ -132,6 +122,14 @@ def _work(project: str, channel: str, descriptor: int, status: Path) -> None:
     class Server(uvicorn.Server):
         """Answers those it has accepted before it ends; those that come meanwhile are another worker's."""
 
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            asyncio.get_running_loop().add_reader(alive, self._end)
+            await super().startup(sockets)
+
+        def _end(self) -> None:
+            asyncio.get_running_loop().remove_reader(alive)
+            self.should_exit = True
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             for server in self.servers:
                 server.close()
@@ -140,17 +138,23 @@ def _work(project: str, channel: str, descriptor: int, status: Path) -> None:
 
     with contextlib.suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listener])
+    sys.exit(0)
 
 
-def _end_with_parent() -> None:
-    """Ask the kernel to end this process when its parent is gone, however that ended."""
-    import ctypes
+def main() -> None:
+    """Load the champion, then let workers answer; what cannot be loaded now, each of them tries to."""
+    from ml.serving.app import create_app
 
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        sys.exit(1)
+    project, channel, count, descriptor, alive, status = sys.argv[1:]
+    app = create_app(project, channel, status=Path(status))
+    app.state.worker.follower.follow()
+    for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"*_{os.getpid()}.db"):
+        file.unlink()  # this process serves nothing
+    # A collection would write to every page that is shared.
+    gc.collect()
+    gc.freeze()
+    Workers(app, socket.socket(fileno=int(descriptor)), int(alive), Path(status)).keep(int(count))
 
 
 if __name__ == "__main__":
-    _work(sys.argv[1], sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))
+    main()

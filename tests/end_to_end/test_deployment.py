@@ -263,6 +263,60 @@ def test_a_killed_worker_comes_back(served: Site, free_port: int) -> None:
     assert answering_version() == 1
 
 
+def parent_of(pid: int) -> int:
+    """Return the process that began another."""
+    return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+
+
+def test_workers_answer_on_when_the_process_that_forks_them_is_killed(served: Site, free_port: int) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    running = service.find("small", "production")
+    assert running
+    (before,) = workers_of(running)
+    assert parent_of(leader := parent_of(before)) == running.pid
+    with constant_load(running.url) as seen:
+        os.kill(leader, 9)
+        deadline = time.monotonic() + 60
+        while before in workers_of(running) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert before not in (now := workers_of(running)) and len(now) == 1
+    assert parent_of(parent_of(now.pop())) == running.pid
+    assert seen.failed == [] and seen.versions == {1}
+
+
+def test_no_worker_outlives_the_service(served: Site, free_port: int) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    running = service.find("small", "production")
+    assert running and running.pid
+    (worker,) = workers_of(running)
+    leader = parent_of(worker)
+    os.kill(running.pid, 9)
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in (worker, leader)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in (worker, leader))
+
+
+def test_workers_share_what_was_loaded(served: Site, free_port: int) -> None:
+    settings = served.project / "project.toml"
+    settings.write_text("workers = 3\n" + settings.read_text(encoding="utf-8"), encoding="utf-8")
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    running = service.find("small", "production")
+    assert running
+    for _ in range(30):
+        running.predict([PASSENGER])
+    for worker in workers_of(running):
+        memory = dict(
+            line.split(":")
+            for line in Path(f"/proc/{worker}/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]
+        )
+        shared, own = (
+            sum(int(memory[f"{whose}_{kind}"].split()[0]) for kind in ("Clean", "Dirty"))
+            for whose in ("Shared", "Private")
+        )
+        assert shared > 2 * own, memory
+
+
 def test_a_canary_is_promoted_or_withdrawn_and_the_reason_is_kept(
     served: Site, free_port: int, error_of: ErrorOf
 ) -> None:

@@ -1,0 +1,138 @@
+"""The process that holds the socket of a service: it keeps workers alive, and lets newer ones take over."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml.console import say
+from ml.serving.workers import GRACE_SECONDS, LOOK_SECONDS, SHORT_LIFE_SECONDS, forget
+
+START_SECONDS = 60.0
+
+
+@dataclass
+class Generation:
+    """Workers of one code: a group of processes, led by the one that forks them."""
+
+    leader: subprocess.Popen[bytes]
+    began: float
+    count: int
+    status: Path
+    metrics: Path
+
+    def answers(self) -> bool:
+        """Tell whether all its workers say that they do."""
+        return sum(1 for _ in self._told()) >= self.count
+
+    def is_led(self) -> bool:
+        """Tell whether the process that replaces its workers runs."""
+        return self.leader.poll() is None
+
+    def end(self) -> None:
+        """Let every process of the group end what it is doing, and end."""
+        told = list(self._told())
+        deadline = time.monotonic() + GRACE_SECONDS
+        self._signal(signal.SIGTERM)
+        while self._is_there() and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+        self._signal(signal.SIGKILL)
+        self.leader.wait()
+        for pid in told:
+            forget(pid, self.status, self.metrics)
+
+    def _told(self) -> Iterator[int]:
+        for file in self.status.glob("[0-9]*.json"):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getpgid(pid := int(file.stem)) == self.leader.pid:
+                    yield pid
+
+    def _is_there(self) -> bool:
+        led = self.is_led()
+        with contextlib.suppress(
+            ChildProcessError
+        ):  # without their leader they may be children of this process
+            while not led and os.waitpid(-self.leader.pid, os.WNOHANG)[0]:
+                pass
+        try:
+            os.killpg(self.leader.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.leader.pid, number)
+
+
+def keep_workers(project: str, channel: str, listener: socket.socket, count: int, status: Path) -> None:
+    """Run ``count`` workers until interrupted; SIGHUP lets others, with the code as it is then, take over.
+
+    ``status`` is the folder where each worker tells what it serves.
+    """
+    shutil.rmtree(status, ignore_errors=True)
+    status.mkdir(parents=True)
+    here = Path.cwd()  # by name: new code takes the place of the folder that this process is in
+    alive, _ = os.pipe()  # its other end is closed when this process ends, however that happens
+    running: list[Generation] = []
+    with tempfile.TemporaryDirectory(prefix="ml-metrics-", dir=_memory_folder()) as metrics:
+        # Several processes answer side by side; and threads of OpenMP do not outlive a fork.
+        environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": metrics, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "ml.serving.workers", project, channel, str(count)]
+        command += [str(listener.fileno()), str(alive), str(status)]
+
+        def begin() -> Generation:
+            leader = subprocess.Popen(
+                command, cwd=here, env=environment, pass_fds=[listener.fileno(), alive], process_group=0
+            )
+            running.append(Generation(leader, time.monotonic(), count, status, Path(metrics)))
+            return running[-1]
+
+        renewals: list[int] = []
+        signal.signal(signal.SIGHUP, lambda *_: renewals.append(1))
+        try:
+            last = begin()
+            while True:
+                time.sleep(LOOK_SECONDS)
+                if renewals or (
+                    not running[-1].is_led() and time.monotonic() - last.began > SHORT_LIFE_SECONDS
+                ):
+                    if not renewals:
+                        say("serve: the process that keeps the workers ended: another takes its place")
+                    renewals.clear()
+                    last = begin()
+                    _take_over(running)
+        finally:
+            for one in running:
+                one.end()
+            shutil.rmtree(status, ignore_errors=True)
+
+
+def _take_over(running: list[Generation]) -> None:
+    """End the older workers once all of the newest answer; if those do not start, end them."""
+    newest = running[-1]
+    deadline = time.monotonic() + START_SECONDS
+    while newest.is_led() and not newest.answers() and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+    if newest.answers():
+        say("serve: new workers take over")
+        old = running[:-1]
+    else:
+        say("serve: the new workers did not start: the old ones stay")
+        old = [newest]
+    for one in old:
+        one.end()
+        running.remove(one)
+
+
+def _memory_folder() -> str | None:
+    """Return a folder in memory: the counters are mapped files, and on a full disk writing one kills."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
