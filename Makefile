@@ -1,11 +1,11 @@
 # Everything Jenkins runs, the two commands a newcomer needs (`make run`, `make test`), and `make check` while working.
-# What a user chooses (PROJECT, CHANNEL, FORCE, PORT, ROLLBACK_TO, TARGET, WHY, FROM, UNTIL, INJECT) reaches Python
+# What a user chooses (PROJECT, CHANNEL, FORCE, PORT, ROLLBACK_TO, TARGET, WHY, FROM, BACKUP, …) reaches Python
 # through the environment only, so no text of theirs is ever part of a shell command.
 SHELL := /bin/bash
 # A stage is a line of the table in ml/stages/__init__.py: its name, and what `make help` says of it.
 STAGE_TABLE := sed -nE 's/^    "([a-z]+)": "(.*)",$$/\1\t\2/p' ml/stages/__init__.py
 STAGES := $(shell $(STAGE_TABLE) | cut -f 1)
-export PROJECT CHANNEL FORCE PORT ROLLBACK_TO TARGET WHY FROM UNTIL INJECT
+export PROJECT CHANNEL FORCE PORT ROLLBACK_TO TARGET WHY FROM UNTIL INJECT BACKUP KEYS
 
 # On a laptop everything stays in the checkout. A Jenkins build cleans its workspace, so there what must outlive it
 # (environments, keys, registry, services) lives in ML_HOME; an environment is found again by the lock file's hash.
@@ -26,7 +26,7 @@ TESTS := tests/unit
 CHECKS := check-style check-format check-types check-tests
 
 .PHONY: run test check fast-tests $(CHECKS) sabotage load replay stop install lock help projects nightly-projects \
-    touched-projects monitor-projects approval $(STAGES) lint-syntax \
+    touched-projects monitor-projects approval doctor prune backup restore $(STAGES) lint-syntax \
     lint-flake8 lint-pydocstyle lint-dependencies rollback jenkins-up jenkins-down jenkins-logs jenkins-local \
     jenkins-local-stop jenkins-test
 
@@ -70,6 +70,18 @@ stop: $(INSTALLED)  ## stop the service
 
 rollback: $(INSTALLED)  ## return the channel to the version before, or to ROLLBACK_TO=N
 	@$(PYTHON) -m ml rollback
+
+doctor: $(INSTALLED)  ## look at this machine: disk, memory, ports, clock, keys, packages, what is reachable
+	@$(PYTHON) -m ml doctor
+
+prune: $(INSTALLED)  ## show what could go; `python -m ml doctor --prune --yes` takes it away
+	@$(PYTHON) -m ml doctor --prune
+
+backup: $(INSTALLED)  ## write registry and stores into BACKUP=FILE, and the keys into KEYS=FILE
+	@$(PYTHON) -m ml backup "$$BACKUP" $(if $(KEYS),--keys "$$KEYS")
+
+restore: $(INSTALLED)  ## bring BACKUP=FILE (and KEYS=FILE) back where there is nothing
+	@$(PYTHON) -m ml restore "$$BACKUP" $(if $(KEYS),--keys "$$KEYS")
 
 projects: $(INSTALLED)  ## list the projects
 	@$(PYTHON) -m ml projects

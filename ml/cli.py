@@ -1,23 +1,15 @@
-"""The commands: what they are called, what they take, and how an error is told. No logic, no heavy import."""
+"""The command line: how a command is run, ended by a signal, and how an error is told."""
 
-import argparse
-import html
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
 
-from ml import locations
+from ml.commands import COMMANDS
+from ml.build_page import tell_build_page
 from ml.errors import MlError
-from ml.options import Command, make_parser
-
-if TYPE_CHECKING:
-    from ml.project import Project
-    from ml.settings import Canary
-    from ml.stages import Context
+from ml.options import make_parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,18 +41,10 @@ def _fail(message: str, code: int) -> int:
     line = f"error: {' '.join(message.split())}"
     print(line, file=sys.stderr)
     try:
-        _note(line)
+        tell_build_page(line)
     except OSError:  # a full disk may be the very error that is told
         pass
     return code
-
-
-def _note(line: str) -> None:
-    """Add a line of HTML to the file that ``ML_OUTCOME`` names: Jenkins shows it on the page of the build."""
-    if line and (file := locations.outcome_file()):
-        linked = re.sub(r"https?://[^\s,;()]+", r'<a href="\g<0>">\g<0></a>', html.escape(line))
-        with open(file, "a", encoding="utf-8") as stream:
-            stream.write(linked + "<br>\n")
 
 
 class _Terminated(KeyboardInterrupt):
@@ -69,232 +53,3 @@ class _Terminated(KeyboardInterrupt):
 
 def _terminate(_: int, __: FrameType | None) -> None:
     raise _Terminated
-
-
-def _context(options: argparse.Namespace) -> "Context":
-    """Return what the options say to a stage; what a command does not take stays as the stage has it."""
-    from ml.project import find_project
-    from ml.stages import Context
-    from ml.workspace import Workspace
-
-    project, given = find_project(options.project), vars(options)
-    return Context(
-        project,
-        Workspace(options.build, project.name),
-        channel=given.get("channel", "production"),
-        force=options.force,
-        csv=given.get("format") == "csv",
-        checks=tuple(given.get("check", ())),
-        target=given.get("target", "local"),
-        hosts=tuple(given.get("hosts", ())),
-        port=given.get("port"),
-        canary=_canary(options, project) if "canary" in given else None,
-        train=given.get("train", False) or given.get("all_projects", False),
-    )
-
-
-def _canary(options: argparse.Namespace, project: "Project") -> "Canary":
-    given = {
-        "mode": "shadow" if options.shadow else "canary" if options.canary else None,
-        "share": options.canary and options.canary / 100,
-        "seconds": options.seconds,
-        "min_requests": options.min_requests,
-    }
-    changes = {key: value for key, value in given.items() if value is not None}
-    if changes:
-        changes["replay"] = project.canary.replay and "seconds" not in changes
-    return project.canary.model_copy(update=changes)
-
-
-def _stage(options: argparse.Namespace) -> None:
-    if getattr(options, "ask_source", False):
-        from ml.project import find_project
-        from ml.show import show_source
-
-        return show_source(find_project(options.project))
-    if options.name == "data" and options.version:
-        return _bring_back(options)
-    if getattr(options, "all_projects", False):
-        return _look_at_all(options)
-    from ml.stages import run_stage, tell
-
-    context = _context(options)
-    record = run_stage(options.name, context).record
-    _note(tell(options.name, context, record))
-    if getattr(record, "asks", "") == "train":
-        from ml.pipeline import train_again
-
-        train_again(context, record)
-
-
-def _look_at_all(options: argparse.Namespace) -> None:
-    from ml.pipeline import look_at
-    from ml.project import project_names
-
-    for options.project in project_names():
-        try:
-            found = look_at(_context(options))
-        except MlError as error:  # which stops no other look
-            found = "failed", str(error), f"error: {options.project}: {error}"
-        if found:
-            _note(found[2])
-            print(options.project, found[0], " ".join(found[1].split()), sep="\t")
-
-
-def _bring_back(options: argparse.Namespace) -> None:
-    from ml.project import find_project
-    from ml.registry.data_versions import bring_back
-    from ml.workspace import Workspace
-
-    project = find_project(options.project)
-    folder = Workspace(options.build, project.name).folder("data")
-    manifest = bring_back(project, folder, options.version)
-    print(
-        f"{folder} is data version {manifest.version[:16]} again, of {manifest.finished}: {manifest.source}"
-    )
-
-
-def _run(options: argparse.Namespace) -> None:
-    from ml.pipeline import run_all
-
-    run_all(_context(options))
-
-
-def _rollback(options: argparse.Namespace) -> None:
-    from ml.delivery.moves import roll_back
-    from ml.project import find_project
-
-    left, now = roll_back(
-        find_project(options.project), options.channel, options.to, options.why, options.target
-    )
-    print(done := f"{options.channel}: back from version {left} to version {now}")
-    _note(done)
-
-
-def _undeploy(options: argparse.Namespace) -> None:
-    from ml.delivery.moves import take_out
-    from ml.project import find_project
-
-    left = take_out(
-        find_project(options.project), options.channel, options.version, options.why, options.target
-    )
-    print(
-        done := f"{options.channel}: version {left} is out of service; `rollback --to {left}` brings it back"
-    )
-    _note(done)
-
-
-def _serve(options: argparse.Namespace) -> None:
-    from ml.project import find_project
-    from ml.serving import service
-
-    project = find_project(options.project)
-    project.check_channel(options.channel)
-    if not options.stop:
-        port = options.port or project.channels[options.channel].port
-        service.serve(project.name, options.channel, options.host, port, options.workers)
-    elif service.stop(project.name, options.channel):
-        print(f"stopped the service of {project.name}, channel {options.channel}")
-    else:
-        print(f"no service of {project.name}, channel {options.channel}, runs here")
-
-
-def _predict(options: argparse.Namespace) -> None:
-    from ml.predict import predict_table
-    from ml.project import find_project
-
-    predict_table(find_project(options.project), options.build, options.channel, options.input, options.first)
-
-
-def _show(options: argparse.Namespace) -> None:
-    from ml.project import find_project
-    from ml.show import show_registry, show_request, show_version
-
-    project = find_project(options.project)
-    if options.request:
-        project.check_channel(options.channel)
-        show_request(project.name, options.channel, options.request)
-    elif options.version is None:
-        show_registry(project.name)
-    else:
-        show_version(project.name, options.version)
-
-
-def _projects(options: argparse.Namespace) -> None:
-    from ml.project import find_project, project_names
-    from ml.touched import touched_projects
-
-    found = map(find_project, project_names()) if options.since is None else touched_projects(options.since)
-    for project in found:
-        if project.nightly or not options.nightly:
-            title = " ".join(project.title.split())
-            print(f"{project.name:<20} {','.join(project.channels):<20} {title}")
-
-
-def _labels(options: argparse.Namespace) -> None:
-    from ml.labels import take_labels
-    from ml.project import find_project
-
-    project = find_project(options.project)
-    project.check_channel(options.channel)
-    print(take_labels(project, options.channel, options.file))
-
-
-def _approval(options: argparse.Namespace) -> None:
-    from ml.project import find_project
-
-    project = find_project(options.project)
-    project.check_channel(options.channel)
-    print("yes" if project.channels[options.channel].approval else "no")
-
-
-def _new(options: argparse.Namespace) -> None:
-    from ml.new import create
-
-    create(options.new_name, options.given, options.target, options.id, ask=options.ask)
-
-
-def _recall(options: argparse.Namespace) -> None:
-    from ml.project import find_project
-    from ml.recall import recall, show_recalls, undo_recall
-
-    project, marked = find_project(options.project), (options.data, options.rows, options.since)
-    if options.undo:
-        undo_recall(project, options.undo)
-    elif any(marked):
-        data, rows, since = marked
-        recall(
-            project,
-            options.build,
-            data=data,
-            rows=rows,
-            since=since,
-            why=options.why,
-            target=options.target,
-        )
-    else:
-        show_recalls(project)
-
-
-def _diff(options: argparse.Namespace) -> None:
-    from ml.diff import diff
-    from ml.project import find_project
-
-    diff(find_project(options.project), options.build, options.before, options.now)
-
-
-COMMANDS: dict[str, Command] = {
-    "stage": _stage,
-    "new": _new,
-    "recall": _recall,
-    "diff": _diff,
-    "run": _run,
-    "rollback": _rollback,
-    "undeploy": _undeploy,
-    "serve": _serve,
-    "predict": _predict,
-    "show": _show,
-    "projects": _projects,
-    "approval": _approval,
-    "labels": _labels,
-}

@@ -47,8 +47,18 @@ def api_keys() -> Path | None:
 def store(project: str, channel: str) -> str | None:
     """Return the URL of the store: ``ML_STORE``, once ``ML_PREDICTIONS``; ``off`` keeps nothing."""
     file = store_folder() / f"{project}-{channel}.sqlite"
-    url = os.environ.get("ML_STORE") or os.environ.get("ML_PREDICTIONS") or f"sqlite:///{file}"
+    url = _named_store() or f"sqlite:///{file}"
     return None if url == "off" else url
+
+
+def shared_store() -> str | None:
+    """Return the URL of the one store for all channels, if one is named."""
+    url = _named_store()
+    return None if url == "off" else url
+
+
+def _named_store() -> str | None:
+    return os.environ.get("ML_STORE") or os.environ.get("ML_PREDICTIONS")
 
 
 def store_folder() -> Path:

@@ -2,11 +2,11 @@
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ml.locations import ROOT, default_project
+from ml.option_types import addresses, count, earlier, percent, port, seconds
 from ml.stages import STAGES
 
 DESCRIPTION = "From tabular data to a model in production: the stages of the Jenkinsfile, runnable anywhere."
@@ -42,6 +42,7 @@ def make_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentPar
     _add_stages(add)
     _add_moves(add)
     _add_rest(add)
+    _add_upkeep(add)
     return parser
 
 
@@ -92,7 +93,7 @@ def _add_moves(add: Add) -> None:
     _add_channel(sub)
     sub.add_argument(
         "--to",
-        type=_earlier,
+        type=earlier,
         default=os.environ.get("ROLLBACK_TO") or "previous",
         metavar="N",
         help="a version's number, or previous (default: $ROLLBACK_TO, else previous)",
@@ -103,7 +104,7 @@ def _add_moves(add: Add) -> None:
     _add_channel(sub)
     _add_target(sub)
     _add_why(sub)
-    sub.add_argument("--version", type=_count, metavar="N", help="a version (default: the one that serves)")
+    sub.add_argument("--version", type=count, metavar="N", help="a version (default: the one that serves)")
 
 
 def _add_rest(add: Add) -> None:
@@ -113,7 +114,7 @@ def _add_rest(add: Add) -> None:
     sub.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     sub.add_argument(
         "--workers",
-        type=_count,
+        type=count,
         default=1,
         metavar="N",
         help="processes that answer on the port (default: 1)",
@@ -127,9 +128,9 @@ def _add_rest(add: Add) -> None:
         help="csv, json or parquet; - for CSV or JSON on standard input "
         "(default: the unlabelled rows of the build)",
     )
-    sub.add_argument("--first", type=_count, metavar="N", help="only the first N rows")
+    sub.add_argument("--first", type=count, metavar="N", help="only the first N rows")
     sub = add("show", "show versions and channels, or the lineage of one version or request")
-    sub.add_argument("version", type=_count, nargs="?", help="a version's number")
+    sub.add_argument("version", type=count, nargs="?", help="a version's number")
     sub.add_argument("--request", metavar="ID", help="one answered request instead, by its X-Request-ID")
     _add_channel(sub)
     sub = add("labels", "take labels: what came true for answers that were given")
@@ -156,7 +157,7 @@ def _add_rest(add: Add) -> None:
     which.add_argument("--data", metavar="HASH", help="a data version, as `show N` tells it")
     which.add_argument("--rows", type=Path, metavar="FILE", help="bad rows, whole or their ids alone")
     which.add_argument("--since", metavar="DAY", help="rows that came first in a build of that day or later")
-    which.add_argument("--undo", type=_count, metavar="N", help="let recall N hold no more")
+    which.add_argument("--undo", type=count, metavar="N", help="let recall N hold no more")
     _add_target(sub)
     _add_why(sub)
     sub = add("projects", "list the projects, their channels and titles")
@@ -164,6 +165,27 @@ def _add_rest(add: Add) -> None:
     sub.add_argument("--since", metavar="COMMIT", help="only those that commits after this one touch")
     sub = add("approval", "say `yes` if a person must approve what is deployed into a channel")
     _add_channel(sub)
+
+
+def _add_upkeep(add: Add) -> None:
+    sub = add("doctor", "look at this machine: disk, memory, ports, clock, keys, packages, what is reachable")
+    _add_channel(sub)
+    sub.add_argument("--source", action="store_true", help="ask every table of the project's source, too")
+    sub.add_argument("--prune", action="store_true", help="show what could go, of all projects, instead")
+    sub.add_argument("--yes", action="store_true", help="with --prune: take it away")
+    sub = add("backup", "write registry and stores into a file, whatever builds and services do meanwhile")
+    sub.add_argument("file", type=Path, metavar="FILE", help="a file that is made: NAME.tar.gz")
+    sub.add_argument(
+        "--keys", type=Path, metavar="FILE", help="write the keys, too, into a file of their own"
+    )
+    sub = add("restore", "bring a backup back where there is nothing; a damaged one is refused")
+    sub.add_argument("file", type=Path, metavar="FILE", help="a file that `backup` wrote")
+    sub.add_argument("--keys", type=Path, metavar="FILE", help="the keys, too, from a file of their own")
+    sub.add_argument(
+        "--registry",
+        action="store_true",
+        help="only add to the registry here, whose services go on and follow: for a standby",
+    )
 
 
 def _add_force(parser: argparse.ArgumentParser) -> None:
@@ -197,7 +219,7 @@ def _add_channel(parser: argparse.ArgumentParser) -> None:
 def _add_port(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port",
-        type=_port,
+        type=port,
         default=os.environ.get("PORT") or None,
         metavar="N",
         help="the port of a service that is started (default: $PORT, else the channel's in project.toml)",
@@ -209,18 +231,18 @@ def _add_trial(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--canary",
-        type=_percent,
+        type=percent,
         metavar="PERCENT",
         help="try the candidate with this share of the requests (default: as in project.toml)",
     )
     how.add_argument("--shadow", action="store_true", help="let it score what the champion answers")
-    parser.add_argument("--for", dest="seconds", type=_seconds, metavar="TIME", help="how long: 60s, 5m, 2h")
+    parser.add_argument("--for", dest="seconds", type=seconds, metavar="TIME", help="how long: 60s, 5m, 2h")
     parser.add_argument(
-        "--min-requests", type=_count, metavar="N", help="how many of its requests it takes to judge"
+        "--min-requests", type=count, metavar="N", help="how many of its requests it takes to judge"
     )
     parser.add_argument(
         "--hosts",
-        type=_addresses,
+        type=addresses,
         default=(),
         metavar="URL,URL",
         help="the services to wait for (default: those of project.toml, else $ML_SERVICES, else a local one)",
@@ -243,43 +265,3 @@ def _add_why(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="the reason, kept in the channel's history (default: $WHY)",
     )
-
-
-def _percent(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = 0
-    if not 0 < share < 100:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a percentage between 0 and 100")
-    return share
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?)([smh]?)", text)
-    if not found or not float(found[1]):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a duration like 60s, 5m or 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
-
-
-def _addresses(text: str) -> tuple[str, ...]:
-    addresses = tuple(filter(None, text.split(",")))
-    if not addresses or not all(one.startswith(("http://", "https://")) for one in addresses):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of addresses like http://host:8000")
-    return addresses
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
-    return int(text)
-
-
-def _earlier(text: str) -> int | None:
-    return None if text == "previous" else _count(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a port, 1 to 65535")
-    return int(text)

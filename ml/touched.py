@@ -13,7 +13,9 @@ OTHERS = (
     "ml/quality/report.css",
     "ml/__main__.py",
     "ml/cli.py",
+    "ml/commands.py",
     "ml/options.py",
+    "ml/option_types.py",
     "Jenkinsfile",
     "Makefile",
 )

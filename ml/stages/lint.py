@@ -95,8 +95,8 @@ def _pydocstyle(project: Project) -> list[str]:
     ]
 
 
-def _dependencies(_: Project) -> list[str]:
-    """Compare what is installed with the lock file, and ask pip for contradictions."""
+def unlocked() -> list[str]:
+    """Return where what is installed differs from the lock file, a line each as flake8 writes them."""
     findings = []
     installed = _installed()
     for number, line in enumerate(locations.LOCK_FILE.read_text(encoding="utf-8").splitlines(), start=1):
@@ -116,7 +116,12 @@ def _dependencies(_: Project) -> list[str]:
             findings.append(f"{place} {wanted.name} is not pinned to one version")
         elif present != pins[0]:
             findings.append(f"{place} {wanted.name} {pins[0]} is locked, installed is {present or 'none'}")
-    return findings + _tool("pip", "check", "--disable-pip-version-check")
+    return findings
+
+
+def _dependencies(_: Project) -> list[str]:
+    """Compare what is installed with the lock file, and ask pip for contradictions."""
+    return unlocked() + _tool("pip", "check", "--disable-pip-version-check")
 
 
 CHECKS: dict[str, Callable[[Project], list[str]]] = {

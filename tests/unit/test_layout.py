@@ -15,7 +15,7 @@ from ml.stages import STAGES
 PACKAGE = locations.ROOT / "ml"
 # From the ground up; a module of a room may use its own room and all below it.
 FLOORS = (
-    ("errors", "console", "locations", "files", "dvc"),
+    ("errors", "console", "build_page", "locations", "files", "dvc"),
     ("settings", "source_settings", "monitoring_settings", "user_code", "project", "records"),
     ("registry", "workspace"),
     ("touched",),
@@ -26,8 +26,9 @@ FLOORS = (
     ("serving",),
     ("delivery", "monitoring", "notify"),
     ("stages",),
-    ("pipeline", "predict", "show", "options"),
-    ("new", "recall", "diff", "labels"),
+    ("pipeline", "predict", "show", "options", "option_types"),
+    ("new", "recall", "diff", "labels", "upkeep"),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )

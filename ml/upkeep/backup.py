@@ -1,0 +1,151 @@
+"""Backups of what cannot be built again: the registry with its channels, the stores, and, apart, the keys.
+
+What is registered never changes, so pointers are read first and versions after them: no pointer of a backup
+leads to a version that is not in it, whatever builds and services do meanwhile.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml import locations
+from ml.console import progress, say
+from ml.errors import MlError
+from ml.files import flush, read_json
+from ml.upkeep import stores
+from ml.upkeep.archive import new_archive, unpack
+
+REGISTRY = "registry"  # of the backup
+WHOLE, KEYS = "registry and stores", "keys"
+POINTERS = ("channels", "recalls")
+
+
+def back_up(file: Path, keys: Path | None = None) -> str:
+    """Write registry and stores into a file, the keys into another if one is named; return what was done.
+
+    Raises ``MlError`` if there is nothing, or a part of it cannot be read.
+    """
+    registry = locations.registry()
+    if not registry.is_dir():
+        raise MlError(f"{registry} is missing: nothing was ever deployed here (ML_REGISTRY names another)")
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=_beside(file)) as scratch:
+        copies = stores.copy_stores(Path(scratch))
+        small = {one: one.read_bytes() for one in _files(registry) if _is_pointer(registry, one)}
+        others = [one for one in _files(registry) if one not in small]
+        with new_archive(file, WHOLE) as archive, progress("backup: files", len(others)) as advance:
+            for copy in copies:
+                archive.add(f"{stores.FOLDER}/{copy.name}", copy)
+            for one, content in small.items():
+                archive.add_bytes(f"{REGISTRY}/{one.relative_to(registry)}", content, 0o644)
+            for one in others:
+                archive.add(f"{REGISTRY}/{one.relative_to(registry)}", one)
+                advance(one.name)
+    if keys:
+        _back_up_keys(keys)
+    size = file.stat().st_size
+    return f"{file}: {len(small) + len(others)} files of the registry, {len(copies)} stores, {size:,} bytes"
+
+
+def restore(file: Path, keys: Path | None = None, *, registry_only: bool = False) -> str:
+    """Bring a backup back where there is nothing yet; return what was done.
+
+    With ``registry_only`` into a registry that is there: versions are added, then pointers moved on, and a
+    service that runs follows them: so a standby keeps up. Raises ``MlError``, and changes nothing, if the
+    backup is damaged, something is in its place, or the registry here went another way.
+    """
+    registry = locations.registry()
+    registry.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".restore-", dir=registry.parent) as scratch:
+        aside = Path(scratch)
+        told = unpack(file, aside, WHOLE)
+        names = [name.partition("/") for name in told["files"]]
+        kept = [] if registry_only else sorted(name for top, _, name in names if top == stores.FOLDER)
+        if any(top not in (REGISTRY, stores.FOLDER) for top, _, _ in names):
+            raise MlError(f"{file}: holds what no backup writes")
+        if not registry_only and registry.is_dir() and any(_files(registry)):
+            raise MlError(
+                f"{registry} is not empty: a backup is restored where nothing is (--registry adds to it)"
+            )
+        stores.check_place(kept)
+        added = list(_missing(aside / REGISTRY, registry))
+        if keys:
+            _restore_keys(keys)
+        flush(aside)
+        stores.bring_back(aside / stores.FOLDER, kept)
+        if not registry_only:
+            shutil.rmtree(registry, ignore_errors=True)  # it holds no file
+            (aside / REGISTRY).rename(registry)
+        else:
+            _add(aside / REGISTRY, added, registry)
+    return f"{file} of {told['at']}: {len(added)} files of the registry, {len(kept)} stores are in place"
+
+
+def _add(theirs: Path, names: list[Path], registry: Path) -> None:
+    """Move files into a registry, pointers last: what they lead to is there then."""
+    for name in sorted(names, key=lambda name: _is_pointer(theirs, theirs / name)):
+        (registry / name).parent.mkdir(parents=True, exist_ok=True)
+        (theirs / name).replace(registry / name)
+
+
+def _beside(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file.parent
+
+
+def _files(registry: Path) -> Iterator[Path]:
+    """Yield the files of a registry, without what is under way in it."""
+    for file in sorted(registry.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(registry).parts)
+        if not hidden and file.is_file() and not file.is_symlink():
+            yield file
+
+
+def _is_pointer(registry: Path, file: Path) -> bool:
+    parts = file.relative_to(registry).parts
+    return len(parts) == 3 and parts[1] in POINTERS and file.suffix == ".json"
+
+
+def _missing(theirs: Path, ours: Path) -> Iterator[Path]:
+    """Yield files that are not here, or are pointers that moved on; ``MlError`` if ours went elsewhere."""
+    for file in _files(theirs):
+        name = file.relative_to(theirs)
+        here = ours / name
+        if not here.exists():
+            yield name
+        elif here.read_bytes() != file.read_bytes():
+            if not (_is_pointer(theirs, file) and _goes_on(read_json(here), read_json(file))):
+                raise MlError(f"{here} is neither as in the backup nor older: this registry went another way")
+            yield name
+
+
+def _goes_on(before: dict[str, object], now: dict[str, object]) -> bool:
+    """Tell whether a history begins with all of another's; of a recall, whether it is undone now."""
+    old, new = before.get("history"), now.get("history")
+    if isinstance(old, list) and isinstance(new, list):
+        return new[: len(old)] == old
+    return before.get("undone") is None and now.get("undone") is not None
+
+
+def _back_up_keys(file: Path) -> None:
+    folder = locations.home() / "keys"
+    with new_archive(file, KEYS) as archive:
+        for one in _files(folder):
+            archive.add(str(one.relative_to(folder)), one)
+    say(f"backup: the keys are in {file}: keep it elsewhere, who has both can sign")
+
+
+def _restore_keys(file: Path) -> None:
+    folder = locations.home() / "keys"
+    if folder.is_dir() and any(_files(folder)):
+        raise MlError(f"{folder} is not empty: keys are restored where there are none")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".restore-", dir=folder.parent) as scratch:
+        aside = Path(scratch) / "keys"
+        aside.mkdir(mode=0o700)
+        unpack(file, aside, KEYS)
+        (aside / "manifest.json").unlink()
+        if folder.is_dir():
+            (folder / ".lock").unlink(missing_ok=True)
+            folder.rmdir()
+        aside.rename(folder)

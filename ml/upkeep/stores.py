@@ -1,0 +1,108 @@
+"""The stores of answers and labels in a backup: copied while services write to them, and brought back."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+from ml import locations
+from ml.errors import MlError
+
+FOLDER = "store"  # of the backup
+DUMP = "postgresql.dump"
+SECONDS = 3600
+
+
+def copy_stores(folder: Path) -> list[Path]:
+    """Copy every store into a folder and return the files; what a service writes meanwhile is not in them."""
+    if url := locations.shared_store():
+        if url.startswith("sqlite:"):
+            return [_copy_sqlite(_sqlite_file(url), folder / "shared.sqlite")]
+        _postgresql("pg_dump", url, "--format=custom", "--no-owner", f"--file={folder / DUMP}")
+        return [folder / DUMP]
+    files = sorted(locations.store_folder().glob("*.sqlite"))
+    return [_copy_sqlite(file, folder / file.name) for file in files]
+
+
+def check_place(names: list[str]) -> None:
+    """Raise ``MlError`` if stores of these names cannot be brought back here: others are in their place."""
+    url = locations.shared_store()
+    for name in names:
+        if name == DUMP:
+            if not url or url.startswith("sqlite:"):
+                raise MlError(
+                    f"the backup holds a PostgreSQL store: name an empty database in ML_STORE ({name})"
+                )
+            continue
+        place = _place(name)
+        if place.exists():
+            raise MlError(f"{place} is there already: a backup is restored where there is no store")
+
+
+def bring_back(folder: Path, names: list[str]) -> None:
+    """Put stores from the folder of an unpacked backup in their places."""
+    for name in names:
+        if name == DUMP:
+            url = locations.shared_store()
+            assert url
+            _postgresql(
+                "pg_restore", url, "--exit-on-error", "--single-transaction", "--no-owner", str(folder / name)
+            )
+            continue
+        place = _place(name)
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (folder / name).chmod(0o600)
+        shutil.move(folder / name, place)
+
+
+def _place(name: str) -> Path:
+    url = locations.shared_store()
+    return _sqlite_file(url) if url else locations.store_folder() / name
+
+
+def _sqlite_file(url: str) -> Path:
+    return Path(url.removeprefix("sqlite:///")).absolute()
+
+
+def _copy_sqlite(file: Path, copy: Path) -> Path:
+    if not file.exists():
+        raise MlError(f"{file} is missing: is ML_STORE right?")
+    with (
+        closing(sqlite3.connect(f"file:{file}?mode=rw", uri=True)) as source,
+        closing(sqlite3.connect(copy)) as target,
+    ):
+        source.backup(target)
+        target.execute("PRAGMA journal_mode=DELETE")  # one file, without a journal beside it
+    return copy
+
+
+def _postgresql(program: str, url: str, *arguments: str) -> None:
+    """Run a program of PostgreSQL's client; what it needs to know goes through its environment."""
+    from sqlalchemy import make_url
+
+    found = shutil.which(program)
+    if found is None:
+        raise MlError(f"{program} is missing: install PostgreSQL's client (Debian: postgresql-client)")
+    parsed = make_url(url)
+    told = {
+        "PGHOST": parsed.host,
+        "PGPORT": parsed.port,
+        "PGUSER": parsed.username,
+        "PGPASSWORD": parsed.password,
+        "PGDATABASE": parsed.database,
+    }
+    environment = os.environ | {name: str(value) for name, value in told.items() if value is not None}
+    named = [f"--dbname={parsed.database}"] if program == "pg_restore" else []
+    done = subprocess.run(
+        [found, *named, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason told"]
+        raise MlError(f"{program}: {lines[0]}")
