@@ -231,6 +231,7 @@ def judge(name: str, build: Path) -> list[str]:
         "positive": (positive := candidate.manifest.positive),
         "workspace": workspace,
         "candidate": candidate,
+        "loaded": served,
         "recorded": recorded,
         "train": parts["train"],
         "test_rows": parts["test"],

@@ -22,7 +22,7 @@ from ml.serving import GOLDEN_TOLERANCE
 from ml.serving.app import create_app
 from ml.serving.fast_path import differences, proving_rows
 from ml.serving.follower import ChannelFollower
-from ml.serving.loaded import Routing, ready
+from ml.serving.loaded import LoadedVersion, Routing, ready
 from ml.training.bundle import Bundle, largest_difference
 from ml.training.row_features import row_functions, rows_made_otherwise
 from ml.workspace import Workspace
@@ -51,12 +51,18 @@ def answered_elsewhere(elsewhere: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def loaded(candidate: Bundle) -> LoadedVersion:
+    """The candidate as a worker holds it, with its fast path proved if it has one."""
+    return ready(0, candidate)
+
+
+@pytest.fixture(scope="session")
 def service(
-    project: Project, candidate: Bundle
+    project: Project, loaded: LoadedVersion
 ) -> Iterator[Callable[[list[dict[str, Any]]], list[dict[str, Any]]]]:
     """The real service with the candidate in it, on a free port of this machine."""
     follower = ChannelFollower(Registry(project.name), "candidate")
-    follower.routing = Routing(ready(0, candidate))
+    follower.routing = Routing(loaded)
     app = create_app(project.name, "candidate", follower)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -183,10 +189,9 @@ def test_row_functions_make_the_same_features(
 
 
 def test_the_fast_path_answers_as_the_pickle(
-    gate: Callable[..., None], candidate: Bundle, test_rows: pd.DataFrame
+    gate: Callable[..., None], loaded: LoadedVersion, candidate: Bundle, test_rows: pd.DataFrame
 ) -> None:
     """Every held-out row, and every row that was made from the contract, gets the same answer to the bit."""
-    loaded = ready(0, candidate)
     if loaded.fast_path is None:
         pytest.skip(f"answered by {loaded.scoring}")
     rows = [*records(test_rows), *proving_rows(candidate)]
