@@ -1,7 +1,7 @@
-"""A whole Jenkins in containers: start it, say how to use it, stop it. Wraps ``docker compose``."""
+"""A whole Jenkins in containers: start it, say how to use it, stop it."""
 
 import argparse
-import shutil
+import shlex
 import subprocess
 import sys
 import time
@@ -9,9 +9,11 @@ import time
 from jenkins.client import NEXT, Controller
 from jenkins.make_secrets import write_secret
 from ml import locations
+from ml.delivery.targets.command import compose
 from ml.errors import MlError
 
-COMPOSE = ["docker", "compose", "--file", str(locations.ROOT / "docker" / "compose.yaml")]
+FILE = locations.ROOT / "docker" / "compose.yaml"
+BUILT = ("keys", "git", "agent-1", "serving-1", "front", "controller")  # one service for each image
 URL = "http://127.0.0.1:8080"
 PUSH_URL = "ssh://jenkins@127.0.0.1:2222/srv/git/ml.git"
 FOLDER = locations.ROOT / ".jenkins"
@@ -21,7 +23,9 @@ START_SECONDS = 300.0
 def up() -> None:
     """Build the images, start everything, wait, and print what a newcomer needs; raises ``MlError``."""
     began = time.monotonic()
-    _compose("up", "--build", "--detach", "--wait")
+    for service in BUILT:  # one after the other: they share most of their layers
+        _compose("build", service)
+    _compose("up", "--detach")
     password = "exec -T controller cat /keys/controller/ADMIN_PASSWORD"
     controller = Controller(URL, "admin", _read(*password.split()).strip())
     controller.wait(START_SECONDS)
@@ -30,29 +34,35 @@ def up() -> None:
     write_secret(push_key, _read("exec", "-T", "git-push", "cat", "/keys/git/push-key"))
     host_key = _read("exec", "-T", "controller", "cat", "/keys/controller/GIT_HOST_KEY")
     write_secret(known_hosts, f"[127.0.0.1]:2222 {host_key}")
+    shown = shlex.join(_command())
     print(
         f"Jenkins    {URL} (ready after {time.monotonic() - began:.0f} s)\n"
         f"user       admin (also developer, viewer)\n"
-        f"password   {' '.join(COMPOSE)} {password}\n"
+        f"password   {shown} {password}\n"
         f"push       GIT_SSH_COMMAND='ssh -i {push_key} -o IdentitiesOnly=yes "
         f"-o UserKnownHostsFile={known_hosts}' git push {PUSH_URL} HEAD:main\n"
         "service    http://127.0.0.1:8000 (after the first deploy; its key: "
-        f"{' '.join(COMPOSE)} exec -T controller cat /keys/controller/SERVICE_API_KEY)\n"
+        f"{shown} exec -T controller cat /keys/controller/SERVICE_API_KEY)\n"
         f"stop       make jenkins-down\n{NEXT}"
     )
 
 
+def _command() -> list[str]:
+    try:
+        return [*compose(), "--file", str(FILE)]
+    except MlError as error:
+        raise MlError(f"{error}, or start Jenkins without any by `make jenkins-local`") from error
+
+
 def _compose(*arguments: str) -> None:
-    if not shutil.which("docker"):
-        raise MlError("no Docker found: install it, or start Jenkins without it by `make jenkins-local`")
-    if subprocess.run([*COMPOSE, *arguments], check=False).returncode:
-        raise MlError(f"docker compose {arguments[0]} failed, see above; `make jenkins-logs` tells more")
+    if subprocess.run([*_command(), *arguments], check=False).returncode:
+        raise MlError(f"{compose()[0]}: {arguments[0]} failed, see above; `make jenkins-logs` tells more")
 
 
 def _read(*arguments: str) -> str:
-    done = subprocess.run([*COMPOSE, *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run([*_command(), *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise MlError(f"docker compose {' '.join(arguments)}: {done.stderr.strip()}")
+        raise MlError(f"{compose()[0]} {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
 
 

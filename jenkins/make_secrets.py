@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 HOSTS = ("agent-1", "agent-2", "production", "git")
 
 
-def make_secrets(folder: Path, controller_user: int | None = None) -> None:
-    """Write what is missing below ``folder``; ``controller_user`` owns the controller's."""
+def make_secrets(folder: Path) -> None:
+    """Write what is missing below ``folder``; all of it is this user's."""
     controller = folder / "controller"
     for name in ("ADMIN_PASSWORD", "DEVELOPER_PASSWORD", "VIEWER_PASSWORD", "SERVICE_API_KEY"):
         _keep_or_write(controller / name, secrets.token_urlsafe(18))
@@ -41,9 +41,6 @@ def make_secrets(folder: Path, controller_user: int | None = None) -> None:
     api_key = hashlib.sha256((controller / "SERVICE_API_KEY").read_bytes()).hexdigest()
     write_secret(folder / "public" / "api-keys", f"{api_key}  service-api-key\n", 0o644)
     controller.chmod(0o700)
-    if controller_user is not None:
-        for path in (controller, *controller.iterdir()):
-            os.chown(path, controller_user, controller_user)
 
 
 def _private(kind: serialization.PrivateFormat) -> str:
@@ -77,9 +74,7 @@ def main() -> None:
     """Make the secrets below the folder that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m jenkins.make_secrets", description=make_secrets.__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--controller-user", type=int, help="the user id that the controller runs as")
-    options = parser.parse_args()
-    make_secrets(options.folder, options.controller_user)
+    make_secrets(parser.parse_args().folder)
 
 
 if __name__ == "__main__":

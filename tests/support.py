@@ -14,7 +14,7 @@ import pytest
 from ml import locations
 from ml.projects.temperature.make_data import PLACES, days
 from ml.registry.versions import Registry
-from ml.serving import service
+from ml.serving import API_KEY_HEADER, service
 from ml.serving.client import Service
 from tests.conftest import Site, judge_by
 
@@ -109,16 +109,17 @@ class Seen:
 
 
 @contextlib.contextmanager
-def constant_load(url: str, clients: int = 4) -> Iterator[Seen]:
+def constant_load(url: str, clients: int = 4, key: str = "") -> Iterator[Seen]:
     """Let clients ask on and on, and note each answer that is none, or is of two versions at once."""
     seen, ending = Seen(), threading.Event()
+    headers = {"Connection": "close", API_KEY_HEADER: key}
 
     def ask() -> None:
         # As any client of a service whose workers come and go: a connection that was closed is opened anew.
         with httpx2.Client(transport=httpx2.HTTPTransport(retries=3), timeout=30, trust_env=False) as client:
             while not ending.wait(PAUSE_SECONDS):
                 try:
-                    answer = client.post(f"{url}/predict", json=PASSENGER, headers={"Connection": "close"})
+                    answer = client.post(f"{url}/predict", json=PASSENGER, headers=headers)
                     told = answer.json()
                     seen.answered += 1
                     if answer.status_code != 200:

@@ -3,6 +3,7 @@
 import contextlib
 import grp
 import hashlib
+import http.server
 import json
 import os
 import pwd
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,14 +189,32 @@ DOCKER = """#!/bin/sh
 echo "$@" >> {root}/asked
 env > {root}/environment
 case "$*" in
-    *"port serving-1 8000") echo 127.0.0.1:49153 ;;
-    *"port serving-2 8000") echo 127.0.0.1:49154 ;;
+    *" port serving-"*) echo 127.0.0.1:{port} ;;
 esac
 """
 
 
-def test_containers_are_brought_up_by_compose_and_both_instances_waited_for(
-    built: Site, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def instance() -> Iterator[int]:
+    """Return the port of a stand-in for an instance, which says that it lives."""
+
+    class Instance(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Instance) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_containers_are_brought_up_one_after_the_other_by_whichever_command_is_here(
+    built: Site, instance: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = find_project("small")
     with open_target("compose", project, "production", None, ()) as target:
@@ -202,17 +222,35 @@ def test_containers_are_brought_up_by_compose_and_both_instances_waited_for(
             target.prepare()
         (built.root / "keys").write_text(hashlib.sha256(b"key").hexdigest())
         monkeypatch.setenv("ML_API_KEYS", str(built.root / "keys"))
-        fake = built.root / "bin" / "docker"
-        fake.parent.mkdir()
-        fake.write_text(DOCKER.format(root=built.root))
-        fake.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
-        assert [one.url for one in target.prepare()] == ["http://127.0.0.1:49153", "http://127.0.0.1:49154"]
-        assert (built.root / "asked").read_text().splitlines()[0] == (
-            f"compose -f {COMPOSE_FILE} -p small-production up --detach --build --wait"
+        programs = built.root / "bin"
+        programs.mkdir()
+        monkeypatch.setenv("PATH", str(programs))
+        with pytest.raises(MlError, match="neither `docker compose` nor `podman-compose` is installed"):
+            target.prepare()
+        monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+        for name in ("podman-compose", "docker"):  # where both are, the first of the table
+            (programs / name).write_text(DOCKER.format(root=built.root, port=instance))
+            (programs / name).chmod(0o755)
+            assert [one.url for one in target.prepare()] == [f"http://127.0.0.1:{instance}"] * 2
+            asked = (built.root / "asked").read_text().splitlines()
+            (built.root / "asked").unlink()
+            program = "compose" if name == "docker" else "--podman-build-args=--format=docker"
+            called = [line.split("small-production ")[1] for line in asked if " -p " in line]
+            assert called == [
+                "build serving-1",
+                "build front",
+                "up --detach --no-deps serving-1",
+                "port serving-1 8000",
+                "up --detach --no-deps serving-2",
+                "port serving-2 8000",
+                "up --detach --no-deps front",
+            ]
+            assert all(line.startswith(program) for line in asked)
+        environment = (built.root / "environment").read_text()
+        assert f"ML_REGISTRY={locations.registry()}" in environment and "CATBOOST=no" in environment
+        (programs / "docker").write_text(
+            '#!/bin/sh\n[ "$2" = version ] || { echo "no such engine" >&2; exit 1; }\n'
         )
-        assert f"ML_REGISTRY={locations.registry()}" in (built.root / "environment").read_text()
-        fake.write_text("#!/bin/sh\necho 'error: no such engine' >&2; exit 1\n")
         assert target.known() == []
         with pytest.raises(MlError, match="docker failed: no such engine"):
             target.prepare()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jenkins import compose
 from ml.errors import MlError
@@ -45,10 +46,14 @@ def test_up_starts_everything_and_says_how_to_use_it(
     docker: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     compose.up()
-    first = docker.read_text().splitlines()[0]
-    assert first.startswith("compose --file ") and first.endswith(
-        "docker/compose.yaml up --build --detach --wait"
-    )
+    called = [
+        line.split("docker/compose.yaml ")[1] for line in docker.read_text().splitlines() if "--file" in line
+    ]
+    services = yaml.safe_load(compose.FILE.read_text(encoding="utf-8"))["services"]
+    *built, started = called[: len(compose.BUILT) + 1]
+    assert built == [f"build {name}" for name in compose.BUILT] and started == "up --detach"
+    images = {one["image"] for one in services.values()}
+    assert sorted(services[name]["image"] for name in compose.BUILT) == sorted(images), "each of them once"
     said = capsys.readouterr().out
     for told in (
         compose.URL,
@@ -72,7 +77,7 @@ def test_a_failure_is_one_line_and_no_docker_is_another(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["compose", "logs"])
     assert compose.main() == 1
-    assert capsys.readouterr().err.startswith("error: docker compose logs failed")
+    assert capsys.readouterr().err.startswith("error: docker: logs failed")
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(MlError, match="no Docker found.*jenkins-local"):
+    with pytest.raises(MlError, match="neither `docker compose` nor `podman-compose`.*jenkins-local"):
         compose.up()

@@ -398,7 +398,14 @@ class ApiTokenPropertyConfiguration {
 
 def test_the_scripts_are_executable() -> None:
     root = local.FILES.parent
-    for file in ("jenkins/post-receive", "docker/agent", "docker/git-server", ".ci/run"):
+    for file in (
+        "jenkins/post-receive",
+        "docker/agent",
+        "docker/git-server",
+        "docker/front",
+        "docker/ssh-server",
+        ".ci/run",
+    ):
         assert os.access(root / file, os.X_OK)
 
 

@@ -1,5 +1,6 @@
 """Running a program of this machine."""
 
+import contextlib
 import os
 import subprocess
 
@@ -18,3 +19,14 @@ def call(
         told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise MlError(f"{command[0]} failed: {told.removeprefix('error: ')}")
     return done.stdout
+
+
+def compose() -> list[str]:
+    """Return the command that reads a compose file here; with neither of the two it raises ``MlError``."""
+    # Unless it is told so, podman makes images that have no health check.
+    known = (["docker", "compose"], ["podman-compose", "--podman-build-args=--format=docker"])
+    for command in known:
+        with contextlib.suppress(FileNotFoundError):
+            if subprocess.run([*command, "version"], capture_output=True).returncode == 0:
+                return command
+    raise MlError("neither `docker compose` nor `podman-compose` is installed: containers need one of them")
