@@ -1,5 +1,8 @@
 """What runs on real machines: skipped where there is no container engine."""
 
+import fcntl
+import os
+
 import pytest
 
 from tests.machines.engine import NONE, Engine, find_engine
@@ -8,7 +11,13 @@ from tests.machines.engine import NONE, Engine, find_engine
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Return the container engine; what its images need of this machine is in the environment."""
-    found = find_engine(tmp_path_factory.mktemp("engine"))
-    if found is None:
-        pytest.skip(NONE)
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with open(shared / "engine.lock", "w") as lock:  # one worker builds what the images of all share
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = find_engine(tmp_path_factory.mktemp("engine"))
+        if found is None:
+            pytest.skip(NONE)
+        print(f"environment: built in {found.build_environment():.0f} s")
     return found

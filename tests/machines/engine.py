@@ -43,22 +43,17 @@ class Engine:
         """Run a command of the engine and return its exit code."""
         return subprocess.run([self.program, *arguments], capture_output=True).returncode
 
-    def build(self, target: str, **more: str) -> tuple[str, float]:
-        """Build an image of ``docker/Dockerfile``; return its name and how many seconds that took."""
-        began, name = time.monotonic(), "-".join(["ml-test", target, *more])
-        form = ["--format", "docker"] if self.program == "podman" else []
-        given = ("BASE_IMAGE", "DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR")
-        chosen = [f"{key}={value}" for key, value in more.items()] + [
-            key for key in given if key in os.environ
-        ]
-        arguments = [part for one in chosen for part in ("--build-arg", one)]
+    def build_environment(self) -> float:
+        """Build the stage that most images share; return how many seconds that took."""
+        began = time.monotonic()
+        arguments = ["--format", "docker"] if self.program == "podman" else []
+        for name in ("BASE_IMAGE", "DEBIAN_MIRROR", "DEBIAN_SECURITY_MIRROR"):
+            arguments += ["--build-arg", name] if name in os.environ else []
         for secret, variable in SECRETS.items():
             arguments += ["--secret", f"id={secret},src={os.environ.get(variable, os.devnull)}"]
         file = str(locations.ROOT / "docker" / "Dockerfile")
-        self(
-            "build", *form, "--file", file, "--target", target, "--tag", name, *arguments, str(locations.ROOT)
-        )
-        return name, time.monotonic() - began
+        self("build", "--file", file, "--target", "environment", *arguments, str(locations.ROOT))
+        return time.monotonic() - began
 
     def inspect(self, what: str) -> dict[str, Any]:
         """Return what the engine knows of a container or an image."""
@@ -67,7 +62,7 @@ class Engine:
 
     def is_healthy(self, container: str) -> bool:
         """Run the health check of a container in it, as the engine does again and again."""
-        kind, *command = self.inspect(self.inspect(container)["Image"])["Config"]["Healthcheck"]["Test"]
+        kind, *command = self.inspect(container)["Config"]["Healthcheck"]["Test"]
         assert kind == "CMD"
         return self.exit_code("exec", container, "timeout", "5", *command) == 0
 

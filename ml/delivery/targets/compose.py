@@ -62,15 +62,15 @@ class Compose:
 
     def _wait_for(self, name: str) -> Service:
         """Return an instance once it answers; raises ``MlError`` with its last words if it does not."""
+        instance = self._instance(name)
 
-        def answering() -> Service | None:
+        def answering() -> bool | None:
             with contextlib.suppress(MlError):
-                instance = self._instance(name)
                 instance.get("/health")
-                return instance
+                return True
             return None
 
-        if (instance := wait_until(answering, START_SECONDS)) is None:
+        if not wait_until(answering, START_SECONDS):
             said = self._call("logs", "--tail", "5", name).strip()
             raise MlError(f"{name} does not answer after {START_SECONDS:.0f} s: {said}")
         return instance
