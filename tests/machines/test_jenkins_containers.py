@@ -160,3 +160,14 @@ def test_keys_are_made_once_and_each_host_reads_its_own(containers: Containers) 
 def test_the_service_waits_for_its_first_model_behind_the_front(containers: Containers) -> None:
     asked = "curl --silent --output /dev/null --write-out %{http_code} http://front:8080/health"
     assert wait_until(lambda: "503" in containers.as_controller(asked).stdout or None, 60)
+
+
+def test_an_image_holds_what_its_work_needs_and_no_more(engine: Engine, containers: Containers) -> None:
+    images = ("keys", "git", "front", "serving", "agent")
+    sizes = {name: engine.inspect(f"ml-{name}")["Size"] / 1e6 for name in images}
+    print("megabytes:", ", ".join(f"{name} {size:.0f}" for name, size in sizes.items()))
+    limits = {"keys": 250, "git": 400, "front": 250, "serving": 1300, "agent": 2200}
+    assert {name: size for name, size in sizes.items() if size > limits[name]} == {}
+    containers.compose("exec", "-T", "serving-1", "python", "-c", "import catboost")
+    for name in ("git", "front", "keys"):
+        assert engine.exit_code("run", "--rm", "--entrypoint", "test", f"ml-{name}", "-e", "/opt/venvs") == 1
