@@ -107,6 +107,7 @@ def _has_base(engine: Engine, folder: Path) -> bool:
     command = ["debootstrap", "--variant=minbase", "trixie", str(made), MIRROR]
     if subprocess.run(command, capture_output=True).returncode:
         return False
-    subprocess.run(["tar", "-C", str(made), "-cf", str(archive), "."], check=True)
+    left_out = ["--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*"]
+    subprocess.run(["tar", "-C", str(made), *left_out, "-cf", str(archive), "."], check=True)
     shutil.rmtree(made)
     return engine.exit_code("import", str(archive), BASE) == 0
