@@ -254,7 +254,7 @@ def _add_target(parser: argparse.ArgumentParser) -> None:
         "--target",
         default=os.environ.get("TARGET") or "local",
         metavar="WHERE",
-        help="local, compose or ssh://user@host[:port][/folder] (default: $TARGET, else local)",
+        help="local, compose or ssh://user@host[:port][/folder][,ssh://...] (default: $TARGET, else local)",
     )
 
 

@@ -119,9 +119,9 @@ def switch(
             raise GateRefused(f"version {version} was taken back while it was tried")
         if not tried and now.version != before.version:
             raise MlError(f"{channel} was moved to version {now.version} meanwhile: deploy again")
-        if before.version != version:
-            registry.move(channel, version, "deploy", why)
         try:
+            if before.version != version:
+                registry.move(channel, version, "deploy", why)
             for running in serving:
                 _prove(running, registry, version)
         except BaseException as error:
@@ -152,7 +152,10 @@ def _same(got: Any, expected: Any) -> bool:
 
 
 def _move_back(registry: Registry, serving: list[Service], before: Channel) -> None:
-    registry.move(before.name, before.version, "revert")
+    try:
+        registry.move(before.name, before.version, "revert")
+    except MlError as error:  # of a host that does not hear of it: the others have, and go back
+        say(f"deploy: {error}")
     say(f"deploy: moved {before.name} back")
     if before.version is None:
         return

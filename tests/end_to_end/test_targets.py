@@ -167,6 +167,8 @@ def test_another_host_gets_versions_environment_unit_and_service_and_follows_the
         "ssh://me@host:x",
         "ssh://me@-oProxyCommand=x",
         "ssh://me@h/a;b",
+        "ssh://me@h,local",
+        "ssh://me@h,",
     ],
 )
 def test_what_is_no_target_is_a_usage_error(site: Site, text: str) -> None:
@@ -181,7 +183,7 @@ def test_a_host_that_cannot_be_reached_is_named_and_nothing_is_pointed_to(
     if not shutil.which("rsync") or not shutil.which("ssh"):
         pytest.skip("ssh or rsync is not installed")
     assert served.ml("deploy", "--target", f"ssh://me@127.0.0.1:{free_port}/x") == 1
-    assert "rsync failed" in error_of()
+    assert "host 127.0.0.1: rsync failed" in error_of()
     assert Registry("small").channel("production").version is None
 
 

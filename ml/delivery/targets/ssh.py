@@ -6,8 +6,10 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ml import locations
@@ -23,6 +25,8 @@ from ml.serving.workers import running_code
 
 REMOTE_SCRIPT = Path(__file__).with_name("remote_host.sh")
 ANSWER_SECONDS = 60.0
+# A host that went away is told within half a minute, also in the middle of a copy.
+PATIENCE = ("ConnectTimeout=10", "ServerAliveInterval=5", "ServerAliveCountMax=3")
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,21 @@ class Host:
         """Return the command before the host; ``ML_SSH_CONFIG`` names another file than ``~/.ssh/config``."""
         config = locations.ssh_config()
         port = ["-p", str(self.port)] if self.port else []
-        return ["ssh", "-o", "BatchMode=yes", *(["-F", config] if config else []), *port]
+        options = [word for one in ("BatchMode=yes", *PATIENCE) for word in ("-o", one)]
+        return ["ssh", *options, *(["-F", config] if config else []), *port]
+
+
+@dataclass(frozen=True)
+class Tunnel(Service):
+    """What answers at the end of a tunnel; its own address says nothing of the machine that it leads to."""
+
+    host: str = ""
+
+    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        try:
+            return super()._ask(method, path, body)
+        except MlError as error:
+            raise MlError(f"host {self.host}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -81,9 +99,7 @@ class Remote:
             code,
         ]
         remote = shlex.join(["sh", "-s", "--", *words])
-        call(
-            [*self.host.ssh(), self.host.login, remote], os.environ, REMOTE_SCRIPT.read_text(encoding="utf-8")
-        )
+        self._call([*self.host.ssh(), self.host.login, remote], REMOTE_SCRIPT.read_text(encoding="utf-8"))
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             try:
@@ -92,9 +108,11 @@ class Remote:
                     return [self.tunnel]
             except MlError:
                 if time.monotonic() > deadline:
+                    unit = f"ml-{self.project.name}-{self.channel}"
+                    say(f"deploy: `journalctl --user --unit {unit}` on {self.host.name} tells why")
                     raise
             if time.monotonic() > deadline:
-                raise MlError(f"the service on {self.host.name} did not take the code of this build")
+                raise MlError(f"host {self.host.name}: the service did not take the code of this build")
             time.sleep(POLL_SECONDS)
 
     def known(self) -> list[Service]:
@@ -110,25 +128,67 @@ class Remote:
     def _copy(self, source: str, to: str, *more: str) -> None:
         place = f"{self.host.login}:{self.host.folder}/{to}"
         options = ["--archive", "--mkpath", "--no-owner", "--no-group", "--filter=-p __pycache__", *more]
-        call(
-            ["rsync", *options, "--protect-args", "-e", shlex.join(self.host.ssh()), source, place],
-            os.environ,
-        )
+        self._call(["rsync", *options, "--protect-args", "-e", shlex.join(self.host.ssh()), source, place])
+
+    def _call(self, command: list[str], text: str | None = None) -> None:
+        try:
+            call(command, os.environ, text)
+        except MlError as error:
+            raise MlError(f"host {self.host.name}: {error}") from error
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Services on several other machines that answer one channel."""
+
+    remotes: tuple[Remote, ...]
+
+    def prepare(self) -> list[Service]:
+        """Make every host ready and return all services; a host that is away raises ``MlError``."""
+        return [service for remote in self.remotes for service in remote.prepare()]
+
+    def known(self) -> list[Service]:
+        """Return the services there, running or not."""
+        return [service for remote in self.remotes for service in remote.known()]
+
+    def moved(self) -> None:
+        """Copy the pointer to every host that can be reached; then name those that cannot (``MlError``)."""
+        away = []
+        for remote in self.remotes:
+            try:
+                remote.moved()
+            except MlError as error:
+                away.append(str(error))
+        if away:
+            raise MlError("; ".join(away))
 
 
 def open_ssh(
     text: str, project: Project, channel: str, port: int | None, hosts: tuple[str, ...]
 ) -> Iterator[Target]:
-    """Yield a host that ``ssh://user@host[:port][/folder]`` names, with a tunnel to its service."""
-    host, port = parse_host(text), port or project.channels[channel].port
+    """Yield the host that ``ssh://user@host[:port][/folder]`` names, or several, separated by commas."""
+    port = port or project.channels[channel].port
+    named = [parse_host(one) for one in text.split(",")]
+    with ExitStack() as tunnels:
+        yield Fleet(
+            tuple(
+                Remote(host, project, channel, port, tunnels.enter_context(_tunnel(host, port)))
+                for host in named
+            )
+        )
+
+
+@contextmanager
+def _tunnel(host: Host, port: int) -> Iterator[Tunnel]:
+    """Yield what answers at a port of loopback over there."""
     ours = services.free_port()
     forward = f"127.0.0.1:{ours}:127.0.0.1:{port}"
-    options = ["-N", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=5", "-L", forward]
+    options = ["-N", "-o", "ExitOnForwardFailure=yes", "-L", forward]
     tunnel = subprocess.Popen(
         [*host.ssh(), *options, host.login], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     try:
-        yield Remote(host, project, channel, port, Service(f"http://127.0.0.1:{ours}"))
+        yield Tunnel(f"http://127.0.0.1:{ours}", host=host.name)
     finally:
         tunnel.terminate()
         tunnel.wait()

@@ -1,0 +1,33 @@
+"""A pointer that does not reach every host goes back on those that it did reach."""
+
+import pytest
+
+from ml.delivery.moves import switch
+from ml.delivery.targets.ssh import Fleet
+from ml.errors import MlError
+from ml.registry.versions import Registry
+from tests.conftest import Site
+from tests.support import register
+
+
+class Remote:
+    """A host that hears of a moved pointer, or is away."""
+
+    def __init__(self, name: str, *, away: bool = False) -> None:
+        self.name, self.away, self.heard = name, away, 0
+
+    def moved(self) -> None:
+        if self.away:
+            raise MlError(f"host {self.name}: ssh failed")
+        self.heard += 1
+
+
+def test_a_host_that_is_away_is_named_and_the_pointer_goes_back_on_the_others(built: Site) -> None:
+    first, second = (register(built, identity) for identity in "ab")
+    before = Registry("small").move("production", first, "deploy")
+    remotes = (Remote("one", away=True), Remote("two"))
+    fleet = Fleet(remotes)  # type: ignore[arg-type]
+    with pytest.raises(MlError, match="host one: ssh failed; production has version 1"):
+        switch(Registry("small", fleet.moved), [], second, before, "production", None, "")
+    assert Registry("small").channel("production").version == first
+    assert remotes[1].heard == 2, "there, and back"
