@@ -22,13 +22,15 @@ INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/test-tools
 # COVERAGE=1 notes which lines of ml/ run, in processes that tests start too; .ci/run reports them.
 PYTEST := $(PYTHON) $(if $(COVERAGE),-m coverage run) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+# Ansible has an environment of its own: neither training nor serving carries it.
+HOSTS_VENV := .venv-hosts
 TESTS := tests/unit
 CHECKS := check-style check-format check-types check-tests
 
 .PHONY: run test check fast-tests $(CHECKS) sabotage load replay stop install lock help projects nightly-projects \
     touched-projects monitor-projects approval doctor prune backup restore $(STAGES) lint-syntax \
     lint-flake8 lint-pydocstyle lint-dependencies rollback jenkins-up jenkins-down jenkins-logs jenkins-local \
-    jenkins-local-stop jenkins-test
+    jenkins-local-stop jenkins-test hosts-tools test-hosts
 
 help:  ## list the targets
 	@{ grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'; $(STAGE_TABLE); } | expand -t 24
@@ -132,6 +134,17 @@ jenkins-local-stop: $(INSTALLED)  ## stop it; SERVICE=stop ends the services of 
 
 jenkins-test: $(TOOLS)  ## test a live Jenkins: JENKINS_URL=... JENKINS_USER=... JENKINS_TOKEN=...
 	@$(PYTHON) -m pytest tests/jenkins/test_live.py
+
+hosts-tools: $(HOSTS_VENV)/installed  ## install Ansible for jenkins/hosts, in an environment of its own
+
+test-hosts: $(TOOLS) $(HOSTS_VENV)/installed  ## provision, renew and break real hosts (root, systemd-nspawn; half an hour)
+	@$(PYTHON) -m pytest tests/hosts
+
+$(HOSTS_VENV)/installed: jenkins/hosts/requirements.txt
+	@echo "installing $< into $(HOSTS_VENV) (once)"
+	@"$${PYTHON3:-python3}" -m venv --clear $(HOSTS_VENV)
+	@$(HOSTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 # What only tests need; what training and serving use stays as requirements.txt has it.
 $(TOOLS): $(INSTALLED) $(if $(BUILD_TAG),,tests/requirements.txt)

@@ -1,0 +1,218 @@
+"""A host for each role, two that serve: from bare Debian to an answered request, and what may happen then."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from ml import locations
+from ml.registry.versions import Registry
+from ml.serving.client import wait_until
+from tests.conftest import Site
+from tests.hosts.conftest import PASSWORD, Network, changed
+from tests.support import PASSENGER, ErrorOf, Seen, build_another_model, constant_load
+
+GROUPS = {"front": ["f1"], "production": ["p1", "p2"], "data": ["d1"], "agent": ["a1"], "admin": ["a1"]}
+PLENTY = "front_requests_per_second=100000"  # of one client, which a test is
+LOCK = "$(sha256sum < /srv/ml/code/requirements.txt | cut -d ' ' -f 1)"
+
+
+class Team:
+    """Hosts, their inventory, and a site whose models go there."""
+
+    def __init__(self, network: Network, site: Site) -> None:
+        self.network, self.site = network, site
+        self.network.add("f1", "p1", "p2", "d1", "a1")
+        self.inventory = network.inventory(GROUPS)
+        self.front = f"http://{network.hosts['f1'].address}"
+        self.said: dict[str, str] = {}
+
+    def play(self, playbook: str, *arguments: str, fails: bool = False) -> str:
+        """Run a playbook for these hosts."""
+        return self.network.play("-i", self.inventory, "-e", PLENTY, playbook, *arguments, fails=fails)
+
+    def target(self, *names: str) -> str:
+        """Return what ``deploy --target`` takes for these hosts."""
+        return ",".join(f"ssh://ml@{self.network.hosts[name].address}/srv/ml" for name in names)
+
+    def deploy(self, *names: str) -> int:
+        """Deploy what is in the build folder to these hosts and return the exit code."""
+        return self.site.ml("deploy", "--target", self.target(*names))
+
+    def version_on(self, name: str) -> int | None:
+        """Return the version that a host answers with."""
+        found = self.network.on(name, "curl --silent --max-time 5 http://127.0.0.1:8000/health || true")
+        version: int | None = json.loads(found)["version"] if found.startswith("{") else None
+        return version
+
+    def wait_for(self, name: str, version: int) -> None:
+        """Wait until a host answers with a version."""
+        self.network.wait(name)
+        assert wait_until(lambda: self.version_on(name) == version or None, 60)
+
+
+@pytest.fixture(scope="module")
+def team(network: Network, _finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """Return hosts that were prepared from bare Debian and got their first model."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        site = _finished.copy(tmp_path_factory.mktemp("team") / "site", monkeypatch)
+        monkeypatch.setenv("ML_SSH_CONFIG", str(network.folder / "config"))
+        made, began = Team(network, site), time.monotonic()
+        made.said["bootstrap"] = made.play("bootstrap.yml", "-e", "ansible_user=root")
+        made.said["ping"] = network.ansible("ansible", "-i", made.inventory, "all", "-m", "ping")
+        made.said["check"] = made.play("site.yml", "--check")
+        made.said["site"] = made.play("site.yml")
+        assert made.deploy("p1", "p2") == 0
+        assert httpx2.post(f"{made.front}/predict", json=PASSENGER, trust_env=False).status_code == 200
+        print(f"from bare hosts to an answered request: {time.monotonic() - began:.0f} s")
+        yield made
+
+
+def lost(seen: Seen) -> list[str]:
+    """Return what clients did not get; that they asked at all is asserted."""
+    assert seen.answered > 50
+    return seen.failed
+
+
+def test_bare_hosts_are_reached_checked_and_prepared(team: Team) -> None:
+    assert team.said["ping"].count("pong") == 5
+    assert all(failed == 0 for _, failed in changed(team.said["check"]).values())
+    assert all(done > 0 and failed == 0 for done, failed in changed(team.said["site"]).values())
+
+
+def test_a_second_run_changes_nothing(team: Team) -> None:
+    again = changed(team.play("site.yml"))
+    assert again == dict.fromkeys(team.network.hosts, (0, 0))
+
+
+def test_both_hosts_answer_through_the_front_and_nobody_reaches_them_directly(team: Team) -> None:
+    with constant_load(team.front) as seen:
+        assert wait_until(lambda: seen.answered > 100 or None, 30)
+    assert lost(seen) == []
+    for name in ("p1", "p2"):
+        told = team.network.on(name, "curl --silent http://127.0.0.1:8000/metrics")
+        [answered] = re.findall(r'(?m)^ml_answers_total\{outcome="ok",version="1"\} (\S+)$', told)
+        assert float(answered) > 0
+    for path in ("/metrics", "/answers/1"):
+        assert httpx2.get(f"{team.front}{path}", trust_env=False).status_code == 404
+    for port in (8000, 8080):
+        with pytest.raises(httpx2.TransportError):
+            httpx2.get(f"http://{team.network.hosts['p1'].address}:{port}/health", timeout=3, trust_env=False)
+
+
+def test_answers_are_kept_on_the_host_for_data_which_only_who_serves_reaches(team: Team) -> None:
+    count = "sudo -u postgres psql --no-align --tuples-only --command 'SELECT count(*) FROM predictions' ml"
+    assert httpx2.post(f"{team.front}/predict", json=PASSENGER, trust_env=False).status_code == 200
+    assert wait_until(lambda: int(team.network.on("d1", count)) > 0 or None, 10)
+    knock = (
+        f"timeout 3 bash -c '</dev/tcp/{team.network.hosts['d1'].address}/5432' && echo open || echo closed"
+    )
+    assert [team.network.on(name, knock).split()[-1] for name in ("p1", "f1")] == ["open", "closed"]
+    assert PASSWORD not in "".join(team.said.values())
+
+
+def test_a_host_that_builds_has_what_an_agent_needs_and_knows_the_others(team: Team) -> None:
+    network = team.network
+    said = network.on(
+        "a1", "java -version && git --version && make --version && python3 -m venv v", "jenkins"
+    )
+    assert "openjdk" in said.lower()
+    for name, host in network.hosts.items():
+        found = network.on("a1", f"ssh-keygen -F {host.address} -f /etc/ssh/ssh_known_hosts", "jenkins")
+        assert host.known.split()[2] in found, name
+
+
+def test_root_and_passwords_are_not_let_in(team: Team) -> None:
+    for user in ("root", "nobody"):
+        said = team.network.on("p1", "sudo sshd -T -C user=%s | sort" % user)
+        for line in ("permitrootlogin no", "passwordauthentication no", "allowtcpforwarding no"):
+            assert line in said.splitlines()
+    with pytest.raises(AssertionError, match="Permission denied"):
+        team.network.on("p1", "true", user="root")
+
+
+def test_systemd_keeps_the_service_within_its_limits(team: Team) -> None:
+    network = team.network
+    as_ml = "sudo -u ml env XDG_RUNTIME_DIR=/run/user/2001"
+    unit = "ml-small-production.service"
+    shown = network.on("p1", f"{as_ml} systemctl --user show {unit}").splitlines()
+    for line in ("ActiveState=active", "NoNewPrivileges=yes", "Restart=always", "LimitNOFILE=65536"):
+        assert line in shown
+    assert network.on("p1", "systemctl show user-2001.slice --property=TasksMax").strip() == "TasksMax=4096"
+    assert "new" not in network.on("p1", "loginctl show-user ml --property=Linger").replace("Linger=yes", "")
+    assert "version 1 answers" in network.on("p1", f"sudo journalctl _UID=2001 --user-unit {unit}")
+    [main] = [line.partition("=")[2] for line in shown if line.startswith("MainPID=")]
+    with constant_load(team.front) as seen:
+        network.on("p1", f"sudo kill -9 {main}")
+        team.wait_for("p1", 1)
+    assert lost(seen) == []
+
+
+def test_a_host_that_starts_again_serves_by_itself_and_no_request_is_lost(team: Team) -> None:
+    network = team.network
+    booted = network.on("p1", "cat /proc/sys/kernel/random/boot_id; uptime --since")
+    with constant_load(team.front) as seen:
+        network.on("p1", "sudo systemctl reboot --no-block; exit 0")
+        assert wait_until(lambda: _since(team, "p1") not in (None, booted) or None, 120)
+        team.wait_for("p1", 1)
+    assert lost(seen) == []
+
+
+def _since(team: Team, name: str) -> str | None:
+    try:
+        return team.network.on(name, "cat /proc/sys/kernel/random/boot_id; uptime --since")
+    except AssertionError:
+        return None
+
+
+def test_a_host_that_is_cut_off_is_named_left_out_and_follows_when_it_is_back(
+    team: Team, error_of: ErrorOf
+) -> None:
+    build_another_model(team.site)
+    away = team.network.hosts["p2"]
+    with constant_load(team.front) as seen:
+        away.cut_off()
+        assert team.deploy("p1", "p2") == 1
+        assert f"host {away.address}" in error_of()
+        assert team.version_on("p1") == 1
+        assert Registry("small").channel("production").version == 1
+        assert team.deploy("p1") == 0
+        assert team.version_on("p1") == 2
+        away.bring_back()
+        team.network.wait("p2")
+        assert team.deploy("p1", "p2") == 0
+        assert team.version_on("p2") == 2
+    assert lost(seen) == [] and seen.versions == {1, 2}
+
+
+def test_hosts_are_renewed_one_by_one_and_no_request_is_lost(team: Team) -> None:
+    before = {name: team.network.on(name, "pgrep -o -u ml -f 'ml serve'") for name in ("p1", "p2")}
+    with constant_load(team.front) as seen:
+        team.play("update.yml")
+    assert lost(seen) == []
+    after = {name: team.network.on(name, "pgrep -o -u ml -f 'ml serve'") for name in ("p1", "p2")}
+    assert all(before[name] != after[name] for name in before)
+    assert "down" not in team.network.on("f1", "cat /etc/nginx/hosts.conf")
+
+
+def test_a_host_that_does_not_come_back_stops_the_renewal_and_the_rest_serve_on(team: Team) -> None:
+    network = team.network
+    untouched = network.on("p2", "pgrep -o -u ml -f 'ml serve'")
+    network.on("p1", "sudo rm /srv/ml/registry/small/versions/2/model/model.pkl")
+    with constant_load(team.front) as seen:
+        assert "p1" in team.play("update.yml", "-e", "ready_seconds=10", fails=True)
+    assert lost(seen) == []
+    assert network.on("p2", "pgrep -o -u ml -f 'ml serve'") == untouched
+    assert f"{network.hosts['p1'].address}:8080 max_fails=2 fail_timeout=5s down" in network.on(
+        "f1", "cat /etc/nginx/hosts.conf"
+    )
+
+
+def test_the_lock_of_this_checkout_is_what_the_hosts_run(team: Team) -> None:
+    name = team.network.on("p1", f"sudo sh -c 'ls -d /srv/ml/venvs/{LOCK}/installed'")
+    assert name.strip().startswith("/srv/ml/venvs/")
+    assert Path(locations.LOCK_FILE).exists()
