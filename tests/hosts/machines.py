@@ -137,6 +137,7 @@ class Host:
         threading.Thread(target=self._keep, daemon=True).start()
 
     def _begin(self) -> None:
+        run("ip", "link", "delete", self.link, check=False)  # of a run that was killed
         command = ["systemd-nspawn", "-D", str(self.folder), "--register=no", "--keep-unit", "-M", self.name]
         command += [f"--network-bridge={BRIDGE}", "-b", "--console=pipe", "--resolv-conf=off"]
         command += [f"--bind-ro={FOLDER / 'wheels'}:/var/cache/wheels"]
