@@ -39,6 +39,8 @@ RECALLED = (
 )
 RESTORED = "end_to_end/test_backup.py::test_another_host_serves_the_same_and_a_standby_follows"
 REPLAYED = "end_to_end/test_replay.py::test_a_world_that_changes_is_noticed_learned_and_deployed"
+PREPARED = "hosts/test_fleet.py::test_bare_hosts_are_reached_checked_and_prepared"
+RENEWED = "hosts/test_fleet.py::test_hosts_are_renewed_one_by_one_and_no_request_is_lost"
 # What other tests run, as it stands or with smaller numbers
 ELSEWHERE = {
     "make rollback": "jenkins/test_pipeline.py::test_builds_follow_each_other_and_a_rollback_takes_one_back",
@@ -73,10 +75,21 @@ ELSEWHERE = {
     "make replay PROJECT=flights": REPLAYED,
     "make replay PROJECT=flights FROM=2013-04-01": REPLAYED,
     "make sabotage": "sabotage/test_sabotage.py::test_a_fault_is_stopped_by_the_stage_whose_job_it_is",
+    "ansible-playbook -i inventories/one.yml bootstrap.yml -e ansible_user=root": PREPARED,
+    "ansible -i inventories/one.yml all -m ping": PREPARED,
+    "ansible-playbook -i inventories/one.yml site.yml --check": PREPARED,
+    "ansible-playbook -i inventories/one.yml site.yml": PREPARED,
+    "make deploy TARGET=ssh://ml@192.0.2.10/srv/ml": PREPARED,
+    "curl http://192.0.2.10/health": PREPARED,
+    "ansible-playbook -i inventories/five.yml update.yml": RENEWED,
     "make jenkins-local": "jenkins/test_local.py::test_controller_and_agents_start_and_stop",
     "make jenkins-up": "jenkins/test_compose.py::test_up_starts_everything_and_says_how_to_use_it",
 }
 NEEDS = {
+    "make hosts-tools": "a minute of downloads; `make test-hosts` begins with it",
+    "cd jenkins/hosts && export PATH=$PWD/../../.venv-hosts/bin:$PATH": "Ansible, which the line before installs",
+    'export OPERATOR_KEYS="$(cat ~/.ssh/id_ed25519.pub)"': "a key of one's own",
+    "cd ../..": "the line before",
     "make test": "hours, if it ran itself",
     "make check": "hours, if it ran itself",
     ".venv/bin/python -m tests.sabotage flipped pickle": "minutes",

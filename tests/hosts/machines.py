@@ -1,5 +1,6 @@
 """Real hosts for tests: bare Debian under systemd-nspawn, each with its own systemd, sshd and address."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -56,7 +57,7 @@ def run(*command: str | Path, check: bool = True, **given: str) -> str:
     return done.stdout
 
 
-def make_base(requirements: Sequence[Path]) -> None:
+def make_base(requirements: Sequence[Path], packages: Sequence[str] = ()) -> None:
     """Make the tree that all hosts are copies of, and the wheels that they install, if not done before."""
     base, wheels = FOLDER / RELEASE, FOLDER / "wheels"
     if not base.exists():
@@ -68,11 +69,13 @@ def make_base(requirements: Sequence[Path]) -> None:
             key.unlink()
         (aside / "etc" / "machine-id").write_text("")
         aside.rename(base)
-    for file in requirements:
-        done = wheels / f"{file.parent.name}.{file.stat().st_mtime_ns}"
+    wanted = [("--requirement", str(file)) for file in requirements] + [(name,) for name in packages]
+    for words in wanted:
+        content = Path(words[-1]).read_text() if len(words) > 1 else words[0]
+        done = wheels / hashlib.sha256(content.encode()).hexdigest()
         if not done.exists():
-            command = ["/usr/bin/python3", "-m", "pip", "download", "--quiet", "--only-binary", ":all:"]
-            run(*command, "--dest", wheels, "--requirement", file)
+            # With the hosts' own Python, whose wheels they are.
+            run("/usr/bin/python3", "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels, *words)
             done.touch()
 
 
