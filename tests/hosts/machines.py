@@ -126,6 +126,10 @@ class Host:
         (self.folder / "root" / ".ssh").mkdir(mode=0o700, exist_ok=True)
         (self.folder / "root" / ".ssh" / "authorized_keys").write_text(public_key)
         (self.folder / "var" / "cache" / "wheels").mkdir()
+        # Without a notice of empty control groups, which a container lacks, a second login would wait for the end
+        # of the first one's systemd: so it does not end.
+        (self.folder / "var" / "lib" / "systemd" / "linger").mkdir(exist_ok=True)
+        (self.folder / "var" / "lib" / "systemd" / "linger" / "ops").touch()
         run("chroot", self.folder, "ssh-keygen", "-A")
         run("systemctl", f"--root={self.folder}", "enable", "systemd-networkd", "ssh")
 
@@ -164,11 +168,11 @@ class Host:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self) -> None:
-        """Wait until it is off; what does not end then is cut off."""
+        """Wait until it is off; if it takes long, a second signal ends it at once, and what runs in it too."""
         try:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self._process.send_signal(signal.SIGTERM)
             self._process.wait()
 
     def remove(self) -> None:
