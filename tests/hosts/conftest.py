@@ -115,7 +115,7 @@ def _base() -> None:
         pytest.skip(why)
     if not (ANSIBLE / "ansible-playbook").exists():
         pytest.skip("Ansible is not installed: `make test-hosts` does that")
-    machines.make_base([locations.LOCK_FILE])
+    machines.make_base(locations.LOCK_FILE)
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def run(*command: str | Path, check: bool = True, **given: str) -> str:
     return done.stdout
 
 
-def make_base(requirements: Sequence[Path], packages: Sequence[str] = ()) -> None:
+def make_base(requirements: Path) -> None:
     """Make the tree that all hosts are copies of, and the wheels that they install, if not done before."""
     base, wheels = FOLDER / RELEASE, FOLDER / "wheels"
     if not base.exists():
@@ -69,14 +69,12 @@ def make_base(requirements: Sequence[Path], packages: Sequence[str] = ()) -> Non
             key.unlink()
         (aside / "etc" / "machine-id").write_text("")
         aside.rename(base)
-    wanted = [("--requirement", str(file)) for file in requirements] + [(name,) for name in packages]
-    for words in wanted:
-        content = Path(words[-1]).read_text() if len(words) > 1 else words[0]
-        done = wheels / hashlib.sha256(content.encode()).hexdigest()
-        if not done.exists():
-            # With the hosts' own Python, whose wheels they are.
-            run("/usr/bin/python3", "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels, *words)
-            done.touch()
+    done = wheels / hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if not done.exists():
+        # With the hosts' own Python, whose wheels they are.
+        command = ["/usr/bin/python3", "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels]
+        run(*command, "--requirement", requirements)
+        done.touch()
 
 
 class Lan:
@@ -126,8 +124,8 @@ class Host:
         (self.folder / "root" / ".ssh").mkdir(mode=0o700, exist_ok=True)
         (self.folder / "root" / ".ssh" / "authorized_keys").write_text(public_key)
         (self.folder / "var" / "cache" / "wheels").mkdir()
-        # Without a notice of empty control groups, which a container lacks, a second login would wait for the end
-        # of the first one's systemd: so it does not end.
+        # A container gets no notice of empty control groups, so a second login would wait for the end
+        # of the first one's systemd: let that not end.
         (self.folder / "var" / "lib" / "systemd" / "linger").mkdir(exist_ok=True)
         (self.folder / "var" / "lib" / "systemd" / "linger" / "ops").touch()
         run("chroot", self.folder, "ssh-keygen", "-A")
