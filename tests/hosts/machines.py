@@ -166,7 +166,7 @@ class Host:
             self._process.send_signal(signal.SIGTERM)
 
     def wait(self) -> None:
-        """Wait until it is off; if it takes long, a second signal ends it at once, and what runs in it too."""
+        """Wait until it is off; if that takes long, a second signal ends it and what runs in it."""
         try:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
