@@ -79,6 +79,7 @@ export ML_HOME="$folder/home" ML_REGISTRY="$folder/registry" ML_VERIFY_KEY="$fol
 export ML_PROJECTS="$folder/projects"
 if [ -e environment ]; then
     set -a
+    # shellcheck source=/dev/null
     . ./environment
     set +a
 fi
