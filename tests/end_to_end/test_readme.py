@@ -87,7 +87,7 @@ ELSEWHERE = {
 }
 NEEDS = {
     "make hosts-tools": "a minute of downloads; `make test-hosts` begins with it",
-    "cd jenkins/hosts && export PATH=$PWD/../../.venv-hosts/bin:$PATH": "Ansible, which the line before installs",
+    "cd jenkins/hosts && export PATH=$PWD/../../.venv-hosts/bin:$PATH": "Ansible, by the line before",
     'export OPERATOR_KEYS="$(cat ~/.ssh/id_ed25519.pub)"': "a key of one's own",
     "cd ../..": "the line before",
     "make test": "hours, if it ran itself",
