@@ -87,7 +87,7 @@ class Lan:
         run("ip", "link", "add", BRIDGE, "type", "bridge")
         run("ip", "address", "add", f"{PREFIX}.1/24", "dev", BRIDGE)
         run("ip", "link", "set", BRIDGE, "up")
-        self._forward = Path("/proc/sys/net/ipv4/ip_forward").read_text()
+        # It stays: containers of others may need it by then.
         Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         run("iptables", "-t", "nat", "-A", "POSTROUTING", *self.RULE)
         return self
