@@ -39,13 +39,13 @@ class Filled:
 
 
 def disk(build: Path) -> Iterator[Finding]:
-    """Tell what is free where a build, the home and the registry write, and whether a build has room.
+    """Tell what is free where builds write, and whether one has room; what is to read only fills by no build.
 
     A build writes its folder beside the last one, and a version is a copy of most of it: twice what the last
     build takes must be free, and ``MIN_FREE_BYTES``.
     """
     needed = MIN_FREE_BYTES + 2 * size_of(build)
-    for place in _file_systems(build, locations.home(), locations.registry(), Path(tempfile.gettempdir())):
+    for place in _file_systems(build, locations.home(), locations.registry()):
         found, files = psutil.disk_usage(str(place)), os.statvfs(place).f_favail
         told = f"{_readable(found.free)} of {_readable(found.total)} free at {place}"
         if found.free < needed:
@@ -119,6 +119,9 @@ def ports(project: Project) -> Iterator[Finding]:
 def clock() -> Iterator[Finding]:
     """Tell whether this clock and that of the registry's disk agree: it may be another machine's."""
     place = _existing(locations.registry())
+    if not os.access(place, os.W_OK):
+        yield Finding(OK, "clock", f"not compared: {place} is to read only here")
+        return
     try:
         with tempfile.NamedTemporaryFile(dir=place, prefix=".clock-") as file:
             apart = abs(os.fstat(file.fileno()).st_mtime - time.time())
@@ -144,8 +147,9 @@ def size_of(folder: Path) -> int:
 
 
 def _file_systems(*places: Path) -> list[Path]:
-    """Return the first place on each file system."""
-    found = {os.stat(there).st_dev: there for there in reversed([_existing(one) for one in places])}
+    """Return the first place on each file system that can be written to."""
+    there = [one for one in map(_existing, places) if os.access(one, os.W_OK)]
+    found = {os.stat(one).st_dev: one for one in reversed(there)}
     return list(dict.fromkeys(reversed(found.values())))
 
 

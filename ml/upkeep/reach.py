@@ -48,11 +48,13 @@ def packages() -> Iterator[Finding]:
 
 
 def registry() -> Iterator[Finding]:
-    """Tell whether versions can be written and read."""
+    """Tell whether versions can be read; where a build does not deploy, they need not be written."""
     place = locations.registry()
     there = next(one for one in (place, *place.parents) if one.exists())
-    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
-        yield Finding(REFUSED, "registry", f"{there} cannot be written to: check its owner (ML_REGISTRY)")
+    if not os.access(there, os.R_OK | os.X_OK):
+        yield Finding(REFUSED, "registry", f"{there} cannot be read: check its owner (ML_REGISTRY)")
+    elif not os.access(there, os.W_OK):
+        yield Finding(OK, "registry", f"{place}, to read only: nothing is deployed from here")
     else:
         yield Finding(OK, "registry", str(place) if place.exists() else f"{place}, made at the first deploy")
 

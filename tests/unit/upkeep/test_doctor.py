@@ -66,6 +66,25 @@ def test_a_disk_without_room_for_files_is_refused(
     assert "has room for 10 more files only" in error_of()
 
 
+def test_an_agent_that_only_reads_the_registry_is_fit(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = site.root / "registry"
+    registry.mkdir()
+    monkeypatch.setenv("ML_REGISTRY", str(registry))
+    may = os.access
+    denied = os.W_OK
+
+    def access(place: Path, how: int) -> bool:
+        return may(place, how) and not (Path(place) == registry and how & denied)
+
+    monkeypatch.setattr(reach.os, "access", access)
+    assert "to read only: nothing is deployed from here" in line(site, capsys, "registry")
+    assert "to read only here" in line(site, capsys, "clock")
+    denied = os.R_OK
+    assert line(site, capsys, "registry", code=1).startswith("refused registry")
+
+
 def test_a_disk_that_fills_is_told_with_the_days_that_are_left(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
