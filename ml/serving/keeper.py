@@ -102,6 +102,7 @@ def keep_workers(project: str, channel: str, listener: socket.socket, count: int
             last = begin()
             while True:
                 time.sleep(LOOK_SECONDS)
+                _forget_the_gone(status, Path(metrics))
                 if renewals or (
                     not running[-1].is_led() and time.monotonic() - last.began > SHORT_LIFE_SECONDS
                 ):
@@ -131,6 +132,13 @@ def _take_over(running: list[Generation]) -> None:
     for one in old:
         one.end()
         running.remove(one)
+
+
+def _forget_the_gone(status: Path, metrics: Path) -> None:
+    """Take away what workers told that ended when nobody led them: who led them forgets all others."""
+    for file in status.glob("[0-9]*.json"):
+        if not Path("/proc", file.stem).exists():
+            forget(int(file.stem), status, metrics)
 
 
 def _memory_folder() -> str | None:

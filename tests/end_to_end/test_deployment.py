@@ -284,6 +284,22 @@ def test_workers_answer_on_when_the_process_that_forks_them_is_killed(served: Si
     assert seen.failed == [] and seen.versions == {1}
 
 
+def test_a_service_comes_back_when_all_but_its_keeper_are_killed(served: Site, free_port: int) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    running = service.find("small", "production")
+    assert running
+    (before,) = workers_of(running)
+    for pid in (parent_of(before), before):
+        os.kill(pid, 9)
+    deadline, now = time.monotonic() + 60, {before}
+    while before in now and time.monotonic() < deadline:
+        time.sleep(0.1)
+        with contextlib.suppress(MlError):
+            now = workers_of(running)
+    assert len(now) == 1 and before not in now, "what the dead told is forgotten"
+    assert answering_version() == 1
+
+
 def test_no_worker_outlives_the_service(served: Site, free_port: int) -> None:
     assert served.ml("deploy", "--port", str(free_port)) == 0
     running = service.find("small", "production")
