@@ -240,13 +240,13 @@ def _doctor(options: argparse.Namespace) -> None:
 def _backup(options: argparse.Namespace) -> None:
     from ml.upkeep.backup import back_up
 
-    print(back_up(options.file.absolute(), options.keys))
+    print(back_up(options.file, options.keys))
 
 
 def _restore(options: argparse.Namespace) -> None:
     from ml.upkeep.backup import restore
 
-    print(restore(options.file.absolute(), options.keys, registry_only=options.registry))
+    print(restore(options.file, options.keys, registry_only=options.registry))
 
 
 COMMANDS: dict[str, Command] = {

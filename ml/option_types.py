@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from pathlib import Path
 
 
 def percent(text: str) -> float:
@@ -48,3 +49,11 @@ def port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"'{text}' is not a port, 1 to 65535")
     return int(text)
+
+
+def archive(text: str) -> Path:
+    """Return the file of a backup; a folder, or nothing, is none."""
+    file = Path(text).absolute()
+    if not text or file.is_dir():
+        raise argparse.ArgumentTypeError(f"'{text}' is not the name of a file like backup.tar.gz")
+    return file

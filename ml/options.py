@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ml.locations import ROOT, default_project
-from ml.option_types import addresses, count, earlier, percent, port, seconds
+from ml.option_types import addresses, archive, count, earlier, percent, port, seconds
 from ml.stages import STAGES
 
 DESCRIPTION = "From tabular data to a model in production: the stages of the Jenkinsfile, runnable anywhere."
@@ -174,13 +174,13 @@ def _add_upkeep(add: Add) -> None:
     sub.add_argument("--prune", action="store_true", help="show what could go, of all projects, instead")
     sub.add_argument("--yes", action="store_true", help="with --prune: take it away")
     sub = add("backup", "write registry and stores into a file, whatever builds and services do meanwhile")
-    sub.add_argument("file", type=Path, metavar="FILE", help="a file that is made: NAME.tar.gz")
+    sub.add_argument("file", type=archive, metavar="FILE", help="a file that is made: NAME.tar.gz")
     sub.add_argument(
-        "--keys", type=Path, metavar="FILE", help="write the keys, too, into a file of their own"
+        "--keys", type=archive, metavar="FILE", help="write the keys, too, into a file of their own"
     )
     sub = add("restore", "bring a backup back where there is nothing; a damaged one is refused")
-    sub.add_argument("file", type=Path, metavar="FILE", help="a file that `backup` wrote")
-    sub.add_argument("--keys", type=Path, metavar="FILE", help="the keys, too, from a file of their own")
+    sub.add_argument("file", type=archive, metavar="FILE", help="a file that `backup` wrote")
+    sub.add_argument("--keys", type=archive, metavar="FILE", help="the keys, too, from a file of their own")
     sub.add_argument(
         "--registry",
         action="store_true",

@@ -145,6 +145,14 @@ def test_a_missing_file_and_a_home_without_a_registry_are_named(site: Site, erro
     assert not list(site.root.glob("*b.tar.gz*"))
 
 
+@pytest.mark.parametrize("name", ["", "."])
+def test_a_backup_needs_the_name_of_a_file(site: Site, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        site.ml("backup", name)
+    assert ended.value.code == 2
+    assert f"'{name}' is not the name of a file like backup.tar.gz" in capsys.readouterr().err
+
+
 def test_a_standby_keeps_up_and_another_history_is_refused(
     kept: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
 ) -> None:
