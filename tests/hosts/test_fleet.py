@@ -151,7 +151,7 @@ def test_systemd_keeps_the_service_within_its_limits(team: Team) -> None:
     assert network.on("p1", "systemctl show user-2001.slice --property=TasksMax").strip() == "TasksMax=4096"
     assert network.on("p1", "loginctl show-user ml --property=Linger").strip() == "Linger=yes"
     assert "version 1 answers" in network.on("p1", "sudo journalctl _UID=2001")
-    # Not the parent: that it is gone, systemd hears late in a container with control groups of the first kind.
+    # Not the parent: systemd hears late of its end in a container with control groups of the first kind.
     with constant_load(team.front) as seen:
         network.on("p1", "sudo pkill -9 -o -u ml -f ml.serving.workers")
         team.wait_for("p1", 1)
