@@ -31,6 +31,7 @@ Address={address}/24
 Gateway={gateway}
 LinkLocalAddressing=no
 """
+PATIENCE = "[Service]\nTimeoutStopSec=10s\n"
 SECONDS = 120.0
 RESTART = 133  # how systemd-nspawn ends when the host inside asks to begin again
 
@@ -125,9 +126,12 @@ class Host:
         (self.folder / "root" / ".ssh" / "authorized_keys").write_text(public_key)
         (self.folder / "var" / "cache" / "wheels").mkdir()
         # A container gets no notice of empty control groups, so a second login would wait for the end
-        # of the first one's systemd: let that not end.
+        # of the first one's systemd: let that not end. For the same reason a user's systemd that has ended
+        # is waited for, two minutes at each start of the host and each renewal: let that be seconds.
         (self.folder / "var" / "lib" / "systemd" / "linger").mkdir(exist_ok=True)
         (self.folder / "var" / "lib" / "systemd" / "linger" / "ops").touch()
+        (etc / "systemd" / "system" / "user@.service.d").mkdir()
+        (etc / "systemd" / "system" / "user@.service.d" / "10-container.conf").write_text(PATIENCE)
         run("chroot", self.folder, "ssh-keygen", "-A")
         run("systemctl", f"--root={self.folder}", "enable", "systemd-networkd", "ssh")
 
