@@ -37,7 +37,7 @@ RUN = [  # here, in this order
 RECALLED = (
     "unit/test_recall.py::test_versions_trained_on_bad_rows_leave_their_channels_and_their_answers_are_listed"
 )
-RESTORED = "end_to_end/test_backup.py::test_another_host_serves_the_same_and_a_standby_follows"
+RESTORED = "end_to_end/test_lost_host.py::test_another_host_serves_the_same_and_a_standby_follows"
 REPLAYED = "end_to_end/test_replay.py::test_a_world_that_changes_is_noticed_learned_and_deployed"
 PREPARED = "hosts/test_fleet.py::test_bare_hosts_are_reached_checked_and_prepared"
 RENEWED = "hosts/test_fleet.py::test_hosts_are_renewed_one_by_one_and_no_request_is_lost"
