@@ -95,3 +95,10 @@ def test_no_test_file_imports_another() -> None:
     tests = (locations.ROOT / "tests").rglob("test_*.py")
     pattern = re.compile(r"(?m)^\s*from tests\.(?!quality\b)[\w.]*\btest_\w+ import")
     assert [file.name for file in tests if pattern.search(file.read_text(encoding="utf-8"))] == []
+
+
+def test_no_two_test_modules_are_called_alike() -> None:
+    """Pytest takes one of them for the other: with ``tests/quality`` they never run together."""
+    folders = [folder for folder in (locations.ROOT / "tests").iterdir() if folder.name != "quality"]
+    names = [file.name for folder in folders for file in folder.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
