@@ -1,6 +1,7 @@
 """The gates of the data stage: what the labelled rows must satisfy beyond the contract."""
 
 from collections.abc import Iterator
+
 import pandas as pd
 
 from ml.data.contract import Violation

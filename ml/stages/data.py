@@ -28,12 +28,9 @@ def run(context: Context) -> Outcome[DataManifest]:
     project, workspace = context.project, context.workspace
     project.check_channel(context.channel)
     reference, state = champion_data(project, context.channel), _state(context)
-    outcome = None
-    if tables := _known_tables(workspace, state):
-        outcome = (
-            None if context.force else workspace.unchanged(DataManifest, _inputs(context, reference, tables))
-        )
-    outcome = outcome or _make(context, reference, state)
+    known = {} if context.force else _known_tables(workspace, state)
+    same = workspace.unchanged(DataManifest, _inputs(context, reference, known)) if known else None
+    outcome = same or _make(context, reference, state)
     keep(project, workspace.folder("data"), outcome.record)
     return outcome
 

@@ -8,9 +8,9 @@ from ml.errors import MlError
 from ml.project import Project
 from ml.upkeep import host, reach
 from ml.upkeep.findings import REFUSED, Finding
+from ml.upkeep.host import MEGABYTE
 from ml.upkeep.prune import Removable, removable, remove
 
-MEGABYTE = 1_000_000
 MAX_SHOWN = 10
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from ml import locations
 from ml.errors import MlError
 from ml.project import project_names
+from ml.registry.data_versions import SIGNS
 from ml.registry.versions import Registry
 from ml.upkeep.host import size_of
 
 KEPT_VERSIONS = 10  # the newest of a project, beside those that a channel points or returns to
 KEPT_SECONDS = 30 * 86400  # of what was downloaded, since it was last written
-SIGNS = 16  # of a data version's hash, in the name of its folder
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ml import locations
@@ -81,8 +82,15 @@ class Compose:
         return Service(f"http://127.0.0.1:{port}")
 
     def _call(self, *command: str) -> str:
+        whole = f"{self.project.name}-{self.channel}"
+        return call([*compose(), "-f", str(COMPOSE_FILE), "-p", whole, *command], self._environment)
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        """What the compose file takes from here; the images of one deploy are named once."""
         catboost = "yes" if self._uses_catboost() else "no"
-        environment = os.environ | {
+        service = _content(locations.LOCK_FILE, DOCKER, locations.ROOT / "ml")
+        return os.environ | {
             "ML_REGISTRY": str(locations.registry()),
             "ML_VERIFY_KEY": str(locations.verify_key()),
             "ML_API_KEYS": str(locations.api_keys() or os.devnull),
@@ -91,14 +99,10 @@ class Compose:
             "CHANNEL": self.channel,
             "FRONT_PORT": str(self.port or self.project.channels[self.channel].port),
             "CATBOOST": catboost,
-            "SERVING_TAG": _content(locations.LOCK_FILE, DOCKER, locations.ROOT / "ml")
-            + f"-catboost-{catboost}",
-            "FRONT_TAG": _content(
-                locations.LOCK_FILE, DOCKER
-            ),  # it is not replaced for a change of the service
+            "SERVING_TAG": f"{service}-catboost-{catboost}",
+            # Without the code of the service: the front is not replaced when that changes.
+            "FRONT_TAG": _content(locations.LOCK_FILE, DOCKER),
         }
-        whole = f"{self.project.name}-{self.channel}"
-        return call([*compose(), "-f", str(COMPOSE_FILE), "-p", whole, *command], environment)
 
     def _uses_catboost(self) -> bool:
         """Tell whether a version that the channel may be pointed to needs CatBoost."""
