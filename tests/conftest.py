@@ -9,11 +9,15 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ml import locations
 from ml.cli import main
+
+if TYPE_CHECKING:
+    from tests.load.servers import Postgres
 
 # Several workers share the cores: threads that spin while they wait for each other would only heat them.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -194,20 +198,26 @@ def judged_by(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return lambda file: judge_by(file, monkeypatch)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Return the URL of an empty store, in a file and in a server of its own."""
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["Postgres"]:
+    """Return a PostgreSQL server for all tests that leave it running."""
     from tests.load.servers import Postgres
 
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'new' / 'store.sqlite'}"
-        return
     if not Postgres.available():
         pytest.skip("the PostgreSQL server is not installed")
-    server = Postgres(tmp_path / "postgres")
+    server = Postgres()
     server.start()
-    yield server.url
+    yield server
     server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of an empty store, in a file and in a database of a server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new' / 'store.sqlite'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.new_database()
 
 
 @pytest.fixture

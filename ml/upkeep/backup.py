@@ -4,6 +4,7 @@ What is registered never changes, so pointers are read first and versions after 
 leads to a version that is not in it, whatever builds and services do meanwhile.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -94,11 +95,16 @@ def _beside(file: Path) -> Path:
 
 
 def _files(registry: Path) -> Iterator[Path]:
-    """Yield the files of a registry, without what is under way in it."""
-    for file in sorted(registry.rglob("*")):
-        hidden = any(part.startswith(".") for part in file.relative_to(registry).parts)
-        if not hidden and file.is_file() and not file.is_symlink():
-            yield file
+    """Yield the files of a registry; what is under way in it is not entered, for it may go at any moment."""
+    for folder, folders, names in os.walk(registry, onerror=_raise):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for file in (Path(folder, name) for name in sorted(names) if not name.startswith(".")):
+            if file.is_file() and not file.is_symlink():
+                yield file
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _is_pointer(registry: Path, file: Path) -> bool:

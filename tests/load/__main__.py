@@ -55,7 +55,7 @@ def _load(folder: Path, options: argparse.Namespace) -> int:
     settings = site.project / "project.toml"
     settings.write_text(f"workers = {options.workers}\n" + settings.read_text(encoding="utf-8"), "utf-8")
     site.grid(SMALL_GRID)
-    database = Postgres(folder / "postgres") if Postgres.available() else None
+    database = Postgres() if Postgres.available() else None
     if database:
         database.start()
         os.environ["ML_STORE"] = database.url

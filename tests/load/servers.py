@@ -6,32 +6,35 @@ import pwd
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+import psycopg
 
 from ml import locations
 from ml.serving import service
 
 
 class Postgres:
-    """A database server; PostgreSQL refuses to run as root, so then it runs as ``postgres``."""
+    """A database server in a folder of its own; PostgreSQL refuses to run as root, so then as ``postgres``.
 
-    def __init__(self, folder: Path) -> None:
+    The folder lies beside those of the tests: pytest forbids all other users to enter these.
+    """
+
+    def __init__(self) -> None:
         """Make a new, empty cluster; nothing runs yet."""
-        self.folder, self.port = folder, service.free_port()
+        self._scratch = tempfile.TemporaryDirectory(prefix="ml-postgres-")
+        self.folder, self.port = Path(self._scratch.name), service.free_port()
         self.url = f"postgresql+psycopg://tester@127.0.0.1:{self.port}/postgres"
-        folder.mkdir(parents=True)
         if os.getuid() == 0:
             user = pwd.getpwnam("postgres")
-            os.chown(folder, user.pw_uid, user.pw_gid)
-            for parent in folder.parents:  # pytest and tempfile make folders that only their owner may enter
-                with contextlib.suppress(OSError):
-                    if parent != parent.parent and not parent.stat().st_mode & 0o001:
-                        parent.chmod(parent.stat().st_mode | 0o011)
-        self._call("initdb", "-D", str(folder / "data"), "-U", "tester", "--auth=trust", "--no-sync")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+        self._call("initdb", "-D", str(self.folder / "data"), "-U", "tester", "--auth=trust", "--no-sync")
 
     @staticmethod
     def available() -> bool:
@@ -43,6 +46,13 @@ class Postgres:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
         log = self.folder / "log"
         self._call("pg_ctl", "-D", str(self.folder / "data"), "-l", str(log), "-o", options, "-w", "start")
+
+    def new_database(self) -> str:
+        """Return the URL of a database in which nothing is yet."""
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return f"{self.url.rpartition('/')[0]}/{name}"
 
     def stop(self) -> None:
         """Stop it at once, as a power cut would."""

@@ -75,7 +75,7 @@ def test_the_log_is_its_owners_alone(found: str, monkeypatch: pytest.MonkeyPatch
 def test_a_dead_database_costs_nothing_and_gets_all_when_it_is_back(tmp_path: Path) -> None:
     if not Postgres.available():
         pytest.skip("the PostgreSQL server is not installed")
-    server, written, lost = Postgres(tmp_path / "postgres"), [0], [0]
+    server, written, lost = Postgres(), [0], [0]
     server.start()
     log = PredictionLog(
         server.url,

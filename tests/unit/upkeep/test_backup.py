@@ -1,11 +1,13 @@
 """Backups: what is in them, what is refused, and that nothing is changed then."""
 
+import os
 import shutil
 import sqlite3
 import tarfile
 import threading
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -205,6 +207,22 @@ def test_a_backup_is_of_one_moment_though_builds_and_services_go_on(
             sqlite3.connect(kept.root / f"host{number}/predictions/small-production.sqlite")
         ) as store:
             assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_what_is_under_way_in_the_registry_is_not_entered(
+    kept: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way = locations.registry() / "small" / "versions" / ".incoming-1"
+    under_way.mkdir()
+    scandir = os.scandir
+
+    def look(folder: Any) -> Any:
+        if str(folder) == str(under_way):
+            raise FileNotFoundError(2, "No such file or directory", str(folder))  # as when a build just ended
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", look)
+    assert kept.ml("backup", str(kept.root / "b.tar.gz")) == 0
 
 
 def test_a_store_in_a_server_or_a_file_of_its_own_comes_back(

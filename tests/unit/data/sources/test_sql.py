@@ -1,7 +1,6 @@
 """Tables that queries give, from SQLite and from a real PostgreSQL."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,11 @@ ROWS = pd.DataFrame(
 
 
 @pytest.fixture(scope="module")
-def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if not Postgres.available():
-        pytest.skip("the PostgreSQL server is not installed")
-    server = Postgres(tmp_path_factory.mktemp("sql") / "postgres")
-    server.start()
-    with create_engine(server.url).begin() as connection:
+def _server(postgres: Postgres) -> str:
+    url = postgres.new_database()
+    with create_engine(url).begin() as connection:
         ROWS.to_sql("people", connection, index=False)
-    yield server.url
-    server.stop()
+    return url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
