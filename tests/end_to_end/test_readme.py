@@ -41,6 +41,7 @@ RESTORED = "end_to_end/test_lost_host.py::test_another_host_serves_the_same_and_
 REPLAYED = "end_to_end/test_replay.py::test_a_world_that_changes_is_noticed_learned_and_deployed"
 PREPARED = "hosts/test_fleet.py::test_bare_hosts_are_reached_checked_and_prepared"
 RENEWED = "hosts/test_fleet.py::test_hosts_are_renewed_one_by_one_and_no_request_is_lost"
+EXPLORED = "hosts/test_exploration.py::test_what_was_explored_reaches_production_and_is_taken_out_of_it"
 # What other tests run, as it stands or with smaller numbers
 ELSEWHERE = {
     "make rollback": "jenkins/test_pipeline.py::test_builds_follow_each_other_and_a_rollback_takes_one_back",
@@ -82,6 +83,9 @@ ELSEWHERE = {
     "make deploy TARGET=ssh://ml@192.0.2.10/srv/ml": PREPARED,
     "curl http://192.0.2.10/health": PREPARED,
     "ansible-playbook -i inventories/five.yml update.yml": RENEWED,
+    "git clone ssh://git@192.0.2.13/srv/git/ml.git": EXPLORED,
+    "git clone ssh://git@192.0.2.13/srv/git/data.git": EXPLORED,
+    "dvc remote add -d shelf ssh://versions@192.0.2.13/srv/versions/data": EXPLORED,
     "make jenkins-local": "jenkins/test_local.py::test_controller_and_agents_start_and_stop",
     "make jenkins-up": "jenkins/test_compose.py::test_up_starts_everything_and_says_how_to_use_it",
 }

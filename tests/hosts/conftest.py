@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,13 +11,23 @@ import pytest
 import yaml
 
 from ml import locations
-from tests.hosts import machines
+from tests.hosts import controller, machines
 from tests.hosts.machines import Host, Lan
 
 PLAYBOOKS = locations.ROOT / "jenkins" / "hosts"
 ANSIBLE = locations.ROOT / ".venv-hosts" / "bin"
 SECONDS = 1200.0
 PASSWORD = "of/a:test@100%"
+GROUPS = {
+    "front": ["f1"],
+    "production": ["p1", "p2"],
+    "data": ["d1"],
+    "agent": ["a1"],
+    "controller": ["c1"],
+    "admin": ["c1"],
+    "dev": ["e1"],
+}
+PLENTY = "front_requests_per_second=100000"  # of one client, which a test is
 
 
 @dataclass
@@ -75,7 +86,9 @@ class Network:
             "ANSIBLE_HOME": str(self.folder / "ansible"),
             "ANSIBLE_SSH_ARGS": f"-F {self.folder / 'config'} -o ControlMaster=auto -o ControlPersist=60s",
             "STORE_PASSWORD": PASSWORD,
+            "EXPLORER_PASSWORD": PASSWORD,
             "OPERATOR_KEYS": (self.folder / "key.pub").read_text().strip(),
+            **controller.files(self.folder / "controller"),
         }
 
     def play(self, *arguments: str | Path, fails: bool = False) -> str:
@@ -98,6 +111,32 @@ class Network:
         return done.stdout
 
 
+class Fleet:
+    """A host for each kind of work, two of them serve, and their inventory."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.network.add("f1", "p1", "p2", "d1", "a1", "c1", "e1")
+        self.inventory = network.inventory(GROUPS)
+        self.front = f"http://{network.hosts['f1'].address}"
+        self.said: dict[str, str] = {}
+
+    def play(self, playbook: str, *arguments: str, fails: bool = False) -> str:
+        """Run a playbook for these hosts."""
+        return self.network.play("-i", self.inventory, "-e", PLENTY, playbook, *arguments, fails=fails)
+
+    def target(self, *names: str) -> str:
+        """Return what ``deploy --target`` takes for these hosts."""
+        return ",".join(f"ssh://ml@{self.network.hosts[name].address}/srv/ml" for name in names)
+
+    def ask(self, name: str, path: str) -> str:
+        """Return what the service of a host answers there, if it does."""
+        asked = f"u.urlopen('http://127.0.0.1:8000{path}', timeout=5).read().decode()"
+        return self.network.on(
+            name, f'python3 -c "import urllib.request as u; print({asked})" 2>/dev/null || true'
+        )
+
+
 def changed(said: str) -> dict[str, tuple[int, int]]:
     """Return of each host what the recap of a run says: changed and failed tasks."""
     rows = [line for line in said.split("PLAY RECAP")[-1].splitlines() if " changed=" in line]
@@ -115,12 +154,15 @@ def _base() -> None:
         pytest.skip(why)
     if not (ANSIBLE / "ansible-playbook").exists():
         pytest.skip("Ansible is not installed: `make test-hosts` does that")
-    machines.make_base(locations.LOCK_FILE)
+    settings = yaml.safe_load((PLAYBOOKS / "group_vars" / "all.yml").read_text(encoding="utf-8"))
+    kernel = PLAYBOOKS / "roles" / "dev" / "files" / "kernel.txt"
+    lock = locations.LOCK_FILE.read_text(encoding="utf-8")
+    machines.make_base(lock, lock + kernel.read_text(encoding="utf-8"), settings["dvc_requirements"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def network(_base: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    """Return a network without hosts; a module's tests share what they add to it."""
+    """Return a network without hosts."""
     folder = tmp_path_factory.mktemp("network")
     machines.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key")
     (folder / "config").write_text(
@@ -136,3 +178,15 @@ def network(_base: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
             for host in made.hosts.values():
                 host.wait()
                 host.remove()
+
+
+@pytest.fixture(scope="session")
+def fleet(network: Network) -> Fleet:
+    """Return hosts that were prepared from bare Debian."""
+    made, began = Fleet(network), time.monotonic()
+    made.said["bootstrap"] = made.play("bootstrap.yml", "-e", "ansible_user=root")
+    made.said["ping"] = network.ansible("ansible", "-i", str(made.inventory), "all", "-m", "ping")
+    made.said["check"] = made.play("site.yml", "--check")
+    made.said["site"] = made.play("site.yml")
+    print(f"from bare to prepared hosts: {time.monotonic() - began:.0f} s")
+    return made

@@ -13,7 +13,7 @@ from pathlib import Path
 FOLDER = Path(os.environ.get("ML_TEST_HOSTS") or "/var/lib/ml-test-hosts")
 RELEASE = "bookworm"
 PACKAGES = "systemd,systemd-sysv,dbus,openssh-server,python3,sudo,iproute2,ca-certificates"
-PROGRAMS = ("systemd-nspawn", "debootstrap", "iptables", "ip", "ssh", "rsync")
+PROGRAMS = ("systemd-nspawn", "debootstrap", "iptables", "ip", "ssh", "rsync", "groovyc")
 BRIDGE, PREFIX = "ml-hosts", "10.79.0"
 # A host reaches the package indexes as this machine does.
 COPIED = (
@@ -58,8 +58,11 @@ def run(*command: str | Path, check: bool = True, **given: str) -> str:
     return done.stdout
 
 
-def make_base(requirements: Path) -> None:
-    """Make the tree that all hosts are copies of, and the wheels that they install, if not done before."""
+def make_base(*requirements: str) -> None:
+    """Make the tree that all hosts are copies of, and the wheels that they install, if not done before.
+
+    Each of ``requirements`` is the text of a file of requirements.
+    """
     base, wheels = FOLDER / RELEASE, FOLDER / "wheels"
     if not base.exists():
         aside = FOLDER / f"{RELEASE}.incoming"
@@ -70,12 +73,15 @@ def make_base(requirements: Path) -> None:
             key.unlink()
         (aside / "etc" / "machine-id").write_text("")
         aside.rename(base)
-    done = wheels / hashlib.sha256(requirements.read_bytes()).hexdigest()
-    if not done.exists():
-        # With the hosts' own Python, whose wheels they are.
-        command = ["/usr/bin/python3", "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels]
-        run(*command, "--requirement", requirements)
-        done.touch()
+    wheels.mkdir(exist_ok=True)
+    for wanted in requirements:
+        names = wheels / f"{hashlib.sha256(wanted.encode()).hexdigest()}.txt"
+        if not (done := names.with_suffix(".done")).exists():
+            names.write_text(wanted)
+            # With the hosts' own Python, whose wheels they are.
+            command = ["/usr/bin/python3", "-m", "pip", "wheel", "--quiet", "--wheel-dir", wheels]
+            run(*command, "--requirement", names)
+            done.touch()
 
 
 class Lan:

@@ -2,53 +2,37 @@
 
 import json
 import re
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
+import yaml
 
 from ml import locations
 from ml.registry.versions import Registry
 from ml.serving.client import wait_until
 from tests.conftest import Site
-from tests.hosts.conftest import PASSWORD, Network, changed
+from tests.hosts.conftest import PASSWORD, Fleet, Network, changed
 from tests.support import PASSENGER, ErrorOf, Seen, build_another_model, constant_load
 
-GROUPS = {"front": ["f1"], "production": ["p1", "p2"], "data": ["d1"], "agent": ["a1"], "admin": ["a1"]}
-PLENTY = "front_requests_per_second=100000"  # of one client, which a test is
+
 LOCK = "$(sha256sum < /srv/ml/code/requirements.txt | cut -d ' ' -f 1)"
 
 
 class Team:
-    """Hosts, their inventory, and a site whose models go there."""
+    """The fleet, and a site whose models go there."""
 
-    def __init__(self, network: Network, site: Site) -> None:
-        self.network, self.site = network, site
-        self.network.add("f1", "p1", "p2", "d1", "a1")
-        self.inventory = network.inventory(GROUPS)
-        self.front = f"http://{network.hosts['f1'].address}"
-        self.said: dict[str, str] = {}
-
-    def play(self, playbook: str, *arguments: str, fails: bool = False) -> str:
-        """Run a playbook for these hosts."""
-        return self.network.play("-i", self.inventory, "-e", PLENTY, playbook, *arguments, fails=fails)
-
-    def target(self, *names: str) -> str:
-        """Return what ``deploy --target`` takes for these hosts."""
-        return ",".join(f"ssh://ml@{self.network.hosts[name].address}/srv/ml" for name in names)
+    def __init__(self, fleet: Fleet, site: Site) -> None:
+        self.fleet, self.network, self.front, self.site = fleet, fleet.network, fleet.front, site
+        self.play, self.ask = fleet.play, fleet.ask
 
     def deploy(self, *names: str) -> int:
         """Deploy what is in the build folder to these hosts and return the exit code."""
-        return self.site.ml("deploy", "--target", self.target(*names))
-
-    def ask(self, name: str, path: str) -> str:
-        """Return what the service of a host answers there, if it does."""
-        asked = f"u.urlopen('http://127.0.0.1:8000{path}', timeout=5).read().decode()"
-        return self.network.on(
-            name, f'python3 -c "import urllib.request as u; print({asked})" 2>/dev/null || true'
-        )
+        return self.site.ml("deploy", "--target", self.fleet.target(*names))
 
     def version_on(self, name: str) -> int | None:
         """Return the version that a host answers with."""
@@ -63,19 +47,15 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(network: Network, _finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """Return hosts that were prepared from bare Debian and got their first model."""
+def team(fleet: Fleet, _finished: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """Return hosts that were prepared from bare Debian and got a model."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         site = _finished.copy(tmp_path_factory.mktemp("team") / "site", monkeypatch)
-        monkeypatch.setenv("ML_SSH_CONFIG", str(network.folder / "config"))
-        made, began = Team(network, site), time.monotonic()
-        made.said["bootstrap"] = made.play("bootstrap.yml", "-e", "ansible_user=root")
-        made.said["ping"] = network.ansible("ansible", "-i", made.inventory, "all", "-m", "ping")
-        made.said["check"] = made.play("site.yml", "--check")
-        made.said["site"] = made.play("site.yml")
+        monkeypatch.setenv("ML_SSH_CONFIG", str(fleet.network.folder / "config"))
+        made, began = Team(fleet, site), time.monotonic()
         assert made.deploy("p1", "p2") == 0
         assert httpx2.post(f"{made.front}/predict", json=PASSENGER, trust_env=False).status_code == 200
-        print(f"from bare hosts to an answered request: {time.monotonic() - began:.0f} s")
+        print(f"from prepared hosts to an answered request: {time.monotonic() - began:.0f} s")
         yield made
 
 
@@ -86,9 +66,9 @@ def lost(seen: Seen) -> list[str]:
 
 
 def test_bare_hosts_are_reached_checked_and_prepared(team: Team) -> None:
-    assert team.said["ping"].count("pong") == 5
-    assert all(failed == 0 for _, failed in changed(team.said["check"]).values())
-    assert all(done > 0 and failed == 0 for done, failed in changed(team.said["site"]).values())
+    assert team.fleet.said["ping"].count("pong") == len(team.network.hosts)
+    assert all(failed == 0 for _, failed in changed(team.fleet.said["check"]).values())
+    assert all(done > 0 and failed == 0 for done, failed in changed(team.fleet.said["site"]).values())
 
 
 def test_a_second_run_changes_nothing(team: Team) -> None:
@@ -118,7 +98,7 @@ def test_answers_are_kept_on_the_host_for_data_which_only_who_serves_reaches(tea
         f"timeout 3 bash -c '</dev/tcp/{team.network.hosts['d1'].address}/5432' && echo open || echo closed"
     )
     assert [team.network.on(name, knock).split()[-1] for name in ("p1", "f1")] == ["open", "closed"]
-    assert PASSWORD not in "".join(team.said.values())
+    assert PASSWORD not in "".join(team.fleet.said.values())
 
 
 def test_a_host_that_builds_has_what_an_agent_needs_and_knows_the_others(team: Team) -> None:
@@ -130,6 +110,41 @@ def test_a_host_that_builds_has_what_an_agent_needs_and_knows_the_others(team: T
     for name, host in network.hosts.items():
         found = network.on("a1", f"ssh-keygen -F {host.address} -f /etc/ssh/ssh_known_hosts", "jenkins")
         assert host.known.split()[2] in found, name
+
+
+def test_the_controller_is_kept_behind_tls_and_reaches_the_hosts_that_build(team: Team) -> None:
+    network = team.network
+    name, agent = network.hosts["c1"].address, network.hosts["a1"]
+    asked = f"curl --silent --fail --cacert /etc/nginx/tls/certificate.pem https://{name}/login"
+    assert network.on("c1", f"sudo {asked}")
+    with pytest.raises(httpx2.TransportError):
+        httpx2.get(f"http://{name}:8081/login", timeout=3, trust_env=False)
+    before = network.on("c1", "systemctl show jenkins --property=MainPID")
+    assert network.on(
+        "c1", "ps -o user= -p $(systemctl show jenkins --value --property=MainPID)"
+    ).split() == ["controller"]
+    network.on("c1", "sudo systemctl kill --signal=KILL jenkins")
+    assert wait_until(lambda: _answers(network, f"sudo {asked}") or None, 120)
+    assert network.on("c1", "systemctl show jenkins --property=MainPID") != before
+    configured = yaml.safe_load(network.on("c1", "cat /srv/controller/casc.yaml"))
+    (node,) = (one["permanent"] for one in configured["jenkins"]["nodes"])
+    launcher = node["launcher"]["ssh"]
+    key = launcher["sshHostKeyVerificationStrategy"]["manuallyProvidedKeyVerificationStrategy"]["key"]
+    assert launcher["host"] == agent.address and key in agent.known
+    assert {"lint", "data", "train", "prod"} <= set(node["labelString"].split())
+    login = (
+        f"sudo -u controller ssh -i /srv/controller/secrets/AGENT_KEY jenkins@{agent.address} java -version"
+    )
+    assert "openjdk" in network.on("c1", login).lower()
+    secret = (network.folder / "controller" / "secrets" / "controller" / "ADMIN_PASSWORD").read_text()
+    assert secret not in "".join(team.fleet.said.values())
+
+
+def _answers(network: Network, command: str) -> bool:
+    try:
+        return bool(network.on("c1", command))
+    except AssertionError:
+        return False
 
 
 def test_root_and_passwords_are_not_let_in(team: Team) -> None:
@@ -223,3 +238,31 @@ def test_the_lock_of_this_checkout_is_what_the_hosts_run(team: Team) -> None:
     name = team.network.on("p1", f"sudo sh -c 'ls -d /srv/ml/venvs/{LOCK}/installed'")
     assert name.strip().startswith("/srv/ml/venvs/")
     assert Path(locations.LOCK_FILE).exists()
+
+
+def test_the_front_speaks_tls_with_the_certificate_that_is_given(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, folder = team.network, team.network.folder
+    address = network.hosts["f1"].address
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=front", "-days", "2"]
+    made += [
+        "-addext",
+        f"subjectAltName=IP:{address}",
+        "-keyout",
+        f"{folder}/f.key",
+        "-out",
+        f"{folder}/f.pem",
+    ]
+    subprocess.run(made, check=True, capture_output=True)
+    monkeypatch.setenv("TLS_CERTIFICATE", (folder / "f.pem").read_text().strip())
+    monkeypatch.setenv("TLS_KEY", (folder / "f.key").read_text().strip())
+    said = team.play("site.yml", "--limit", "f1")
+    assert "PRIVATE KEY" not in said
+    trust = ssl.create_default_context(cafile=str(folder / "f.pem"))
+    with httpx2.Client(verify=trust, trust_env=False) as client:
+        moved = client.get(f"{team.front}/model")
+        assert (moved.status_code, moved.headers["location"]) == (308, f"https://{address}/model")
+        assert client.post(f"https://{address}/predict", json=PASSENGER).status_code == 200
+    again = changed(team.play("site.yml", "--limit", "f1"))
+    assert again == {"f1": (0, 0)}

@@ -1,0 +1,177 @@
+"""From a notebook to production and out of it: each step on its host, as people there would type it."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import ssl
+import subprocess
+import tarfile
+import textwrap
+
+import httpx2
+import pytest
+
+from ml import locations
+from tests.hosts.conftest import PASSWORD, Fleet
+from tests.support import PASSENGER
+
+PROJECT = "ml/projects/titanic"
+NOTEBOOK = {
+    "nbformat": 4,
+    "nbformat_minor": 5,
+    "metadata": {},
+    "cells": [
+        {"id": f"cell{number}", "cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+        | {"source": textwrap.dedent(text)}
+        for number, text in enumerate(
+            [
+                """
+                import json, os, sys
+                from pathlib import Path
+                import pandas as pd
+
+                os.chdir("code")
+                sys.path.insert(0, ".")
+                rows = pd.read_csv("../data/passengers.csv")
+                rows["Title"] = rows["Name"].str.extract(r", ([A-Za-z ]+)[.]")
+                rows.groupby("Title")["Survived"].agg(["count", "mean"])
+                """,
+                """
+                grid = {
+                    "LogisticRegression": {"C": [0.5, 1.0], "max_iter": [1000]},
+                    "DecisionTreeClassifier": {"max_depth": [3, 5]},
+                }
+                Path("ml/projects/titanic/grid.json").write_text(json.dumps(grid))
+                from ml.cli import main
+                assert main(["data"]) == 0 and main(["train"]) == 0
+                """,
+                """
+                told = json.loads(Path("build/titanic/model/model.json").read_text())
+                print("candidate:", told["estimator"])
+                """,
+            ]
+        )
+    ],
+}
+
+
+def _on_data(fleet: Fleet, user: str, place: str) -> str:
+    return f"ssh://{user}@{fleet.network.hosts['d1'].address}{place}"
+
+
+@pytest.fixture(scope="module")
+def pushed(fleet: Fleet) -> str:
+    """Push this checkout to the team's git and return what git said."""
+    ssh = f"ssh -F {fleet.network.folder / 'config'}"
+    done = subprocess.run(
+        ["git", "push", "--force", _on_data(fleet, "git", "/srv/git/ml.git"), "HEAD:refs/heads/main"],
+        cwd=locations.ROOT,
+        env=os.environ | {"GIT_SSH_COMMAND": ssh},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_the_git_of_the_team_tells_the_controller_of_a_push(fleet: Fleet, pushed: str) -> None:
+    assert "Jenkins was not told" not in pushed and "remote: Jenkins: " in pushed
+
+
+def test_notebooks_are_behind_tls_and_a_password_and_know_the_locked_environment(fleet: Fleet) -> None:
+    url = f"https://{fleet.network.hosts['e1'].address}"
+    certificate = fleet.network.folder / "e1.pem"
+    certificate.write_text(fleet.network.on("e1", "sudo cat /etc/nginx/tls/certificate.pem"))
+    trust = ssl.create_default_context(cafile=str(certificate))
+    with httpx2.Client(verify=trust, trust_env=False, follow_redirects=True, timeout=60) as browser:
+        page = browser.get(f"{url}/hub/login")
+        assert page.status_code == 200 and "password" in page.text
+        wrong = browser.post(f"{url}/hub/login", data={"username": "explorer", "password": "guess"})
+        assert wrong.status_code == 403
+        browser.post(f"{url}/hub/login", data={"username": "explorer", "password": PASSWORD})
+        for _ in range(60):
+            found = browser.get(f"{url}/user/explorer/api/kernelspecs")
+            if found.headers.get("content-type", "").startswith("application/json"):
+                break
+            fleet.network.on("e1", "sleep 1")
+        assert "ml" in found.json()["kernelspecs"], found.text
+
+
+def test_what_was_explored_reaches_production_and_is_taken_out_of_it(fleet: Fleet, pushed: str) -> None:
+    network, target = fleet.network, fleet.target("p1")
+    settings = (locations.ROOT / PROJECT / "project.toml").read_text(encoding="utf-8")
+    source = f"""
+        [source]
+        kind = "dvc"
+        labelled = "passengers.csv"
+        repository = "{_on_data(fleet, "git", "/srv/git/data.git")}"
+        revision = "explored"
+
+        """
+    settings = re.sub(
+        r"(?s)^\[source\].*?(?=^\[split\])", textwrap.dedent(source), settings, flags=re.MULTILINE
+    )
+    explored = f"""
+        set -eu
+        rm -rf code data
+        git config --global user.name explorer
+        git config --global user.email explorer@example.org
+        git clone -q {_on_data(fleet, "git", "/srv/git/ml.git")} code
+        git clone -q {_on_data(fleet, "git", "/srv/git/data.git")} data
+        cd data && git switch -q -c main
+        cp ../code/{PROJECT}/data/train.csv passengers.csv
+        dvc init --quiet
+        dvc remote add --quiet --default shelf {_on_data(fleet, "versions", "/srv/versions/data")}
+        dvc add --quiet passengers.csv && dvc push --quiet
+        git add . && git commit -q -m 'The passengers' && git tag explored && git push -q origin main explored
+        cd ..
+        cat > code/{PROJECT}/project.toml <<'END'
+{settings}
+END
+        cat > explore.ipynb <<'END'
+{json.dumps(NOTEBOOK)}
+END
+        jupyter nbconvert --to notebook --execute --ExecutePreprocessor.kernel_name=ml --stdout explore.ipynb
+        cd code && git add {PROJECT} && git commit -q -m 'What was explored' && git push -q origin HEAD:main
+        """
+    said = network.on("e1", explored, "explorer")
+    assert "candidate:" in said
+    trained = f"""
+        set -eu
+        rm -rf code && git clone -q {_on_data(fleet, "git", "/srv/git/ml.git")} code && cd code
+        make install
+        for stage in data train quality; do .venv/bin/python -m ml $stage; done
+        .venv/bin/python -m ml deploy --target {target}
+        """
+    said = network.on("a1", trained, "jenkins")
+    assert "passengers.csv at explored" in said and "features Title" not in said
+    assert httpx2.post(f"{fleet.front}/predict", json=PASSENGER, trust_env=False).status_code == 200
+
+    gone = f"cd code && .venv/bin/python -m ml undeploy --target {target} --why 'the ship is gone'"
+    network.on("a1", gone, "jenkins")
+    assert httpx2.post(f"{fleet.front}/predict", json=PASSENGER, trust_env=False).status_code in (502, 503)
+    as_ml = "sudo -u ml env XDG_RUNTIME_DIR=/run/user/2001"
+    network.on("p1", f"{as_ml} systemctl --user disable --now ml-titanic-production")
+
+    network.on("d1", "sudo systemctl start ml-backup.service")
+    archive = network.folder / "backup.tar.gz"
+    kept = "/srv/backups/kept/ml-*.tar.gz"
+    archive.write_bytes(base64.b64decode(network.on("d1", f"sudo sh -c 'base64 {kept}'")))
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+        model = tar.extractfile("registry/titanic/versions/1/model/model.pkl")
+        assert model
+        sha256 = hashlib.sha256(model.read()).hexdigest()
+    assert "registry/titanic/channels/production.json" in names
+    assert any(name.startswith("stores/") for name in names)
+    assert sha256 in network.on(
+        "a1", "sha256sum ~/.ml/registry/titanic/versions/1/model/model.pkl", "jenkins"
+    )
+    assert "ml-backup.timer" in network.on("d1", "systemctl list-timers --no-pager")
+    for command in ("touch /x", "-e ssh jenkins"):
+        with pytest.raises(AssertionError):
+            reads = f"sudo -u ml-backup ssh -o BatchMode=yes jenkins@{network.hosts['a1'].address} {command}"
+            network.on("d1", reads)
