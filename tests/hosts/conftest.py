@@ -51,21 +51,20 @@ class Network:
 
     def ssh(self, name: str, user: str) -> list[str]:
         """Return the command with which a user of a host runs something there."""
-        login = f"{user}@{self.hosts[name].address}"
-        return [
-            "ssh",
-            "-F",
-            str(self.folder / "config"),
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "ConnectTimeout=5",
-            login,
-        ]
+        # Who builds is let in by the key of the controller, as Jenkins is.
+        key = "controller/secrets/controller/AGENT_KEY" if user == "jenkins" else "key"
+        options = ["-F", str(self.folder / "config"), "-i", str(self.folder / key)]
+        options += ["-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+        return ["ssh", *options, f"{user}@{self.hosts[name].address}"]
 
     def on(self, name: str, command: str, user: str = "ops") -> str:
         """Run a line on a host and return what it says."""
         return machines.run(*self.ssh(name, user), command)
+
+    def put(self, name: str, place: str, content: str, user: str) -> None:
+        """Write a file on a host."""
+        command = [*self.ssh(name, user), f"cat > {place}"]
+        subprocess.run(command, input=content, text=True, check=True)
 
     def wait(self, name: str, user: str = "ops") -> None:
         """Wait until somebody can log in."""
