@@ -1,12 +1,14 @@
 """Hosts for the tests of this folder, and Ansible as one types it; nothing is left of them afterwards."""
 
 import os
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx2
 import pytest
 import yaml
 
@@ -60,6 +62,11 @@ class Network:
     def on(self, name: str, command: str, user: str = "ops") -> str:
         """Run a line on a host and return what it says."""
         return machines.run(*self.ssh(name, user), command)
+
+    def browser(self, name: str) -> httpx2.Client:
+        """Return a client that trusts the certificate of a host, and no other."""
+        trust = ssl.create_default_context(cadata=self.on(name, "sudo cat /etc/nginx/tls/certificate.pem"))
+        return httpx2.Client(verify=trust, trust_env=False, follow_redirects=True, timeout=60)
 
     def put(self, name: str, place: str, content: str, user: str) -> None:
         """Write a file on a host."""

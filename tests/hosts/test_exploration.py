@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import ssl
 import subprocess
 import tarfile
 import textwrap
@@ -83,10 +82,7 @@ def test_the_git_of_the_team_tells_the_controller_of_a_push(fleet: Fleet, pushed
 
 def test_notebooks_are_behind_tls_and_a_password_and_know_the_locked_environment(fleet: Fleet) -> None:
     url = f"https://{fleet.network.hosts['e1'].address}"
-    certificate = fleet.network.folder / "e1.pem"
-    certificate.write_text(fleet.network.on("e1", "sudo cat /etc/nginx/tls/certificate.pem"))
-    trust = ssl.create_default_context(cafile=str(certificate))
-    with httpx2.Client(verify=trust, trust_env=False, follow_redirects=True, timeout=60) as browser:
+    with fleet.network.browser("e1") as browser:
         page = browser.get(f"{url}/hub/login")
         assert page.status_code == 200 and "password" in page.text
         wrong = browser.post(f"{url}/hub/login", data={"username": "explorer", "password": "guess"})
