@@ -5,9 +5,9 @@ leads to a version that is not in it, whatever builds and services do meanwhile.
 """
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ml import locations
@@ -56,9 +56,12 @@ def restore(file: Path, keys: Path | None = None, *, registry_only: bool = False
     backup is damaged, something is in its place, or the registry here went another way.
     """
     registry = locations.registry()
-    registry.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".restore-", dir=registry.parent) as scratch:
-        aside = Path(scratch)
+    registry.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.callback(_remove_if_empty, registry)
+        # In the registry, which may be a file system of its own: what begins with a dot is none of it.
+        scratch = tempfile.TemporaryDirectory(prefix=".restore-", dir=registry)
+        aside = Path(stack.enter_context(scratch))
         told = unpack(file, aside, WHOLE)
         names = [name.partition("/") for name in told["files"]]
         kept = [] if registry_only else sorted(name for top, _, name in names if top == stores.FOLDER)
@@ -70,16 +73,18 @@ def restore(file: Path, keys: Path | None = None, *, registry_only: bool = False
             )
         stores.check_place(kept)
         added = list(_missing(aside / REGISTRY, registry))
-        if keys:
-            _restore_keys(keys)
+        unpacked = stack.enter_context(_unpacked_keys(keys)) if keys else None
         flush(aside)
         stores.bring_back(aside / stores.FOLDER, kept)
-        if not registry_only:
-            shutil.rmtree(registry, ignore_errors=True)  # it holds no file
-            (aside / REGISTRY).rename(registry)
-        else:
-            _add(aside / REGISTRY, added, registry)
+        _add(aside / REGISTRY, added, registry)
+        if unpacked:
+            _place_keys(unpacked)
     return f"{file} of {told['at']}: {len(added)} files of the registry, {len(kept)} stores are in place"
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _add(theirs: Path, names: list[Path], registry: Path) -> None:
@@ -141,7 +146,9 @@ def _back_up_keys(file: Path) -> None:
     say(f"backup: the keys are in {file}: keep it elsewhere, who has both can sign")
 
 
-def _restore_keys(file: Path) -> None:
+@contextmanager
+def _unpacked_keys(file: Path) -> Iterator[Path]:
+    """Yield a folder with the keys of a backup; keys that are there already raise ``MlError``."""
     folder = locations.home() / "keys"
     if folder.is_dir() and any(_files(folder)):
         raise MlError(f"{folder} is not empty: keys are restored where there are none")
@@ -151,7 +158,12 @@ def _restore_keys(file: Path) -> None:
         aside.mkdir(mode=0o700)
         unpack(file, aside, KEYS)
         (aside / "manifest.json").unlink()
-        if folder.is_dir():
-            (folder / ".lock").unlink(missing_ok=True)
-            folder.rmdir()
-        aside.rename(folder)
+        yield aside
+
+
+def _place_keys(unpacked: Path) -> None:
+    folder = locations.home() / "keys"
+    if folder.is_dir():
+        (folder / ".lock").unlink(missing_ok=True)
+        folder.rmdir()
+    unpacked.rename(folder)

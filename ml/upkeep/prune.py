@@ -33,7 +33,9 @@ def removable(build: Path) -> list[Removable]:
     for name in _registered():
         found += _versions(Registry(name))
     found += _downloads()
-    left = [*build.glob("*/.*.partial"), *locations.registry().glob("*/versions/.incoming-*")]
+    left = list(build.glob("*/.*.partial"))
+    for pattern in ("versions/.incoming-*", "versions/.removed-*", "data/.removed-*"):
+        left += locations.registry().glob(f"*/{pattern}")
     found += [_of(one, "left by a process that was killed") for one in left if _is_old(one)]
     return found
 
@@ -71,7 +73,8 @@ def _versions(registry: Registry) -> Iterator[Removable]:
         if folder not in needed:
             yield _of(folder, "no channel points or returns to it, and newer ones are there")
     for kept in sorted((registry.root / "data").glob("[0-9a-f]*")):
-        if kept.is_dir() and kept not in needed:
+        # What is young may be data of a training that is under way.
+        if kept.is_dir() and kept not in needed and _is_old(kept):
             yield _of(kept, "data of no version that stays")
 
 

@@ -12,7 +12,6 @@ from ml.errors import MlError
 
 FOLDER = "store"  # of the backup
 DUMP = "postgresql.dump"
-SECONDS = 3600
 
 
 def copy_stores(folder: Path) -> list[Path]:
@@ -80,27 +79,23 @@ def _copy_sqlite(file: Path, copy: Path) -> Path:
 
 def _postgresql(program: str, url: str, *arguments: str) -> None:
     """Run a program of PostgreSQL's client; what it needs to know goes through its environment."""
-    from sqlalchemy import make_url
+    from sqlalchemy import URL, make_url
 
     found = shutil.which(program)
     if found is None:
         raise MlError(f"{program} is missing: install PostgreSQL's client (Debian: postgresql-client)")
     parsed = make_url(url)
-    told = {
-        "PGHOST": parsed.host,
-        "PGPORT": parsed.port,
-        "PGUSER": parsed.username,
-        "PGPASSWORD": parsed.password,
-        "PGDATABASE": parsed.database,
-    }
-    environment = os.environ | {name: str(value) for name, value in told.items() if value is not None}
-    named = [f"--dbname={parsed.database}"] if program == "pg_restore" else []
+    # The address of a store as PostgreSQL's own programs write it; all but the password may be seen.
+    parts = {name: getattr(parsed, name) for name in ("username", "host", "port", "database", "query")}
+    address = URL.create("postgresql", **parts).render_as_string()
+    environment = dict(os.environ)
+    if parsed.password is not None:
+        environment["PGPASSWORD"] = str(parsed.password)
     done = subprocess.run(
-        [found, *named, *arguments],
+        [found, f"--dbname={address}", *arguments],
         env=environment,
         capture_output=True,
         text=True,
-        timeout=SECONDS,
         check=False,
     )
     if done.returncode:

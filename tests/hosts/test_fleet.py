@@ -116,7 +116,7 @@ def test_the_controller_is_kept_behind_tls_and_reaches_the_hosts_that_build(team
     network = team.network
     name, agent = network.hosts["c1"].address, network.hosts["a1"]
     with pytest.raises(httpx2.TransportError):
-        httpx2.get(f"http://{name}:8081/login", timeout=3, trust_env=False)
+        httpx2.get(f"http://{name}:8090/login", timeout=3, trust_env=False)
     before = network.on("c1", "systemctl show jenkins --property=MainPID")
     assert network.on(
         "c1", "ps -o user= -p $(systemctl show jenkins --value --property=MainPID)"

@@ -337,7 +337,7 @@ def test_what_can_be_chosen_is_a_choice() -> None:
     parameters = {
         name: {one[1][0]: one[1][1] for one in inside(job, "parameters")} for name, job in jobs.items()
     }
-    targets = ["local", "compose", "ssh://ml@front"]
+    targets = ["ssh://ml@front", "local", "compose"]
     assert parameters["models/titanic"] == {
         "FORCE": False,
         "CHANNEL": ["production", "staging"],
@@ -394,6 +394,18 @@ class ApiTokenPropertyConfiguration {
     done = groovy("-e", AS_JENKINS_DOES, tmp_path, local.FILES / "webhook-token.groovy")
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert done.printed.strip() == f"[b c, webhook {sha256}]", done.problem
+
+
+def test_every_image_and_host_of_a_controller_has_the_files_that_its_configuration_reads() -> None:
+    scripts = [*local.FILES.glob("*.groovy"), local.FILES / "casc.yaml"]
+    read = {
+        name for one in scripts for name in re.findall(r"[\w-]+\.groovy", one.read_text(encoding="utf-8"))
+    }
+    read &= {one.name for one in scripts}
+    dockerfile = (local.FILES.parent / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    role = (local.FILES / "hosts" / "roles" / "controller" / "tasks" / "main.yml").read_text(encoding="utf-8")
+    assert {"jobs.groovy", "project.groovy", "webhook-token.groovy"} <= read
+    assert [name for name in read if f"jenkins/{name}" not in dockerfile or name not in role] == []
 
 
 def test_the_scripts_are_executable() -> None:

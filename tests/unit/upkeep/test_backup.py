@@ -236,8 +236,13 @@ def test_a_store_in_a_server_or_a_file_of_its_own_comes_back(
     if store_url.startswith("sqlite"):
         other = f"sqlite:///{tmp_path / 'elsewhere' / 'store.sqlite'}"
     else:
-        assert kept.ml("restore", str(file)) == 1
+        keys = kept.root / "keys.tar.gz"
+        with new_archive(keys, "keys") as archive:
+            archive.add_bytes("signing.pem", b"")
+        assert kept.ml("restore", str(file), "--keys", str(keys)) == 1
         assert "pg_restore: " in error_of(), "the tables are there already"
+        left = [one for place in ("keys", "registry") for one in (locations.home() / place).glob("*")]
+        assert left == [], "nothing was changed"
         engine = open_store(store_url)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("CREATE DATABASE empty")

@@ -213,8 +213,10 @@ def test_a_registry_that_cannot_be_read_loses_nothing(many: Site, error_of: Erro
 def test_data_of_no_version_that_stays_could_go(many: Site) -> None:
     shelf = locations.registry() / "small" / "data"
     kept = Registry("small").data_manifest(5).version[:16]
-    for name in (kept, "0" * 16):
+    for name in (kept, "0" * 16, "1" * 16):
         (shelf / name).mkdir(parents=True)
+        days = 0 if name == "1" * 16 else 2
+        os.utime(shelf / name, (time.time() - days * 86400,) * 2)
     assert {one.path.name for one in prune.removable(many.root / "build")} == {"3", "0" * 16}
     shutil.rmtree(shelf)
 
