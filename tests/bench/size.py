@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tests.bench.record import record
+
 CARRIERS = ["UA", "B6", "EV", "DL", "AA", "MQ", "US", "9E", "WN", "VX"]
 AIRPORTS = [f"{a}{b}{c}" for a in "ABCDE" for b in "ORS" for c in "DFKLMX"]
 PART = 500_000
@@ -160,6 +162,7 @@ def against_duckdb(count: int, tables: Path, scratch: Path) -> str:
         for name, one in (("data stage", ours_used), ("DuckDB", theirs_used))
     ]
     ratio = ours_used["seconds"] / theirs_used["seconds"]
+    record("size", f"data of {count:,} rows, seconds beside DuckDB", ratio)
     return f"{count:>12,} rows ({file.stat().st_size / 1e6:,.0f} MB): {'; '.join(told)}; {ratio:.2f} times"
 
 

@@ -98,6 +98,7 @@ NEEDS = {
     "make check": "hours, if it ran itself",
     ".venv/bin/python -m tests.sabotage flipped pickle": "minutes",
     ".venv/bin/python -m tests.sabotage.pairs titanic": "an hour",
+    "make bench": "wrk, gigabytes of downloads and a machine that does nothing else",
     ".venv/bin/python -m tests.bench serving": "wrk and a machine that does nothing else",
     ".venv/bin/python -m tests.load --seconds 5": "wrk and a machine that does nothing else",
 }
