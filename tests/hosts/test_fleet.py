@@ -20,7 +20,7 @@ from tests.hosts.conftest import PASSWORD, Fleet, changed
 from tests.support import PASSENGER, ErrorOf, Seen, build_another_model, constant_load
 
 
-LOCK = "$(sha256sum < /srv/ml/code/requirements.txt | cut -d ' ' -f 1)"
+LOCK = "$(sha256sum < /srv/ml/code/requirements.txt | cut -c 1-64)"
 
 
 class Team:
