@@ -89,8 +89,9 @@ def test_notebooks_are_behind_tls_and_a_password_and_know_the_locked_environment
         assert "Invalid username or password" in wrong.text
         browser.post(f"{url}/hub/login", data={"username": "explorer", "password": PASSWORD})
         for _ in range(60):
+            browser.get(f"{url}/user/explorer/tree")  # once it is begun, this page hands out its cookie
             found = browser.get(f"{url}/user/explorer/api/kernelspecs")
-            if found.status_code == 200 and "kernelspecs" in found.text:  # till then it is being started
+            if found.status_code == 200 and "kernelspecs" in found.text:
                 break
             fleet.network.on("e1", "sleep 1")
         assert "ml" in found.json()["kernelspecs"], found.text
