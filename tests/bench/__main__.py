@@ -12,13 +12,11 @@ run` with nothing changed beside DVC, and cold beside one script. ``all`` is wha
 import argparse
 import importlib.util
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,8 @@ import pandas as pd
 
 from ml.data.infer.settings_text import missing_limit
 from tests.bench.causes import name_causes
+from tests.bench.measuring import begin, cpu_seconds
 from tests.bench.pipeline import measure_pipeline
-from tests.bench.record import begin
 from tests.bench.serving import measure_serving
 from tests.bench.size import against_duckdb
 
@@ -65,26 +63,25 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "causes":
         return name_causes()
-    file = begin()
-    if options.what in ("serving", "all"):
-        measure_serving()
-    if options.what in ("pipeline", "all"):
-        measure_pipeline()
     if options.what == "all":
-        options.what, options.rows = "size", options.rows[:1]
-    print(f"ratios: {file}", flush=True)
-    if options.what in ("serving", "pipeline"):
-        return
+        options.rows = options.rows[:1]
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.tables or Path(scratch) / "tables"
-        if options.what == "size":
+        if options.what in ("tables", "contracts"):
+            fetch(folder, Path(scratch), options.only)
+            measure = {"tables": against_catboost, "contracts": contracts}[options.what]
+            for name in options.only:
+                print(measure(name, folder / f"{name}.csv", Path(scratch)), flush=True)
+            return
+        file = begin()
+        if options.what in ("serving", "all"):
+            measure_serving()
+        if options.what in ("pipeline", "all"):
+            measure_pipeline()
+        if options.what in ("size", "all"):
             for count in options.rows:
                 print(against_duckdb(count, folder, Path(scratch)), flush=True)
-            return
-        fetch(folder, Path(scratch), options.only)
-        measure = {"tables": against_catboost, "contracts": contracts}[options.what]
-        for name in options.only:
-            print(measure(name, folder / f"{name}.csv", Path(scratch)), flush=True)
+        print(f"ratios: {file}", flush=True)
 
 
 def fetch(folder: Path, scratch: Path, names: list[str]) -> None:
@@ -109,18 +106,6 @@ def fetch(folder: Path, scratch: Path, names: list[str]) -> None:
     for name in missing:
         command = [sys.executable, "-c", FETCH, TABLES[name][0], name, str(folder / f"{name}.csv")]
         subprocess.run(command, check=True, cwd=place, env=os.environ | {"PYTHONPATH": str(place)})
-
-
-@contextmanager
-def cpu_seconds() -> Iterator[Callable[[], float]]:
-    """Yield what tells the CPU seconds since, those of ended child processes included."""
-
-    def used() -> float:
-        both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        return sum(one.ru_utime + one.ru_stime for one in both)
-
-    start = used()
-    yield lambda: used() - start
 
 
 def against_catboost(name: str, file: Path, scratch: Path) -> str:

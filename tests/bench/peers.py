@@ -5,7 +5,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from ml import locations
 from ml.errors import MlError
 from ml.serving import service
+from ml.serving.client import wait_until
 
 ENVIRONMENTS = locations.ROOT / ".venv-bench"
 START_SECONDS = 120
@@ -72,6 +72,15 @@ model = pickle.load(open("model.pkl", "rb"))
 def predict(rows: list[dict]) -> list[float]:
     return model.predict_proba(pd.DataFrame(rows))[:, 1].tolist()
 """
+HELLO = """
+from fastapi import FastAPI
+
+app = FastAPI()
+
+@app.get("/hello")
+async def hello() -> dict[str, str]:
+    return {"hello": "world"}
+"""
 
 
 @dataclass(frozen=True)
@@ -128,13 +137,29 @@ def _bentoml(folder: Path, train: Path) -> Iterator[Peer]:
 
 @contextlib.contextmanager
 def _fastapi(folder: Path, train: Path) -> Iterator[Peer]:
-    home, port = folder / "fastapi", service.free_port()
+    home = folder / "fastapi"
     _fit(Path(sys.executable).parent, home, train)
-    (home / "bare_fastapi.py").write_text(FASTAPI, encoding="utf-8")
-    options = ["bare_fastapi:app", "--port", str(port), "--log-level", "warning", "--no-access-log"]
-    url = f"http://127.0.0.1:{port}"
-    with _running([Path(sys.executable), "-m", "uvicorn", *options], home, f"{url}/docs"):
+    with _uvicorn(home, FASTAPI) as url:
         yield Peer("FastAPI", f"{url}/predict")
+
+
+@contextlib.contextmanager
+def start_hello(folder: Path) -> Iterator[Peer]:
+    """Serve a FastAPI application that does nothing: what no service on this machine is faster than."""
+    home = folder / "hello"
+    home.mkdir()
+    with _uvicorn(home, HELLO) as url:
+        yield Peer("hello", f"{url}/hello")
+
+
+@contextlib.contextmanager
+def _uvicorn(home: Path, application: str) -> Iterator[str]:
+    (home / "application.py").write_text(application, encoding="utf-8")
+    port = service.free_port()
+    command: list[str | Path] = [sys.executable, "-m", "uvicorn", "application:app", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}"
+    with _running([*command, "--log-level", "warning", "--no-access-log"], home, f"{url}/docs"):
+        yield url
 
 
 def _fit(programs: Path, home: Path, train: Path) -> None:
@@ -153,11 +178,9 @@ def _running(command: list[str | Path], home: Path, url: str) -> Iterator[None]:
         ) as process,
     ):
         try:
-            deadline = time.monotonic() + START_SECONDS
-            while not _answers(url):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise MlError(f"{command[0]} does not answer: {home / 'log'} tells why")
-                time.sleep(0.2)
+            wait_until(lambda: True if _answers(url) or process.poll() is not None else None, START_SECONDS)
+            if not _answers(url):
+                raise MlError(f"{command[0]} does not answer: {home / 'log'} tells why")
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):

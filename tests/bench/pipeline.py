@@ -1,14 +1,12 @@
 """What the pipeline costs: with nothing changed beside DVC, and cold beside one script."""
 
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -17,8 +15,8 @@ from rich.table import Table
 from ml import locations
 from ml.console import results
 from ml.serving import service
+from tests.bench.measuring import cpu_seconds, in_turns, record
 from tests.bench.peers import environment
-from tests.bench.record import record
 from tests.conftest import make_site
 
 ROUNDS = 5
@@ -75,7 +73,7 @@ def measure_pipeline() -> None:
             _row(
                 table,
                 "nothing changed, beside `dvc repro` of five stages",
-                _in_turns([lambda: _seconds(run), lambda: _seconds(dvc, root)], ROUNDS),
+                in_turns([lambda: _seconds(run), lambda: _seconds(dvc, root)], ROUNDS),
             )
 
             def cold() -> tuple[float, float]:
@@ -84,7 +82,7 @@ def measure_pipeline() -> None:
                     shutil.rmtree(place)
                 return _seconds(run)
 
-            times = _in_turns([lambda: _seconds(script), cold], COLD_ROUNDS)[::-1]
+            times = in_turns([lambda: _seconds(script), cold], COLD_ROUNDS)[::-1]
             _row(table, "cold, with every gate, beside one script", times)
             _row(table, "the same, CPU seconds", times, place=1)
         finally:
@@ -100,20 +98,12 @@ def _row(table: Table, what: str, times: list[list[tuple[float, float]]], place:
     table.add_row(what, *told, f"{ratio:.2f}")
 
 
-def _in_turns(works: list[Callable[[], tuple[float, float]]], rounds: int) -> list[list[tuple[float, float]]]:
-    times: list[list[tuple[float, float]]] = [[] for _ in works]
-    for _ in range(rounds):
-        for own, work in zip(times, works, strict=True):
-            own.append(work())
-    return times
-
-
 def _seconds(command: list[str], folder: Path = locations.ROOT) -> tuple[float, float]:
     """Run a command and return its seconds, and those of the CPU, ended child processes included."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    started = time.perf_counter()
+    with cpu_seconds() as used:
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.perf_counter() - started, used()
 
 
 def _as_dvc_stages(root: Path, project: Path) -> list[str]:

@@ -6,11 +6,11 @@ import re
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,8 +31,8 @@ from ml.serving.loaded import ready
 from ml.training.bundle import Bundle
 from ml.training.grid import EstimatorChoice
 from ml.training.search import fit
-from tests.bench.peers import Peer, peers
-from tests.bench.record import record
+from tests.bench.measuring import in_turns, record
+from tests.bench.peers import Peer, peers, start_hello
 from tests.conftest import make_site
 from tests.support import workers_of
 
@@ -49,13 +49,6 @@ CONNECTIONS = (1, 8, 64, 256)
 MANY = 1000  # rows of one request
 SHARING, ASKED = 4, 400  # workers, and requests before their memory is looked at
 ROUNDS, SECONDS = 3, 3
-HELLO = """
-from fastapi import FastAPI
-app = FastAPI()
-@app.get("/hello")
-async def hello() -> dict[str, str]:
-    return {"hello": "world"}
-"""
 ASK = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -102,16 +95,17 @@ def _families() -> Table:
 
 def _side_by_side(*works: Callable[[], object], rounds: int = 9) -> list[float]:
     """Return the median microseconds of each work, measured in turns."""
-    times: list[list[float]] = [[] for _ in works]
-    for _ in range(rounds):
-        for own, work in zip(times, works, strict=True):
+
+    def microseconds(work: Callable[[], object]) -> float:
+        work()
+        started, count = time.perf_counter(), 0
+        while time.perf_counter() - started < 0.05:
             work()
-            started, count = time.perf_counter(), 0
-            while time.perf_counter() - started < 0.05:
-                work()
-                count += 1
-            own.append((time.perf_counter() - started) / count * 1e6)
-    return [statistics.median(own) for own in times]
+            count += 1
+        return (time.perf_counter() - started) / count * 1e6
+
+    found = in_turns([partial(microseconds, work) for work in works], rounds)
+    return [statistics.median(own) for own in found]
 
 
 def _beside_others() -> Iterator[Table]:
@@ -120,7 +114,7 @@ def _beside_others() -> Iterator[Table]:
     with (
         tempfile.TemporaryDirectory(prefix="ml-bench-") as name,
         _service(Path(name)) as ours,
-        _hello(Path(name)) as hello,
+        start_hello(Path(name)) as hello,
         peers(Path(name), train) as others,
     ):
         folder = Path(name)
@@ -175,11 +169,9 @@ def _rows(count: int) -> list[dict[str, Any]]:
 
 def _medians(works: list[Callable[[], tuple[float, float, float]]]) -> list[list[float]]:
     """Return the medians of what each work gives, measured in turns."""
-    found: list[list[tuple[float, float, float]]] = [[] for _ in works]
-    for _ in range(ROUNDS):
-        for own, work in zip(found, works, strict=True):
-            own.append(work())
-    return [[statistics.median(figures) for figures in zip(*own, strict=True)] for own in found]
+    return [
+        [statistics.median(figures) for figures in zip(*own, strict=True)] for own in in_turns(works, ROUNDS)
+    ]
 
 
 @contextmanager
@@ -198,21 +190,6 @@ def _service(folder: Path, workers: int = 1) -> Iterator[Peer]:
         yield Peer("ours", f"http://127.0.0.1:{port}/predict")
     finally:
         service.stop("small", "production")
-
-
-@contextmanager
-def _hello(folder: Path) -> Iterator[Peer]:
-    """Run a FastAPI application that does nothing; yield its address."""
-    (folder / "bare_hello.py").write_text(HELLO, encoding="utf-8")
-    port = service.free_port()
-    command = [sys.executable, "-m", "uvicorn", "bare_hello:app", "--port", str(port)]
-    command += ["--log-level", "warning", "--no-access-log"]
-    with subprocess.Popen(command, cwd=folder) as process:
-        try:
-            time.sleep(5)
-            yield Peer("hello", f"http://127.0.0.1:{port}/hello")
-        finally:
-            process.terminate()
 
 
 def _wrk(

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tests.bench.record import record
+from tests.bench.measuring import record
 
 CARRIERS = ["UA", "B6", "EV", "DL", "AA", "MQ", "US", "9E", "WN", "VX"]
 AIRPORTS = [f"{a}{b}{c}" for a in "ABCDE" for b in "ORS" for c in "DFKLMX"]

@@ -226,7 +226,12 @@ def test_what_is_under_way_in_the_registry_is_not_entered(
 
 
 def test_a_store_in_a_server_or_a_file_of_its_own_comes_back(
-    kept: Site, store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+    kept: Site,
+    store_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error_of: ErrorOf,
+    request: pytest.FixtureRequest,
 ) -> None:
     file = kept.root / "b.tar.gz"
     monkeypatch.setenv("ML_STORE", store_url)
@@ -243,11 +248,7 @@ def test_a_store_in_a_server_or_a_file_of_its_own_comes_back(
         assert "pg_restore: " in error_of(), "the tables are there already"
         left = [one for place in ("keys", "registry") for one in (locations.home() / place).glob("*")]
         assert left == [], "nothing was changed"
-        engine = open_store(store_url)
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("CREATE DATABASE empty")
-        engine.dispose()
-        other = store_url.rpartition("/")[0] + "/empty"
+        other = request.getfixturevalue("postgres").new_database()
     monkeypatch.setenv("ML_STORE", other)
     assert kept.ml("restore", str(file)) == 0
     engine = open_store(other)
