@@ -106,11 +106,16 @@ def make_site(root: Path) -> Site:
     shutil.rmtree(site.project / "__pycache__", ignore_errors=True)
     settings = (site.project / "project.toml").read_text(encoding="utf-8")
     source = '[source]\nkind = "csv"\nlabelled = "data/train.csv"\nunlabelled = "data/test.csv"\n\n'
-    changed, count = re.subn(r"(?s)^\[source\].*?(?=^\[split\])", source, settings, flags=re.MULTILINE)
-    assert count == 1
-    (site.project / "project.toml").write_text(changed, encoding="utf-8")
+    (site.project / "project.toml").write_text(with_source(settings, source), encoding="utf-8")
     site.grid(SMALL_GRID)
     return site
+
+
+def with_source(settings: str, source: str) -> str:
+    """Return the settings of a project with another source in them."""
+    changed, count = re.subn(r"(?s)^\[source\].*?(?=^\[split\])", source, settings, flags=re.MULTILINE)
+    assert count == 1
+    return changed
 
 
 def make_built_site(root: Path) -> Site:

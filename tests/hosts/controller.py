@@ -31,17 +31,12 @@ class StandIn {
 """
 
 
-def is_real() -> bool:
-    """Tell whether a war of Jenkins was named for the tests."""
-    return bool(os.environ.get("JENKINS_WAR"))
-
-
 def files(folder: Path) -> dict[str, str]:
     """Return the variables that name war, plugins and secrets; what is missing is made in a folder."""
     if not folder.exists():
         (folder / "plugins").mkdir(parents=True)
         make_secrets(folder / "secrets")
-        if not is_real():
+        if not os.environ.get("JENKINS_WAR"):
             (folder / "plugins" / "of-nothing.jpi").write_bytes(b"")
             _stand_in(folder)
     given = {"JENKINS_WAR": "jenkins.war", "JENKINS_PLUGINS": "plugins", "JENKINS_SECRETS": "secrets"}

@@ -4,15 +4,17 @@ import base64
 import hashlib
 import json
 import os
-import re
 import subprocess
 import tarfile
 import textwrap
+from typing import Any
 
 import httpx2
 import pytest
 
 from ml import locations
+from ml.serving.client import wait_until
+from tests.conftest import with_source
 from tests.hosts.conftest import PASSWORD, Fleet
 from tests.support import PASSENGER
 
@@ -88,13 +90,14 @@ def test_notebooks_are_behind_tls_and_a_password_and_know_the_locked_environment
         wrong = browser.post(f"{url}/hub/login", data={"username": "explorer", "password": "guess"})
         assert "Invalid username or password" in wrong.text
         browser.post(f"{url}/hub/login", data={"username": "explorer", "password": PASSWORD})
-        for _ in range(60):
+
+        def kernels() -> dict[str, Any] | None:
             browser.get(f"{url}/user/explorer/tree")  # once it is begun, this page hands out its cookie
             found = browser.get(f"{url}/user/explorer/api/kernelspecs")
-            if found.status_code == 200 and "kernelspecs" in found.text:
-                break
-            fleet.network.on("e1", "sleep 1")
-        assert "ml" in found.json()["kernelspecs"], found.text
+            content: dict[str, Any] | None = found.json()["kernelspecs"] if found.status_code == 200 else None
+            return content
+
+        assert "ml" in (wait_until(kernels, 120) or {})
 
 
 def test_what_was_explored_reaches_production_and_is_taken_out_of_it(fleet: Fleet, pushed: str) -> None:
@@ -108,9 +111,7 @@ def test_what_was_explored_reaches_production_and_is_taken_out_of_it(fleet: Flee
         revision = "explored"
 
         """
-    settings = re.sub(
-        r"(?s)^\[source\].*?(?=^\[split\])", textwrap.dedent(source), settings, flags=re.MULTILINE
-    )
+    settings = with_source(settings, textwrap.dedent(source))
     network.put("e1", "project.toml", settings, "explorer")
     network.put("e1", "explore.ipynb", json.dumps(NOTEBOOK), "explorer")
     explored = f"""
