@@ -43,13 +43,17 @@ class Watch:
         ours = os.path.realpath(locations.ROOT)
         free = {os.path.realpath(one) for one in folders if one} - {ours}
         self._free = tuple(os.path.join(one, "") for one in free)
+        # Python lists a folder of these anew when it imports and something was written there meanwhile.
+        self._looked_through = {os.path.realpath(one) for one in sys.path}
         self._code = (ours + "/ml/", ours + "/tests/quality/")
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, given: tuple[Any, ...]) -> None:
         if event in FILES:
-            if isinstance(given[0], str | bytes | os.PathLike) and not self._may_read(os.fsdecode(given[0])):
-                self._forbid(f"reads the file {os.fsdecode(given[0])}")
+            name = os.fsdecode(given[0]) if isinstance(given[0], str | bytes | os.PathLike) else None
+            looks = event == "os.listdir" and name and os.path.realpath(name) in self._looked_through
+            if name is not None and not looks and not self._may_read(name):
+                self._forbid(f"reads the file {name}")
         elif event in NETWORK:
             self._forbid(f"asks the network for {given[0] if event.startswith('socket.get') else given[1]}")
         elif event in PROGRAMS:
