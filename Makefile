@@ -7,12 +7,14 @@ STAGE_TABLE := sed -nE 's/^    "([a-z]+)": "(.*)",$$/\1\t\2/p' ml/stages/__init_
 STAGES := $(shell $(STAGE_TABLE) | cut -f 1)
 export PROJECT CHANNEL FORCE PORT ROLLBACK_TO TARGET WHY FROM UNTIL INJECT BACKUP KEYS
 
+# Who names a Dask cluster needs its packages, too.
+DASK := $(if $(DASK_SCHEDULER_ADDRESS),ml/training/dask.txt)
 # On a laptop everything stays in the checkout. A Jenkins build cleans its workspace, so there what must outlive it
 # (environments, keys, registry, services) lives in ML_HOME; an environment is found again by the lock file's hash.
 ifdef BUILD_TAG
 export ML_HOME ?= $(HOME)/.ml
 # What only the tests of the code need stays out of the environment that trains.
-LOCKS := requirements.txt $(if $(filter fast-tests check-tests,$(MAKECMDGOALS)),tests/requirements.txt)
+LOCKS := requirements.txt $(DASK) $(if $(filter fast-tests check-tests,$(MAKECMDGOALS)),tests/requirements.txt)
 VENV := $(ML_HOME)/venvs/$(firstword $(shell cat $(LOCKS) | sha256sum))
 else
 VENV := .venv
@@ -153,24 +155,24 @@ $(HOSTS_VENV)/installed: jenkins/hosts/requirements.txt
 $(TOOLS): $(INSTALLED) $(if $(BUILD_TAG),,tests/requirements.txt)
 	@echo "installing tests/requirements.txt into $(VENV) (once)"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt \
-	    --requirement tests/requirements.txt
+	    --requirement tests/requirements.txt --requirement ml/training/dask.txt
 	@touch $@
 
 # uv if it is there, pip otherwise; nothing is installed again until requirements.txt changes.
-$(INSTALLED): $(if $(BUILD_TAG),,requirements.txt)
+$(INSTALLED): $(if $(BUILD_TAG),,requirements.txt $(DASK))
 	@set -e; mkdir -p $(dir $(VENV)); exec 9>$(VENV).lock; flock 9; \
 	if [ -n "$$BUILD_TAG" ] && [ -e $@ ]; then exit 0; fi; \
 	for python in "$${PYTHON3:-python3}" python3.14 python3.13 python3.12 python3.11; do \
 	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then echo "error: no Python 3.11 or newer: install one, or name it: make PYTHON3=..." >&2; exit 1; fi; \
-	echo "installing requirements.txt into $(VENV) (once)"; rm -rf $(VENV); \
+	echo "installing $(strip requirements.txt $(DASK)) into $(VENV) (once)"; rm -rf $(VENV); \
 	if command -v uv >/dev/null; then \
 	    uv venv --quiet --python "$$found" $(VENV); \
-	    uv pip install --quiet --compile-bytecode --python $(PYTHON) --requirement requirements.txt; \
+	    uv pip install --quiet --compile-bytecode --python $(PYTHON) $(addprefix --requirement ,requirements.txt $(DASK)); \
 	else \
 	    "$$found" -m venv $(VENV); \
-	    $(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt; \
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix --requirement ,requirements.txt $(DASK)); \
 	fi; \
 	touch $@
 

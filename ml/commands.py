@@ -31,6 +31,8 @@ def _context(options: argparse.Namespace) -> "Context":
         hosts=tuple(given.get("hosts", ())),
         port=given.get("port"),
         canary=_canary(options, project) if "canary" in given else None,
+        backend=given.get("backend"),
+        scheduler=given.get("scheduler"),
         train=given.get("train", False) or given.get("all_projects", False),
     )
 

@@ -67,6 +67,8 @@ def _add_stages(add: Add) -> None:
                 help="only ask every table of the source: is it there, fresh, as agreed? Builds nothing",
             )
             sub.add_argument("--version", metavar="HASH", help="bring back a data version that was kept")
+        if stage == "train":
+            _add_backend(sub)
         if stage in ("data", "quality", "deploy", "monitor"):
             _add_channel(sub)
         if stage == "monitor":
@@ -84,7 +86,7 @@ def _add_stages(add: Add) -> None:
             _add_port(sub)
             _add_trial(sub)
     sub = add("run", "run all stages in the Jenkinsfile's order")
-    for option in (_add_force, _add_format, _add_channel, _add_port, _add_trial):
+    for option in (_add_force, _add_format, _add_channel, _add_backend, _add_port, _add_trial):
         option(sub)
 
 
@@ -195,6 +197,20 @@ def _add_force(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         default=forced,
         help="run even if nothing changed (default: $FORCE, else no)",
+    )
+
+
+def _add_backend(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--backend",
+        choices=["local", "dask"],
+        help="search on this machine, or on a Dask cluster (default: as project.toml says)",
+    )
+    sub.add_argument(
+        "--scheduler",
+        default=os.environ.get("DASK_SCHEDULER_ADDRESS"),
+        metavar="URL",
+        help="of that cluster (default: $DASK_SCHEDULER_ADDRESS)",
     )
 
 

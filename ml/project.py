@@ -95,6 +95,13 @@ class Project(Settings):
         file = self.folder / name
         return file.read_bytes() if file.exists() else None
 
+    def carried(self) -> "Project":
+        """Return this project with the content of its files, for a machine that has none of them."""
+        files = {file.name: file.read_bytes() for file in self.declarations}
+        copy = self.model_copy()
+        copy._files = self._files or files
+        return copy
+
     def check_channel(self, channel: str) -> None:
         """Raise ``MlError`` if the project declares no such channel."""
         if channel not in self.channels:

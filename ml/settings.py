@@ -107,13 +107,15 @@ class Training(Settings):
 
     Of a larger table, ``max_rows`` are learned from, and of its test rows as many judge: those with the
     lowest hashes in each class. ``windows_days``: learn from the newest days only, if one of these predicts
-    the newest rows better than all.
+    the newest rows better than all. ``backend``: whether the search runs on this machine or a Dask cluster,
+    which changes nothing in the model.
     """
 
     metric: str
     folds: int = Field(default=5, ge=2, le=50)
     max_rows: int | None = Field(default=None, ge=1000)
     windows_days: list[Annotated[float, Field(gt=0)]] = []
+    backend: Literal["local", "dask"] = Field(default="local", exclude=True)
 
 
 class Key(Settings):

@@ -42,6 +42,8 @@ class Context:
     hosts: tuple[str, ...] = ()
     port: int | None = None
     canary: "Canary | None" = None  # the project's, unless the command line has another wish
+    backend: str | None = None  # where the search runs; the project's, unless the command line names one
+    scheduler: str | None = None  # of the Dask cluster
     train: bool = False  # whether who looks will start the training that the look asks for
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ml.console import say
+from ml.errors import MlError
 from ml.files import write_json
 from ml.project import DECLARATIONS, Project
 from ml.records import DataManifest, ModelManifest, Record
@@ -66,8 +67,6 @@ def run(context: Context) -> Outcome[ModelManifest]:
 def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]:
     """Search, refit the best, write everything into the folder and return what the manifest tells."""
     # Imported only when there is work: an unchanged stage answers at once.
-    import pandas as pd
-
     from ml.data.personal import nothing_told
     from ml.training.bundle import golden_predictions, pickled
     from ml.training.folds import make_folds, read_part
@@ -85,15 +84,13 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     target = rows.pop(project.target)
     with nothing_told(rows, project):
         positive = _check(project, rows, target)
-        seen, seen_target, held_out = rows, target, 0
-        if (file := workspace.folder("data") / "validation.parquet").exists():
-            validation = pd.read_parquet(file)
-            held_out, seen_target = len(validation), pd.concat([target, validation.pop(project.target)])
-            seen = pd.concat([rows, validation], ignore_index=True)
+        seen, seen_target, held_out = _with_validation(context, rows, target)
         folds = make_folds(project, seen, seen_target, held_out)
         metric, point = project.training.metric, _curve(context)
         log = folder / "trials.jsonl"
-        trials = search(project, candidates, seen, seen_target, metrics, folds, log, point)
+        trials = search(
+            project, candidates, seen, seen_target, metrics, folds, log, point, _scheduler(context)
+        )
     best = max(trials, key=lambda number: trials[number]["scores"][metric]["mean"])
     searched = time.monotonic()
     chosen = candidates[best]
@@ -122,6 +119,31 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
         "durations": {"search": round(searched - started, 3), "refit": round(time.monotonic() - searched, 3)},
         "provenance": provenance(),
     }
+
+
+def _with_validation(
+    context: Context, rows: "pd.DataFrame", target: "pd.Series"
+) -> tuple["pd.DataFrame", "pd.Series", int]:
+    """Return the rows that candidates are compared on, their target, and how many at the end only judge."""
+    import pandas as pd
+
+    if not (file := context.workspace.folder("data") / "validation.parquet").exists():
+        return rows, target, 0
+    validation = pd.read_parquet(file)
+    of_both = pd.concat([target, validation.pop(context.project.target)])
+    return pd.concat([rows, validation], ignore_index=True), of_both, len(validation)
+
+
+def _scheduler(context: Context) -> str | None:
+    """Return the address of the Dask cluster that the search runs on; none, if it runs here."""
+    if (context.backend or context.project.training.backend) == "local":
+        return None
+    if not context.scheduler:
+        raise MlError(
+            "a search on Dask needs its scheduler: name it with --scheduler tcp://HOST:8786, or in "
+            "DASK_SCHEDULER_ADDRESS"
+        )
+    return context.scheduler
 
 
 def _say_window(metric: str, window: float | None, windows: dict[str, float]) -> None:

@@ -81,7 +81,7 @@ def _prepared(pipeline: Pipeline, number: int, on: SearchedRows, target: Any) ->
     if key in _kept:
         return _kept[key]
     for one in [one for one in _kept if one[0] != on.search]:
-        del _kept[one]
+        _kept.pop(one, None)  # threads of one process may share this
     known, unknown = (on.rows.iloc[places] for places in on.folds[number])
     before = pipeline[:-1]
     prepared = _Prepared(

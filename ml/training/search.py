@@ -22,6 +22,7 @@ from ml.console import progress
 from ml.errors import MlError
 from ml.project import Project
 from ml.training.categories import count_many_valued
+from ml.training.cluster import on_cluster
 from ml.training.cross_validation import SearchedRows, cross_validate
 from ml.training.folds import Folds
 from ml.training.grid import EstimatorChoice, make_estimator
@@ -87,19 +88,19 @@ def search(
     folds: Folds,
     file: Path,
     each: Callable[[dict[str, Any], float], None] = lambda trial, percent: None,
+    scheduler: str | None = None,
 ) -> dict[int, dict[str, Any]]:
     """Score every candidate in every fold, over all cores; return the trials in the order of the grid.
 
-    ``each`` gets a trial as soon as it is finished, and how much of the search is done, in percent.
+    With a ``scheduler``, these are the cores of its Dask cluster. ``each`` gets a trial as soon as it is
+    finished, and how much of the search is done, in percent.
     """
     many_valued = list(count_many_valued(project, feature_table(project, rows)))
-    on = SearchedRows(uuid.uuid4().hex, project, rows, target, folds, many_valued)
-    tasks = (delayed(_trial)(number, candidate, on, metrics) for number, candidate in enumerate(candidates))
+    on = SearchedRows(uuid.uuid4().hex, project.carried(), rows, target, folds, many_valued)
+    calls = [(number, candidate, metrics) for number, candidate in enumerate(candidates)]
     trials: dict[int, dict[str, Any]] = {}
     with open(file, "w", encoding="utf-8") as log, progress("train: trials", len(candidates)) as advance:
-        finished: Generator[tuple[int, dict[str, Any]], None, None]
-        with _started_deaf_to_interrupts():
-            finished = Parallel(n_jobs=-1, return_as="generator_unordered")(tasks)
+        finished = on_cluster(scheduler, _trial, calls, on) if scheduler else _on_all_cores(calls, on)
         try:
             for number, trial in finished:
                 trials[number] = trial
@@ -113,6 +114,17 @@ def search(
             with warnings.catch_warnings(action="ignore"):
                 finished.close()
     return dict(sorted(trials.items()))
+
+
+def _on_all_cores(
+    calls: list[tuple[int, EstimatorChoice, list[str]]], on: SearchedRows
+) -> Generator[tuple[int, dict[str, Any]], None, None]:
+    with _started_deaf_to_interrupts():
+        finished: Generator[tuple[int, dict[str, Any]], None, None]
+        finished = Parallel(n_jobs=-1, return_as="generator_unordered")(
+            delayed(_trial)(*call, on) for call in calls
+        )
+    return finished
 
 
 @contextmanager
@@ -151,7 +163,7 @@ def fit(
 
 
 def _trial(
-    number: int, candidate: EstimatorChoice, on: SearchedRows, metrics: list[str]
+    number: int, candidate: EstimatorChoice, metrics: list[str], on: SearchedRows
 ) -> tuple[int, dict[str, Any]]:
     start, metric = time.monotonic(), on.project.training.metric
     try:
