@@ -1,4 +1,4 @@
-"""The process that a model is loaded in elsewhere: what is Python's own doing is not held against the model."""
+"""The process that a model is loaded in elsewhere: what Python itself does is not held against the model."""
 
 import subprocess
 import sys
