@@ -52,7 +52,7 @@ def read_json(content: bytes, reader: RowReader, leave_out: Collection[str] = fr
         given = adapter.validate_json(_prepared(content, reader, leave_out))
     except ValidationError as error:
         raise BrokenRows(error) from error
-    return [row.model_dump(by_alias=True) for row in (given if isinstance(given, list) else [given])]
+    return [reader.plain(row) for row in (given if isinstance(given, list) else [given])]
 
 
 def read_rows(
@@ -101,8 +101,7 @@ def _lines(content: bytes, reader: RowReader, leave_out: Collection[str]) -> lis
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
             try:
-                row = reader.row.validate_json(_prepared(line, reader, leave_out))
-                rows.append(row.model_dump(by_alias=True))
+                rows.append(reader.plain(reader.row.validate_json(_prepared(line, reader, leave_out))))
             except ValidationError as error:
                 raise BrokenRows(error, number) from error
     return rows

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal, Optional
 
 import numpy as np
@@ -207,6 +208,14 @@ class RowReader:
     rows: TypeAdapter[Any]
     complete: bool
     project: Project
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        return list(self.contract.columns)
+
+    def plain(self, row: BaseModel) -> dict[str, Any]:
+        """Return a row that was read, by the names of its columns; what it left out is ``None``."""
+        return dict(zip(self._columns, row.__dict__.values(), strict=True))
 
 
 def row_reader(contract: pa.DataFrameSchema, project: Project, max_rows: int | None = None) -> RowReader:

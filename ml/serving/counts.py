@@ -26,7 +26,7 @@ class Counts:
         version = str(loaded.version)
         self.metrics.of(self.metrics.answers, version, "ok").inc()
         self.metrics.of(self.metrics.answer_seconds, version).observe(seconds)
-        where = [loaded.bin(one) for one in answer]
+        where = loaded.bins(answer)
         for one in set(where):
             self.metrics.of(self.metrics.predictions, version, one).inc(where.count(one))
 

@@ -66,14 +66,15 @@ class LoadedVersion:
         """Return the same of a table that was checked."""
         return predict_rows(self.bundle.pipeline, self.bundle.project, table)
 
-    def bin(self, answer: dict[str, Any]) -> str:
-        """Return where a prediction belongs in the histogram: a tenth of probability, or of golden values."""
+    def bins(self, answers: list[dict[str, Any]]) -> list[str]:
+        """Return where predictions belong in the histogram: a tenth of probability, or of golden values."""
         if self.bundle.project.task == "classification":
-            last = next(reversed(answer))
+            last = next(reversed(answers[0]))
             if not last.startswith("probability_"):
-                return str(answer["prediction"])
-            return TENTHS[min(int(answer[last] * 10), 9)]
-        return f"{self._edges[bisect_right(self._edges, answer['prediction']) - 1]:g}"
+                return [str(one["prediction"]) for one in answers]
+            return [TENTHS[min(int(one[last] * 10), 9)] for one in answers]
+        places = (bisect_right(self._edges, one["prediction"]) for one in answers)
+        return [f"{self._edges[place - 1]:g}" for place in places]
 
     @cached_property
     def _edges(self) -> list[float]:

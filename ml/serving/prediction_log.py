@@ -200,8 +200,9 @@ class PredictionLog:
     def _answers(self, entry: AnsweredRows) -> Iterator[tuple[Any, ...]]:
         """Return rows of ``predictions``, their values in the order of its columns."""
         about, version = (entry.at, *self._of), (entry.version, entry.replay)
+        personal = set(entry.personal)
         for place, (given, said) in enumerate(zip(entry.inputs, entry.outputs, strict=True), entry.first):
-            asked, told = _json(_without(entry.personal, given)), _json(_without(entry.personal, said))
+            asked, told = (to_json(one, exclude=personal).decode() for one in (given, said))
             yield (entry.request, place, *about, *version, asked, told, entry.milliseconds)
 
     def _row(self, trouble: Trouble, count: int) -> dict[str, Any]:
@@ -225,10 +226,6 @@ def _insert(dialect: Dialect) -> str:
     quote, mark = dialect.identifier_preparer.quote, "?" if dialect.paramstyle == "qmark" else "%s"
     names = [quote(column.name) for column in predictions.columns]
     return f"INSERT INTO predictions ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))})"
-
-
-def _without(personal: Sequence[str], row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in personal} if personal else row
 
 
 def _rows(entry: Entry) -> int:

@@ -51,14 +51,10 @@ class FastPath:
     def answer(self, rows: Sequence[Row]) -> list[Row]:
         """Return id, prediction and probabilities of each row, which must pass all checks."""
         predicted, likely = self.kernel(self.columns.matrix(rows))
-        answers = [
-            {self.id: row[self.id], "prediction": one}
-            for row, one in zip(rows, predicted.tolist(), strict=True)
-        ]
-        if likely is not None:
-            for answer, each in zip(answers, likely.tolist(), strict=True):
-                answer.update(zip(self.probabilities, each, strict=True))
-        return answers
+        names = [self.id, "prediction", *(self.probabilities if likely is not None else [])]
+        columns = [[row[self.id] for row in rows], predicted.tolist()]
+        columns += likely.T.tolist() if likely is not None else []
+        return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def build_fast_path(bundle: Bundle) -> FastPath:

@@ -8,7 +8,7 @@ from scipy.special import expit
 from sklearn.utils.extmath import softmax
 
 from ml.serving.fast_path.columns import NotCompiled
-from ml.serving.fast_path.trees import ObliviousTrees, Tree, Trees, in_order, leaf, tree_of, tree_of_histogram
+from ml.serving.fast_path.trees import ObliviousTrees, Tree, Trees, leaf, tree_of, tree_of_histogram
 
 # From the numbers of rows, shape (rows, numbers), to predictions and, of classes, their probabilities.
 Answer = tuple[np.ndarray, np.ndarray | None]
@@ -58,7 +58,7 @@ def _forest(estimator: Any) -> Kernel:
     count, classes = len(estimator.estimators_), getattr(estimator, "classes_", None)
 
     def answer(matrix: np.ndarray) -> Answer:
-        said = in_order(trees.values(_as_sklearn_s_trees_see_it(matrix))) / count
+        said = trees.sums(_as_sklearn_s_trees_see_it(matrix)) / count
         return (said[:, 0], None) if classes is None else (classes[said.argmax(axis=1)], said)
 
     return answer
@@ -97,8 +97,8 @@ def _sums(beginning: np.ndarray, trees: list[list[Tree]]) -> Callable[[np.ndarra
     """
     each = [Trees([leaf(beginning[[number]]), *own]) for number, own in enumerate(trees)]
     if len(each) == 1:
-        return lambda matrix: in_order(each[0].values(matrix))
-    return lambda matrix: np.concatenate([in_order(one.values(matrix)) for one in each], axis=1)
+        return each[0].sums
+    return lambda matrix: np.concatenate([one.sums(matrix) for one in each], axis=1)
 
 
 def _of_sums(

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ml.serving.fast_path.columns import NotCompiled
+
+BLOCK_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,11 @@ class Trees:
         self._values = _twice([one.values for one in trees])
         self._depth = max(one.depth for one in trees)
 
-    def values(self, matrix: np.ndarray) -> np.ndarray:
+    def sums(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the sums over all trees: shape (rows, numbers a leaf)."""
+        return _in_blocks(lambda rows: _in_order(self._values_of(rows)), matrix)
+
+    def _values_of(self, matrix: np.ndarray) -> np.ndarray:
         """Return what each tree says of each row: shape (rows, trees, numbers a leaf)."""
         numbers, at = matrix.ravel(), self._roots
         if len(matrix) == 1:
@@ -132,13 +139,23 @@ class ObliviousTrees:
 
     def sums(self, matrix: np.ndarray) -> np.ndarray:
         """Return the sums over all trees: shape (rows, numbers a leaf)."""
-        numbers = matrix.astype(np.float32)
-        leaves = (numbers[:, self._feature] > self._border) @ self._bits + self._first
-        found: np.ndarray = in_order(self._leaves.take(leaves, axis=0)) * self._scale + self._bias
+        found: np.ndarray = _in_blocks(self._sums_of, matrix.astype(np.float32)) * self._scale + self._bias
         return found
 
+    def _sums_of(self, numbers: np.ndarray) -> np.ndarray:
+        leaves = (numbers[:, self._feature] > self._border) @ self._bits + self._first
+        return _in_order(self._leaves.take(leaves, axis=0))
 
-def in_order(values: np.ndarray) -> np.ndarray:
+
+def _in_blocks(sums: Callable[[np.ndarray], np.ndarray], matrix: np.ndarray) -> np.ndarray:
+    """Return the sums of all rows, a block at a time: what all trees say of it stays in the cache."""
+    if len(matrix) <= BLOCK_ROWS:
+        return sums(matrix)
+    starts = range(0, len(matrix), BLOCK_ROWS)
+    return np.concatenate([sums(matrix[start : start + BLOCK_ROWS]) for start in starts])
+
+
+def _in_order(values: np.ndarray) -> np.ndarray:
     """Return the sums over the second axis, added one by one as a loop does: other orders round otherwise."""
     found: np.ndarray = values.cumsum(axis=1)[:, -1]
     return found
