@@ -7,14 +7,12 @@ STAGE_TABLE := sed -nE 's/^    "([a-z]+)": "(.*)",$$/\1\t\2/p' ml/stages/__init_
 STAGES := $(shell $(STAGE_TABLE) | cut -f 1)
 export PROJECT CHANNEL FORCE PORT ROLLBACK_TO TARGET WHY FROM UNTIL INJECT BACKUP KEYS
 
-# Who names a Dask cluster needs its packages, too.
-DASK := $(if $(DASK_SCHEDULER_ADDRESS),ml/training/dask.txt)
 # On a laptop everything stays in the checkout. A Jenkins build cleans its workspace, so there what must outlive it
 # (environments, keys, registry, services) lives in ML_HOME; an environment is found again by the lock file's hash.
 ifdef BUILD_TAG
 export ML_HOME ?= $(HOME)/.ml
 # What only the tests of the code need stays out of the environment that trains.
-LOCKS := requirements.txt $(DASK) $(if $(filter fast-tests check-tests,$(MAKECMDGOALS)),tests/requirements.txt)
+LOCKS := requirements.txt $(if $(filter fast-tests check-tests,$(MAKECMDGOALS)),tests/requirements.txt)
 VENV := $(ML_HOME)/venvs/$(firstword $(shell cat $(LOCKS) | sha256sum))
 else
 VENV := .venv
@@ -22,6 +20,8 @@ endif
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 TOOLS := $(VENV)/test-tools
+# Beside the environment, not in it: pandera would load it in every process, the service's included.
+DASK := $(VENV)/dask/installed
 # COVERAGE=1 notes which lines of ml/ run, in processes that tests start too; .ci/run reports them.
 PYTEST := $(PYTHON) $(if $(COVERAGE),-m coverage run) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 # Ansible has an environment of its own: neither training nor serving carries it.
@@ -32,7 +32,7 @@ CHECKS := check-style check-format check-types check-tests
 .PHONY: run test check fast-tests $(CHECKS) sabotage load replay bench stop install lock help projects nightly-projects \
     touched-projects monitor-projects approval doctor prune backup restore $(STAGES) lint-syntax \
     lint-flake8 lint-pydocstyle lint-dependencies rollback jenkins-up jenkins-down jenkins-logs jenkins-local \
-    jenkins-local-stop jenkins-test hosts-tools test-hosts
+    jenkins-local-stop jenkins-test hosts-tools test-hosts dask-tools
 
 help:  ## list the targets
 	@{ grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'; $(STAGE_TABLE); } | expand -t 24
@@ -40,7 +40,7 @@ help:  ## list the targets
 run: $(INSTALLED)  ## all stages, from raw data to a service that answers
 	@$(PYTHON) -m ml run
 
-test: $(TOOLS)  ## the whole test suite, on all cores
+test: $(TOOLS) $(DASK)  ## the whole test suite, on all cores
 	@$(PYTEST)
 
 check: $(TOOLS)  ## style, formatting, types and the fast tests: a minute, while working
@@ -151,28 +151,38 @@ $(HOSTS_VENV)/installed: jenkins/hosts/requirements.txt
 	@$(HOSTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+dask-tools: $(DASK)  ## install what a search on a Dask cluster needs
+
+$(DASK): ml/training/dask.txt | $(INSTALLED)
+	@echo "installing $< into $(@D) (once)"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(@D) --requirement $<
+	@touch $@
+
+# Who names a cluster needs it.
+$(if $(DASK_SCHEDULER_ADDRESS),run train): $(DASK)
+
 # What only tests need; what training and serving use stays as requirements.txt has it.
 $(TOOLS): $(INSTALLED) $(if $(BUILD_TAG),,tests/requirements.txt)
 	@echo "installing tests/requirements.txt into $(VENV) (once)"
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint requirements.txt \
-	    --requirement tests/requirements.txt --requirement ml/training/dask.txt
+	    --requirement tests/requirements.txt
 	@touch $@
 
 # uv if it is there, pip otherwise; nothing is installed again until requirements.txt changes.
-$(INSTALLED): $(if $(BUILD_TAG),,requirements.txt $(DASK))
+$(INSTALLED): $(if $(BUILD_TAG),,requirements.txt)
 	@set -e; mkdir -p $(dir $(VENV)); exec 9>$(VENV).lock; flock 9; \
 	if [ -n "$$BUILD_TAG" ] && [ -e $@ ]; then exit 0; fi; \
 	for python in "$${PYTHON3:-python3}" python3.14 python3.13 python3.12 python3.11; do \
 	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then echo "error: no Python 3.11 or newer: install one, or name it: make PYTHON3=..." >&2; exit 1; fi; \
-	echo "installing $(strip requirements.txt $(DASK)) into $(VENV) (once)"; rm -rf $(VENV); \
+	echo "installing requirements.txt into $(VENV) (once)"; rm -rf $(VENV); \
 	if command -v uv >/dev/null; then \
 	    uv venv --quiet --python "$$found" $(VENV); \
-	    uv pip install --quiet --compile-bytecode --python $(PYTHON) $(addprefix --requirement ,requirements.txt $(DASK)); \
+	    uv pip install --quiet --compile-bytecode --python $(PYTHON) --requirement requirements.txt; \
 	else \
 	    "$$found" -m venv $(VENV); \
-	    $(PYTHON) -m pip install --quiet --disable-pip-version-check $(addprefix --requirement ,requirements.txt $(DASK)); \
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt; \
 	fi; \
 	touch $@
 

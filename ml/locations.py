@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,6 +75,11 @@ def downloads() -> Path:
 def dvc() -> str | None:
     """Return the program ``dvc`` (``ML_DVC``, else on the PATH), if there is one."""
     return os.environ.get("ML_DVC") or shutil.which("dvc")
+
+
+def dask() -> Path:
+    """Return the folder of the packages of Dask, which are not in the environment that serves, too."""
+    return Path(sys.prefix) / "dask"
 
 
 def project_folders() -> list[Path]:

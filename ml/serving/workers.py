@@ -17,10 +17,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ml import locations
 from ml.console import say
+from ml.errors import MlError
 from ml.workspace import code_digest
 
 if TYPE_CHECKING:
+    import uvicorn
     from fastapi import FastAPI
 
 GRACE_SECONDS = 15
@@ -49,7 +52,7 @@ class Workers:
 
     def __init__(self, app: "FastAPI", listener: socket.socket, alive: int, status: Path) -> None:
         """Answer with ``app`` on ``listener``, as long as nobody closes the other end of ``alive``."""
-        self._app, self._listener, self._alive, self._status = app, listener, alive, status
+        self._config, self._listener, self._alive, self._status = _loaded(app), listener, alive, status
         self._began: dict[int, float] = {}
         self._pause_until = 0.0
         self._ending = False
@@ -81,7 +84,7 @@ class Workers:
     def _fork(self) -> None:
         pid = os.fork()
         if pid == 0:
-            _answer(self._app, self._listener, self._alive)
+            _answer(self._config, self._listener, self._alive)
         self._began[pid] = time.monotonic()
 
     def _ended(self) -> Iterator[tuple[int, int]]:
@@ -104,12 +107,11 @@ def _has_ended(alive: int, seconds: float) -> bool:
     return bool(select.select([alive], [], [], seconds)[0])
 
 
-def _answer(app: "FastAPI", listener: socket.socket, alive: int) -> NoReturn:
-    """Be a worker until told to end, or until the keeper of the service is gone, however it ended."""
+def _loaded(app: "FastAPI") -> "uvicorn.Config":
+    """Return how workers answer, with all that they import for it, which is shared, too."""
     import uvicorn
+    import uvicorn.loops.uvloop  # noqa: F401
 
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    sys.setswitchinterval(SWITCH_SECONDS)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -118,6 +120,33 @@ def _answer(app: "FastAPI", listener: socket.socket, alive: int) -> NoReturn:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=GRACE_SECONDS - 3,
     )
+    config.load()
+    return config
+
+
+def _prepare_store(url: str | None) -> None:
+    """Bring the store up to date in a process that ends then: what that imports is no worker's to keep."""
+    if url is None:
+        return
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from ml.store.database import open_store
+
+    if (pid := os.fork()) == 0:
+        with contextlib.suppress(
+            MlError, SQLAlchemyError, OSError
+        ):  # who writes to it tells, and tries again
+            open_store(url)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _answer(config: "uvicorn.Config", listener: socket.socket, alive: int) -> NoReturn:
+    """Be a worker until told to end, or until the keeper of the service is gone, however it ended."""
+    import uvicorn
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.setswitchinterval(SWITCH_SECONDS)
 
     class Server(uvicorn.Server):
         """Answers those it has accepted before it ends; those that come meanwhile are another worker's."""
@@ -150,10 +179,12 @@ def main() -> None:
     app.state.worker.follower.follow()
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"*_{os.getpid()}.db"):
         file.unlink()  # this process serves nothing
+    _prepare_store(locations.store(project, channel))
+    workers = Workers(app, socket.socket(fileno=int(descriptor)), int(alive), Path(status))
     # A collection would write to every page that is shared.
     gc.collect()
     gc.freeze()
-    Workers(app, socket.socket(fileno=int(descriptor)), int(alive), Path(status)).keep(int(count))
+    workers.keep(int(count))
 
 
 if __name__ == "__main__":

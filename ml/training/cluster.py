@@ -20,7 +20,6 @@ from ml.errors import MlError
 CONNECT_SECONDS = 10.0
 # What two machines must have alike for their scores to be alike.
 NUMERICS = ("numpy", "scipy", "pandas", "scikit-learn", "catboost")
-PACKAGES = locations.ROOT / "ml" / "training" / "dask.txt"
 
 
 def on_cluster(
@@ -33,14 +32,13 @@ def on_cluster(
     that the cluster gave up. Raises what a call raised, and ``MlError`` if Dask is not installed, nothing
     answers, the cluster has no worker or other packages than this process, and if it is lost on the way.
     """
+    if (folder := str(locations.dask())) not in sys.path:
+        sys.path.append(folder)
     try:
         from distributed import Client, KilledWorker, as_completed
         from distributed.comm.core import CommClosedError
     except ImportError as error:
-        raise MlError(
-            "a search on Dask needs its packages: install them with `.venv/bin/python -m pip install "
-            f"--constraint requirements.txt --requirement {PACKAGES.relative_to(locations.ROOT)}`"
-        ) from error
+        raise MlError("a search on Dask needs its packages: install them with `make dask-tools`") from error
     try:
         with Client(scheduler, timeout=CONNECT_SECONDS) as client, _turn(scheduler):
             if not client.ncores():
@@ -112,7 +110,7 @@ def _code() -> Any:
     """Return what brings the code of this checkout to every worker, those that come later included."""
     from distributed import WorkerPlugin
 
-    class Code(WorkerPlugin):
+    class Code(WorkerPlugin):  # type: ignore[misc]  # it brings no types
         def __init__(self, archive: bytes) -> None:
             self.archive = archive
 

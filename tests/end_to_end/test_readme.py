@@ -43,6 +43,7 @@ PREPARED = "hosts/test_fleet.py::test_bare_hosts_are_reached_checked_and_prepare
 RENEWED = "hosts/test_fleet.py::test_hosts_are_renewed_one_by_one_and_no_request_is_lost"
 EXPLORED = "hosts/test_exploration.py::test_what_was_explored_reaches_production_and_is_taken_out_of_it"
 SEARCHED = "unit/training/test_cluster.py::test_a_worker_is_killed_and_the_model_is_the_same_to_the_byte"
+DASK = "PYTHONPATH=.venv/dask .venv/bin/python -m distributed.cli.dask"
 # What other tests run, as it stands or with smaller numbers
 ELSEWHERE = {
     "make rollback": "jenkins/test_pipeline.py::test_builds_follow_each_other_and_a_rollback_takes_one_back",
@@ -87,15 +88,13 @@ ELSEWHERE = {
     "git clone ssh://git@192.0.2.13/srv/git/ml.git": EXPLORED,
     "git clone ssh://git@192.0.2.13/srv/git/data.git": EXPLORED,
     "dvc remote add -d shelf ssh://versions@192.0.2.13/srv/versions/data": EXPLORED,
-    ".venv/bin/dask scheduler --host 127.0.0.1": SEARCHED,
-    ".venv/bin/dask worker tcp://127.0.0.1:8786 --nworkers auto --nthreads 1": SEARCHED,
+    "make dask-tools": SEARCHED,
+    f"{DASK}_scheduler --host 127.0.0.1": SEARCHED,
+    f"{DASK}_worker tcp://127.0.0.1:8786 --nworkers auto --nthreads 1": SEARCHED,
     "make jenkins-local": "jenkins/test_local.py::test_controller_and_agents_start_and_stop",
     "make jenkins-up": "jenkins/test_compose.py::test_up_starts_everything_and_says_how_to_use_it",
 }
 NEEDS = {
-    ".venv/bin/python -m pip install --constraint requirements.txt --requirement ml/training/dask.txt": (
-        "downloads; `make test` begins with it"
-    ),
     "make hosts-tools": "a minute of downloads; `make test-hosts` begins with it",
     "cd jenkins/hosts && export PATH=$PWD/../../.venv-hosts/bin:$PATH": "Ansible, by the line before",
     'export OPERATOR_KEYS="$(cat ~/.ssh/id_ed25519.pub)"': "a key of one's own",

@@ -1,5 +1,6 @@
 """A search on a real Dask cluster: the same model whatever becomes of a worker, one line if there is none."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ml import locations
 from ml.files import digest, read_json
 from ml.serving.client import wait_until
 from ml.store.history import Curve
@@ -15,7 +17,12 @@ from ml.training import cluster as on_dask
 from tests.conftest import Site
 from tests.support import ErrorOf
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not locations.dask().exists(), reason="Dask is not installed: `make dask-tools` does that"
+    ),
+]
 SLOW_GRID = {
     "GradientBoostingClassifier": {"n_estimators": [150], "max_depth": [2, 3], "subsample": [0.7, 0.8, 0.9]}
 }
@@ -27,26 +34,27 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder, self.workers = folder, list[subprocess.Popen[bytes]]()
         self.told = folder / "scheduler.json"
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        self.scheduler = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
         assert wait_until(lambda: self.told.exists() or None, 60)
         self.address = read_json(self.told)["address"]
 
     def add_worker(self) -> None:
         """Start a worker and wait until the scheduler knows it."""
-        self.workers.append(self._start("worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1"))
-        assert wait_until(lambda: self._count() == len(self.workers) or None, 60)
-
-    def _count(self) -> int:
-        from distributed import Client
-
-        with Client(self.address, set_as_default=False) as client:
-            return len(client.ncores())
+        self.workers.append(
+            self._start("dask_worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1")
+        )
+        log = self.folder / "dask_worker.log"
+        assert wait_until(lambda: log.read_text().count("Registered to") == len(self.workers) or None, 60)
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        command = [Path(sys.executable).with_name("dask"), program, "--no-dashboard", *arguments]
+        command = [sys.executable, "-m", f"distributed.cli.{program}", "--no-dashboard", *arguments]
         with open(self.folder / f"{program}.log", "ab") as log:
             return subprocess.Popen(
-                [*command, "--scheduler-file", str(self.told)], cwd=self.folder, stdout=log, stderr=log
+                [*command, "--scheduler-file", str(self.told)],
+                cwd=self.folder,
+                env=os.environ | {"PYTHONPATH": str(locations.dask())},
+                stdout=log,
+                stderr=log,
             )
 
     def stop(self) -> None:
@@ -54,6 +62,12 @@ class Cluster:
         for one in (*self.workers, self.scheduler):
             one.kill()
             one.wait()
+
+
+@pytest.fixture(autouse=True)
+def _own_search_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let other tests not find what is not in their environment."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture
@@ -156,4 +170,4 @@ def test_what_is_not_named_or_not_installed_is_told(
     assert "--scheduler tcp://HOST:8786" in error_of()
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert prepared.ml("train", "--backend", "dask", "--scheduler", "tcp://127.0.0.1:1") == 1
-    assert "--requirement ml/training/dask.txt" in error_of()
+    assert "make dask-tools" in error_of()
