@@ -11,6 +11,7 @@ import pandera.pandas as pa
 from pydantic import ValidationError
 from pydantic_core import from_json, to_json
 
+from ml.data.as_text import as_text
 from ml.data.contract import check, text_columns
 from ml.data.personal_rules import obey_in_request, obey_in_table
 from ml.data.request import BrokenRows, RowReader
@@ -77,7 +78,7 @@ def read_file(file: Path, reader: RowReader, leave_out: Collection[str] = frozen
         known = ", ".join(KINDS)
         raise UsageError(f"{file}: cannot tell its format: use a file {known}, or - for standard input")
     if kind == "parquet":
-        whole = read_table(pd.read_parquet, file)
+        whole = as_text(read_table(pd.read_parquet, file), text_columns(reader.contract))
         return _checked(whole, reader, leave_out, str(file))
     if not file.exists():
         raise MlError(f"{file} is missing: check the path")

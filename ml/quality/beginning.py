@@ -62,10 +62,13 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
     parts = _parts(project, table)
     say(f"new: {len(parts['labelled'])} rows read as a build reads them, {len(parts['train'])} to learn from")
     train = sample(project, parts["train"])
-    useless = useless_features(project, feature_table(project, train))
+    features = feature_table(project, train)
+    useless = useless_features(project, features)
     functions = {key: made for key, made in functions.items() if key not in useless}
     draft = _leave_out(draft, {key: told.split(":")[0] for key, told in useless.items()})
-    scores, telling = told_by(project, train[[one.name for one in draft.kept]])
+    alone = train[[one.name for one in draft.kept]].join(features[list(functions)])
+    scores, telling = told_by(project, alone)
+    functions = {key: made for key, made in functions.items() if key not in telling}
     draft = _leave_out(
         draft,
         {
@@ -77,7 +80,7 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
         raise MlError(
             "no column is left to learn from: each is constant, an id, personal or the target itself"
         )
-    kept = {one.name for one in draft.kept}
+    kept = {one.name for one in draft.kept} | set(functions)
     scores = {key: score for key, score in scores.items() if key in kept}
     project = _write(folder, name, draft, settings, functions)
     parts = _parts(project, table)

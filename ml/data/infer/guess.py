@@ -94,12 +94,6 @@ def _columns(
         if name in said:
             role, why, doubtful = said[name], "you said so", False
             check_said(table[name], role)
-        if types.is_datetime64_any_dtype(table[name]):
-            role, why, doubtful = (
-                "left out",
-                "times, not texts: write them as ISO 8601 texts to use them",
-                True,
-            )
         nullable = bool(table[name].isna().any()) or (
             gaps and role == "feature" and kinds[name].kind != "code"
         )

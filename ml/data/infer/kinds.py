@@ -53,8 +53,6 @@ def kind_of(column: pd.Series, codes: bool = False) -> Found:
         values = column.dropna()
         whole = len(values) > 0 and bool((values % 1 == 0).all()) and bool(values.abs().lt(2**53).all())
         return Found("whole number" if whole and column.isna().any() else "number")
-    if types.is_datetime64_any_dtype(column):
-        return Found("date", "ISO8601", "times")
     return _of_texts(column)
 
 

@@ -174,12 +174,14 @@ def read_tables(source: AnySource, asked: Asked, receive: Receiver[Received]) ->
 
 def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
     """Yield the rows of a table with what is joined and appended; what was agreed on must hold."""
+    from ml.data.as_text import as_text
     from ml.data.sources.partners import Partner
 
     agreed = agreed_of(source)
     told, module = origin(source, role), module_of(source)
     asked = dataclasses.replace(asked, name=name_of(source, role), role=role)
-    started, rows, known = time.monotonic(), 0, set()
+    started, rows = time.monotonic(), 0
+    known: set[Any] = set()
     appended = agreed.append if role == "labelled" else []
     if agreed.max_age_days is not None:
         check_age(told, module.delivered(source, asked), agreed.max_age_days)
@@ -189,6 +191,7 @@ def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
     ]
     columns: list[str] = []
     for batch in module.read(source, asked):
+        batch = as_text(batch, asked.text_columns)
         if agreed.number_rows:
             if agreed.number_rows in batch:
                 raise MlError(
@@ -202,7 +205,7 @@ def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
             )
         for partner in partners:
             batch = partner.add(batch)
-        columns = columns or list(batch)
+        columns = columns or list(map(str, batch))
         if appended and asked.id in batch:
             known.update(batch[asked.id])
         yield batch

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ml.data.completeness import SEPARATORS, open_file
 from ml.data.sources import files, first_rows, module_of, url
+from ml.data.as_text import as_text
 from ml.data.sources.interface import Asked
 from ml.data.sources.file_types import TEXT, can_read, ending
 from ml.errors import MlError, UsageError
@@ -154,7 +155,8 @@ def _of_database(kind: str, rest: str, max_rows: int) -> Discovered:
 
 
 def _rows(source: Any, asked: Asked, max_rows: int) -> pd.DataFrame:
-    return first_rows(module_of(source).read(source, asked), max_rows)
+    rows = first_rows(module_of(source).read(source, asked), max_rows)
+    return as_text(rows, list(rows))
 
 
 def _declared(written: Format) -> dict[str, Any]:

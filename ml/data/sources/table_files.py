@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml.data.as_text import as_text
 from ml.data.completeness import check_compressed, check_file, open_file
 from ml.data.sources.file_types import JSON_LINES, KNOWN, SHEETS, TEXT, can_read, ending
 from ml.data.sources.interface import BATCH_ROWS, Batches
@@ -105,13 +106,15 @@ def _sheet(file: Path, written: Format, text_columns: Sequence[str]) -> pd.DataF
             engine="calamine",
             skiprows=written.skip_lines,
             na_values=written.empty or None,
-            dtype=dict.fromkeys(text_columns, "str"),
+            dtype=dict.fromkeys(text_columns, "object"),
         )
     except FileNotFoundError:
         raise
     except Exception as error:  # calamine has errors of its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MlError(f"{file} cannot be read as a spreadsheet: {reason}") from error
+    texts = {name: "str" for name in text_columns if name in table}
+    table = as_text(table, texts).astype(texts)
     return table.dropna(axis="index", how="all").dropna(axis="columns", how="all")
 
 
