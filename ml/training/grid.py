@@ -11,6 +11,7 @@ from sklearn.model_selection import ParameterGrid
 from ml.errors import MlError
 from ml.files import read_json
 from ml.project import Project
+from ml.training.numbered_classes import NumberedClasses
 
 MODULES = (
     "sklearn.linear_model",
@@ -66,7 +67,7 @@ def read_grid(project: Project) -> list[EstimatorChoice]:
         found = _estimator_class(name, str(file))
         if reason := unfit(found, project.task):
             raise MlError(f"{file}: '{name}' {reason}")
-        allowed = inspect.signature(found.__init__).parameters
+        allowed = _parameters(found)
         for parameter, values in grid.items():
             if parameter not in allowed:
                 raise MlError(f"{file}: {name} has no parameter '{parameter}'")
@@ -82,13 +83,20 @@ def make_estimator(candidate: EstimatorChoice, seed: int) -> BaseEstimator:
     """Return the unfitted estimator: seeded, on one thread (the search uses the cores), silent."""
     found = _estimator_class(candidate.estimator, "grid.json")
     settings: dict[str, Any] = {}
-    if "random_state" in inspect.signature(found.__init__).parameters:
+    if "random_state" in _parameters(found):
         settings["random_state"] = seed
     if found.__module__.startswith("catboost"):
         settings |= {"thread_count": 1, "verbose": False, "allow_writing_files": False}
     elif found.__module__.startswith(tuple(OPTIONAL.values())):
         settings |= {"n_jobs": 1} | ({"verbosity": -1} if candidate.estimator.startswith("LGBM") else {})
-    return found(**(settings | candidate.parameters))
+    estimator = found(**(settings | candidate.parameters))
+    numbered = candidate.estimator.startswith("XGB") and is_classifier(estimator)
+    return NumberedClasses(estimator) if numbered else estimator
+
+
+def _parameters(found: Any) -> set[str]:
+    """Return the parameters of an estimator; one that hides some behind ``**kwargs`` tells them itself."""
+    return {*inspect.signature(found).parameters, *found().get_params()}
 
 
 def _estimator_class(name: str, file: str) -> Any:
@@ -114,7 +122,8 @@ def unfit(found: type, task: str) -> str:
         return reason
     if hasattr(found, "fit") and hasattr(found, "predict"):
         parameters = inspect.signature(found).parameters.values()
-        if needed := [one.name for one in parameters if one.default is one.empty]:
+        single = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+        if needed := [one.name for one in single if one.default is one.empty]:
             return f"is built around another estimator ('{needed[0]}'), which a grid cannot name"
         if is_classifier(found()) if task == "classification" else is_regressor(found()):
             return ""

@@ -1,6 +1,7 @@
 """Every estimator that ``grid.json`` may name goes through every gate, for each kind of target."""
 
 import importlib
+import importlib.util
 import inspect
 import itertools
 import json
@@ -25,7 +26,7 @@ from ml.quality.slices import slice_rows
 from ml.serving.loaded import ready
 from ml.serving.openapi import describe_rows
 from ml.training.bundle import load_bundle
-from ml.training.grid import MODULES, UNFIT, read_grid, unfit
+from ml.training.grid import MODULES, OPTIONAL, UNFIT, read_grid, unfit
 from ml.training.scores import scorer
 from ml.workspace import Workspace
 from tests.conftest import Site
@@ -185,9 +186,10 @@ def table(target: str) -> pd.DataFrame:
 
 def estimators() -> dict[str, type]:
     found: dict[str, type] = {}
-    for module in map(importlib.import_module, MODULES):
+    optional = [name for name in OPTIONAL.values() if importlib.util.find_spec(name)]
+    for module in map(importlib.import_module, (*MODULES, *optional)):
         found |= {name: one for name, one in vars(module).items() if inspect.isclass(one) and name[0] != "_"}
-    return dict(sorted(found.items()))
+    return {name: one for name, one in sorted(found.items()) if not name.startswith("Dask")}
 
 
 def recording(said: list[str]) -> dict[str, Callable[..., Any]]:

@@ -31,7 +31,7 @@ def test_the_hooks_are_the_parts_of_make_check_and_nothing_is_fetched() -> None:
 def test_what_only_tests_need_is_not_locked_for_the_service() -> None:
     assert names("tests/requirements.txt") & names("requirements.txt") == set()
     pins = [line for line in read("tests/requirements.txt").splitlines() if line and line[0] != "#"]
-    assert all(re.match(r"[\w.-]+==\d[\w.]*(\s+#.*)?$", pin) for pin in pins)
+    assert all(re.match(r"[\w.-]+==\d[\w.]*(; [\w\" =]+)?(\s+#.*)?$", pin) for pin in pins)
 
 
 def test_every_package_that_is_asked_for_is_locked() -> None:

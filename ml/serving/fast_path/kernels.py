@@ -9,6 +9,7 @@ from sklearn.utils.extmath import softmax
 
 from ml.serving.fast_path.columns import NotCompiled
 from ml.serving.fast_path.trees import ObliviousTrees, Tree, Trees, leaf, tree_of, tree_of_histogram
+from ml.training.numbered_classes import NumberedClasses
 
 # From the numbers of rows, shape (rows, numbers), to predictions and, of classes, their probabilities.
 Answer = tuple[np.ndarray, np.ndarray | None]
@@ -17,7 +18,7 @@ Kernel = Callable[[np.ndarray], Answer]
 
 def kernel_of(estimator: Any) -> Kernel:
     """Return the kernel of a fitted estimator; raise ``NotCompiled`` for a family that is not known."""
-    kind = type(estimator)
+    kind = type(estimator.estimator if isinstance(estimator, NumberedClasses) else estimator)
     make = KERNELS.get(kind.__name__)
     if make is None or kind.__module__.split(".")[0] not in ("sklearn", "catboost"):
         raise NotCompiled(f"{kind.__name__} has no fast path")

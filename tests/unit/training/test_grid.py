@@ -1,5 +1,7 @@
 """grid.json: estimators and parameters by their own names."""
 
+import sys
+
 import pytest
 
 from ml.errors import MlError
@@ -53,3 +55,27 @@ def test_estimators_are_seeded_and_use_one_thread(name: str) -> None:
     assert parameters["random_state"] == 7
     assert parameters.get("n_jobs") in (None, 1)
     assert parameters.get("thread_count", 1) == 1
+
+
+@pytest.mark.parametrize("name", ["XGBClassifier", "LGBMRegressor"])
+def test_what_is_not_installed_is_named_with_the_way_to_it(
+    site: Site, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("xgboost", "lightgbm"):
+        monkeypatch.setitem(sys.modules, module, None)
+    site.grid({name: {}})
+    with pytest.raises(MlError, match="needs the package (xgboost|lightgbm), which is not installed: put it"):
+        read_grid(find_project("small"))
+
+
+@pytest.mark.parametrize("name", ["XGBClassifier", "LGBMClassifier"])
+def test_what_hides_its_parameters_is_asked_for_them(site: Site, name: str) -> None:
+    pytest.importorskip({"X": "xgboost", "L": "lightgbm"}[name[0]])
+    site.grid({name: {"max_depth": [2], "n_estimators": [5, 9]}})
+    assert len(read_grid(find_project("small"))) == 2
+    made = make_estimator(EstimatorChoice(name, {"max_depth": 2}), seed=7)
+    parameters = getattr(made, "estimator", made).get_params()
+    assert (parameters["random_state"], parameters["n_jobs"]) == (7, 1)
+    site.grid({name: {"max_dept": [2]}})
+    with pytest.raises(MlError, match=f"{name} has no parameter 'max_dept'"):
+        read_grid(find_project("small"))
