@@ -90,6 +90,7 @@ class Peer:
     name: str
     url: str
     key: str = ""  # of the object that holds the list of rows; a bare list without it
+    csv_url: str = ""  # where a CSV file is posted to, if it takes one
 
 
 def environment(name: str) -> Path:
@@ -121,7 +122,7 @@ def _mlflow(folder: Path, train: Path) -> Iterator[Peer]:
     options = ["--model-uri", "model", "--port", str(port), "--host", "127.0.0.1", "--env-manager", "local"]
     url = f"http://127.0.0.1:{port}"
     with _running([programs / "mlflow", "models", "serve", *options, "--workers", "1"], home, f"{url}/ping"):
-        yield Peer("MLflow", f"{url}/invocations", "dataframe_records")
+        yield Peer("MLflow", f"{url}/invocations", "dataframe_records", f"{url}/invocations")
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
 import pandas as pd
 import psutil
 import sklearn
@@ -47,6 +48,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 CONNECTIONS = (1, 8, 64, 256)
 MANY = 1000  # rows of one request
+FILE_ROWS = 100_000  # of a CSV file
 SHARING, ASKED = 4, 400  # workers, and requests before their memory is looked at
 ROUNDS, SECONDS = 3, 3
 ASK = """
@@ -144,6 +146,28 @@ def _beside_others() -> Iterator[Table]:
         many.add_row(*(f"{theirs:.1f} ({found[0][0] / theirs:.2f}x)" for theirs, *_ in found))
         yield many
 
+        takes_files = [own for own in (ours, *others) if own.csv_url]
+        content = pd.DataFrame(_rows(FILE_ROWS)).to_csv(index=False).encode()
+        timed = in_turns([lambda own=own: _seconds_of_file(own, content) for own in takes_files], ROUNDS)
+        seconds = [statistics.median(each) for each in timed]
+        table = Table(title=f"Rows/s of a CSV file of {FILE_ROWS:,} rows, logs on", title_justify="left")
+        for heading in ("who", "rows/s"):
+            table.add_column(heading)
+        for own, theirs in zip(takes_files, seconds, strict=True):
+            if own is not ours:
+                record("serving", f"CSV file, rows/s beside {own.name}", theirs / seconds[0])
+            table.add_row(own.name, f"{FILE_ROWS / theirs:,.0f} ({theirs / seconds[0]:.2f}x)")
+        yield table
+
+
+def _seconds_of_file(peer: Peer, content: bytes) -> float:
+    started = time.perf_counter()
+    answer = httpx2.post(
+        peer.csv_url, content=content, headers={"Content-Type": "text/csv"}, timeout=300, trust_env=False
+    )
+    assert answer.status_code == 200 and len(answer.content) > FILE_ROWS, answer.text[:300]
+    return time.perf_counter() - started
+
 
 def _memory() -> Table:
     """Return a table of what each worker takes, of several that share what was loaded."""
@@ -187,7 +211,8 @@ def _service(folder: Path, workers: int = 1) -> Iterator[Peer]:
         assert site.ml(stage) == 0, stage
     assert site.ml("deploy", "--port", str(port)) == 0
     try:
-        yield Peer("ours", f"http://127.0.0.1:{port}/predict")
+        url = f"http://127.0.0.1:{port}/predict"
+        yield Peer("ours", url, csv_url=f"{url}/file")
     finally:
         service.stop("small", "production")
 
