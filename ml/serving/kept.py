@@ -1,6 +1,7 @@
 """What was answered and came true, as resources: an answer to look at, a label to set or to withdraw."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -89,6 +90,10 @@ def add_kept(app: FastAPI, parts: Parts) -> None:
         return json_response({"withdrawn": 1})
 
 
+# A store that cannot be opened is opened anew when it is asked again, for an error is not kept.
+_opened = functools.lru_cache(maxsize=1)(open_store)
+
+
 async def _in_store(parts: Parts, work: Callable[[Connection], Any]) -> Any:
     """Return what ``work`` returns in one transaction; a store that is off or away raises ``Unavailable``."""
     log = parts.predictor.log
@@ -96,12 +101,8 @@ async def _in_store(parts: Parts, work: Callable[[Connection], Any]) -> Any:
         raise Unavailable("no answers are kept here (ML_STORE)")
 
     def ask() -> Any:
-        engine = open_store(log.url)
-        try:
-            with engine.begin() as connection:
-                return work(connection)
-        finally:
-            engine.dispose()
+        with _opened(log.url).begin() as connection:
+            return work(connection)
 
     try:
         return await asyncio.to_thread(ask)
