@@ -1,13 +1,13 @@
 """A search on a Dask cluster: with the code of this checkout, and its rows once for each worker."""
 
+import importlib
 import importlib.metadata
 import io
-import pickle
 import platform
 import shutil
 import sys
 import tarfile
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,9 +23,9 @@ NUMERICS = ("numpy", "scipy", "pandas", "scikit-learn", "catboost")
 
 
 def on_cluster(
-    scheduler: str, function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], shared: Any
+    scheduler: str, function: Callable[[int, Any], Any], count: int, shared: Any
 ) -> Generator[Any, None, None]:
-    """Yield ``function(*call, shared)`` of each call once it is there; ``shared`` is sent to a worker once.
+    """Yield ``function(number, shared)`` of each number once it is there; a worker gets ``shared`` once.
 
     A worker that is lost costs its calls, which another does again; those of several builds take turns, for
     each brings its own code. joblib's own backend for Dask is not used: it waits forever for a call
@@ -47,10 +47,9 @@ def on_cluster(
             _check_packages(client.run(packages))
             say(f"train: searches on {scheduler}, {sum(client.ncores().values())} threads")
             sent = client.scatter(shared, broadcast=True, hash=False)
-            # The scheduler reads what it hands on, and has no need of our code: to it these are bytes.
-            futures = [
-                client.submit(_call(), pickle.dumps((function, one)), sent, pure=False) for one in calls
-            ]
+            # The scheduler reads what it hands on, and knows nothing of our code: to it this is a name.
+            name = function.__module__, function.__name__
+            futures = [client.submit(_call(), *name, number, sent, pure=False) for number in range(count)]
             for future in as_completed(futures):
                 yield future.result()
     except (OSError, TimeoutError, ValueError, CancelledError, CommClosedError, KilledWorker) as error:
@@ -75,11 +74,10 @@ def _turn(scheduler: str) -> Iterator[None]:
         turn.release()
 
 
-def _call() -> Callable[[bytes, Any], Any]:
-    # Within a function: by that it is sent as it is, not by a name that a worker would have to know.
-    def call(what: bytes, shared: Any) -> Any:
-        function, arguments = pickle.loads(what)
-        return function(*arguments, shared)
+def _call() -> Callable[[str, str, int, Any], Any]:
+    # Within a function: by that it is sent as it is, not by a name that the scheduler would have to know.
+    def call(module: str, name: str, number: int, shared: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(number, shared)
 
     return call
 

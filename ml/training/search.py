@@ -7,6 +7,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,15 @@ from ml.training.grid import EstimatorChoice, make_estimator
 from ml.training.pipeline import build_pipeline, feature_table
 
 MAX_RENAMED = 20  # different values: more of them do not fall into the same order by design
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is searched: the candidates, in what they are scored, and on which rows."""
+
+    candidates: list[EstimatorChoice]
+    metrics: list[str]
+    on: SearchedRows
 
 
 def check_features(project: Project, features: pd.DataFrame) -> None:
@@ -97,10 +107,13 @@ def search(
     """
     many_valued = list(count_many_valued(project, feature_table(project, rows)))
     on = SearchedRows(uuid.uuid4().hex, project.carried(), rows, target, folds, many_valued)
-    calls = [(number, candidate, metrics) for number, candidate in enumerate(candidates)]
+    wanted = _Wanted(candidates, metrics, on)
     trials: dict[int, dict[str, Any]] = {}
     with open(file, "w", encoding="utf-8") as log, progress("train: trials", len(candidates)) as advance:
-        finished = on_cluster(scheduler, _trial, calls, on) if scheduler else _on_all_cores(calls, on)
+        if scheduler:
+            finished = on_cluster(scheduler, _trial, len(candidates), wanted)
+        else:
+            finished = _on_all_cores(wanted)
         try:
             for number, trial in finished:
                 trials[number] = trial
@@ -116,13 +129,11 @@ def search(
     return dict(sorted(trials.items()))
 
 
-def _on_all_cores(
-    calls: list[tuple[int, EstimatorChoice, list[str]]], on: SearchedRows
-) -> Generator[tuple[int, dict[str, Any]], None, None]:
+def _on_all_cores(wanted: _Wanted) -> Generator[tuple[int, dict[str, Any]], None, None]:
     with _started_deaf_to_interrupts():
         finished: Generator[tuple[int, dict[str, Any]], None, None]
         finished = Parallel(n_jobs=-1, return_as="generator_unordered")(
-            delayed(_trial)(*call, on) for call in calls
+            delayed(_trial)(number, wanted) for number in range(len(wanted.candidates))
         )
     return finished
 
@@ -162,13 +173,12 @@ def fit(
     return pipeline
 
 
-def _trial(
-    number: int, candidate: EstimatorChoice, metrics: list[str], on: SearchedRows
-) -> tuple[int, dict[str, Any]]:
-    start, metric = time.monotonic(), on.project.training.metric
+def _trial(number: int, wanted: _Wanted) -> tuple[int, dict[str, Any]]:
+    start, candidate = time.monotonic(), wanted.candidates[number]
     try:
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            scores, learned = cross_validate(candidate, on, metrics, metric)
+            metric = wanted.on.project.training.metric
+            scores, learned = cross_validate(candidate, wanted.on, wanted.metrics, metric)
     except Exception as error:
         reason = str(error).strip().splitlines()[0]
         raise MlError(f"grid.json: {candidate} cannot be fitted: {reason}") from error
