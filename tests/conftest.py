@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Several workers share the cores: threads that spin while they wait for each other would only heat them.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+MEMORY = Path("/dev/shm")
+PLENTY_OF_MEMORY = 6 * 2**30  # bytes that must be free there
 SMALL_GRID = {
     "LogisticRegression": {"C": [1.0], "max_iter": [1000]},
     "DecisionTreeClassifier": {"max_depth": [3]},
@@ -126,6 +128,15 @@ def make_built_site(root: Path) -> Site:
         for stage in ("data", "train", "quality"):
             assert site.ml(stage) == 0
     return site
+
+
+def pytest_configure() -> None:
+    """Let files of tests lie in memory where there is plenty: on some disks, making so many takes minutes."""
+    if "PYTEST_DEBUG_TEMPROOT" in os.environ or not os.access(MEMORY, os.W_OK):
+        return
+    found = os.statvfs(MEMORY)
+    if found.f_bavail * found.f_frsize > PLENTY_OF_MEMORY and not found.f_flag & os.ST_NOEXEC:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
 
 
 @pytest.fixture(scope="session", autouse=True)

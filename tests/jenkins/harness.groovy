@@ -881,7 +881,10 @@ class Engine {
 
     Object step_checkout(Map given, Context context) {
         Git what = given.scm
-        [['init', '--quiet', '--initial-branch', 'none'], ['fetch', '--quiet', what.url, '+refs/heads/*:refs/remotes/origin/*'],
+        execute(context, ['git', 'init', '--quiet', '--initial-branch', 'none'])
+        // The repository is on this disk: what it holds need not be packed and copied for each stage.
+        new File(context.workspace, '.git/objects/info/alternates').text = "${what.url}/.git/objects\n"
+        [['fetch', '--quiet', what.url, '+refs/heads/*:refs/remotes/origin/*'],
          ['checkout', '--quiet', '--detach', what.branch.matches('[0-9a-f]{40}') ? what.branch : "origin/${what.branch}"],
         ].each { command ->
             if (execute(context, ['git'] + command)[0] != 0) {
