@@ -1,6 +1,7 @@
 """Telling people: a refused gate, a withdrawn candidate, a cause, a failed build, and that all is well again.
 
-Each state is told once, whoever looks how often; which one was told last stands in the store.
+Each state is told once, whoever looks how often; which one was told last stands in the store, and while that
+is away in a file of this machine.
 """
 
 import logging
@@ -10,8 +11,10 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.files import read_json, write_json
 from ml.project import Project
 from ml.records import Look
 from ml.store.history import build_name, noted
@@ -52,23 +55,55 @@ def _tell(
     project: Project, channel: str, topic: str, state: str, title: str, lines: list[str], people: list[str]
 ) -> None:
     about = {"project": project.name, "topic": f"{channel}: {topic}"}
+    meanwhile = _Meanwhile(project.name, about["topic"])
 
     def change(connection: Connection) -> tuple[bool, Any]:
         before = connection.execute(select(notices).where(*_mine(about)).with_for_update()).first()
-        now, told = time.time(), before.state if before else WELL
+        now, told = time.time(), meanwhile.told or (before.state if before else WELL)
         since = now - before.at if before else 0.0
         if topic == PRODUCTION and state == WELL != told and since < WELL_AGAIN_SECONDS:
             return False, before
         _keep(connection, about, now, state)
         return state != told, before
 
-    changed, before = noted(project.name, channel, change, "what people were told") or (True, None)
+    found = noted(project.name, channel, change, "what people were told")
+    changed, before = found or (state != (meanwhile.told or WELL), None)
+    meanwhile.keep(None if found else state)
     if not changed or not people:
         return
     if not _send(people, title, "\n".join([*lines, f"channel {channel}, {build_name()}"])):
         # The next one who finds this state tries again.
+        meanwhile.keep(None if found else meanwhile.told)
         known = (before.at, before.state) if before else (0.0, WELL)
-        noted(project.name, channel, lambda one: _keep(one, about, *known), "that nobody was told")
+        if found:
+            noted(project.name, channel, lambda one: _keep(one, about, *known), "that nobody was told")
+
+
+class _Meanwhile:
+    """What people were told while the store was away: a file of this machine keeps it until it is back."""
+
+    def __init__(self, project: str, topic: str) -> None:
+        """Read it; what cannot be read was not told."""
+        self._file, self._topic = locations.home() / "notices" / f"{project}.json", topic
+        try:
+            self._all = read_json(self._file)
+        except (MlError, OSError):
+            self._all = {}
+        self.told: str | None = self._all.get(topic)
+
+    def keep(self, state: str | None) -> None:
+        """Note what is told now; nothing, if the store knows it."""
+        kept = {topic: told for topic, told in self._all.items() if topic != self._topic}
+        kept |= {self._topic: state} if state else {}
+        if kept == self._all:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self._file, kept)
+        except OSError as error:
+            say(f"notify: what people were told is not noted: {error.strerror or error}")
+            return
+        self._all = kept
 
 
 def _mine(about: dict[str, str]) -> list[Any]:
@@ -95,7 +130,7 @@ def _send(variables: list[str], title: str, body: str) -> bool:
             )
         elif not sender.add(address):
             say(f"notify: what {variable} holds is no address: write it as mailto://… or slack://…")
-        elif not sender.notify(title=title, body=body):
+        elif not sender.notify(title=title, body=body, body_format="text"):
             say(f"notify: the message to {variable} could not be sent")
         else:
             sent = True

@@ -1,7 +1,9 @@
 """What several test files share: a passenger, versions made from a build, clients that never stop asking."""
 
+import atexit
 import contextlib
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -87,7 +89,10 @@ def build_another_model(site: Site) -> None:
         with pytest.MonkeyPatch.context() as monkeypatch:
             judge_by("test_score.py", monkeypatch)
             assert [site.ml("train"), site.ml("quality")] == [0, 0]
-        _another[settings] = shutil.copytree(site.build, site.root / "another")
+        # What a test leaves goes with it.
+        kept = Path(tempfile.mkdtemp(prefix="ml-another-"))
+        atexit.register(shutil.rmtree, kept)
+        _another[settings] = shutil.copytree(site.build, kept, dirs_exist_ok=True)
     for stage in ("model", "quality"):
         shutil.copytree(_another[settings] / stage, site.build / stage, dirs_exist_ok=True)
 

@@ -14,7 +14,8 @@ TRAINING_DAYS = 1.0
 # A look may die before anybody hears what it asks for: what has not begun by then is asked for once more.
 BEGIN_HOURS = 6.0
 DEPLOYED, REFUSED, NOT_DEPLOYED, NEVER_BEGAN = "deployed", "refused", "not deployed", "never began"
-LOST = (REFUSED, NOT_DEPLOYED, NEVER_BEGAN)
+NOTHING_NEW = "nothing new"
+LOST = (REFUSED, NOT_DEPLOYED, NEVER_BEGAN, NOTHING_NEW)
 
 
 @dataclass(frozen=True)
@@ -25,16 +26,21 @@ class Decision:
     because: str = ""
 
 
-def outcome_of(training: Training, moves: Iterable[Move], now: float, *, began: bool = True) -> str | None:
+def outcome_of(
+    training: Training, moves: Iterable[Move], now: float, *, began: bool = True, unchanged: bool = False
+) -> str | None:
     """Return what became of a training by the moves since; none as long as it may go on.
 
-    ``began`` tells whether any training of the project began since it was asked for.
+    ``began`` tells whether any training of the project began since it was asked for, ``unchanged`` whether a
+    build since found the same rows, and so the same model.
     """
     since = [one for one in moves if datetime.fromisoformat(one.at).timestamp() >= training.at]
     if any(one.action == "deploy" for one in since):
         return DEPLOYED
     if any(one.action in ("withdraw", "hold") for one in since):
         return REFUSED
+    if unchanged:
+        return NOTHING_NEW
     if not began and now - training.at > BEGIN_HOURS * 3600:
         return NEVER_BEGAN
     return NOT_DEPLOYED if now - training.at > TRAINING_DAYS * DAY else None
@@ -71,6 +77,11 @@ def decide(
         wait = settings.cool_down_days * 2**lost * DAY
         if now < trainings[-1].at + wait:
             told = f", {lost} refused in a row" if lost else ""
+            if trainings[-1].outcome == NOTHING_NEW:
+                told = (
+                    " and found no row that is new: let the source bring what production answered "
+                    '([[source.append]], kind = "feedback")'
+                )
             return Decision(
                 False,
                 f"the last training was at {_day(trainings[-1].at)}{told}: the next one waits until "

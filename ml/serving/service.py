@@ -71,6 +71,15 @@ def find(project: str, channel: str) -> Service | None:
     return Service(content["url"], content["pid"])
 
 
+def died(project: str, channel: str) -> list[str]:
+    """Return where a service of this machine answered that was killed: one that is stopped tells nothing."""
+    state = _state_file(project, channel)
+    try:
+        return [] if _locked(state.with_suffix(".lock")) else [read_json(state)["url"]]
+    except FileNotFoundError:
+        return []
+
+
 def elsewhere(project: str, channel: str, hosts: Sequence[str] = ()) -> list[Service]:
     """Return the services of a channel that run elsewhere: ``hosts``, else those of ``ML_SERVICES``.
 

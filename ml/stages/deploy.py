@@ -1,5 +1,6 @@
 """The deploy stage: register the blessed candidate, try it beside the champion, switch, prove it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def run(context: Context) -> Outcome[Deployment]:
 
     result = workspace.run(Deployment, {"identity": identity}, work, force=True)
     told = result.record
-    if told.outcome != "already deployed":
+    # What was asked for is noted even if nothing came of it: who asked would wait for it.
+    if told.outcome != "already deployed" or os.environ.get("WHY"):
         from ml.store.history import note_build
 
         why = "; ".join(told.why)

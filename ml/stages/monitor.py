@@ -17,7 +17,7 @@ from ml.registry.channel import Channel
 from ml.registry.versions import Registry
 from ml.stages import Context
 from ml.store.database import alone, open_store, reason_of
-from ml.store.history import last_builds, trained_since
+from ml.store.history import last_builds, trained_since, unchanged_since
 from ml.workspace import Outcome
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run(context: Context) -> Outcome[Look]:
     inputs = {"version": pointer.version, "channel": channel, "now": now}
     result = context.workspace.run(Look, inputs, work, force=True)
     for line in told(result.record):
-        say(f"monitor: {line}")
+        say(f"monitor: {project.name}: {line}")
     return result
 
 
@@ -127,7 +127,8 @@ def _keep(
             if training.outcome is not None:
                 continue
             began = trained_since(connection, project.name, training.at)
-            if became := outcome_of(training, pointer.history, now, began=began):
+            unchanged = unchanged_since(connection, project.name, context.channel, training.at)
+            if became := outcome_of(training, pointer.history, now, began=began, unchanged=unchanged):
                 end_training(connection, training.number, now, became)
         decision = decide(
             project.monitoring,
@@ -167,11 +168,12 @@ def _ask_source(context: Context, engine: Engine, now: float) -> list[str]:
 
 def _silent(context: Context) -> list[str]:
     """Return which services of the channel that are known here do not answer."""
-    from ml.serving.service import elsewhere, find
+    from ml.serving.service import died, elsewhere, find
 
-    here = find(context.project.name, context.channel)
-    known = [*([here] if here else []), *elsewhere(context.project.name, context.channel, context.hosts)]
-    told = []
+    name = context.project.name, context.channel
+    here = find(*name)
+    known = [*([here] if here else []), *elsewhere(*name, context.hosts)]
+    told = [f"the service at {url} ended, and nobody stopped it: start it anew" for url in died(*name)]
     for one in known:
         try:
             one.get("/health")

@@ -20,6 +20,9 @@ from ml.store.tables import builds, curves
 WRITE_SECONDS = 1.0
 
 
+ALREADY_DEPLOYED = "already deployed"
+
+
 def noted(project: str, channel: str, work: Callable[[Connection], Any], what: str) -> Any:
     """Return what ``work`` returns in one transaction; nothing, and a line, if the store cannot be had."""
     url = locations.store(project, channel)
@@ -88,6 +91,13 @@ def last_builds(connection: Connection, project: str, channel: str, most: int) -
 def trained_since(connection: Connection, project: str, at: float) -> bool:
     """Tell whether a training of a project began after a time."""
     found = select(curves.c.number).where(curves.c.project == project, curves.c.began >= at).limit(1)
+    return connection.execute(found).first() is not None
+
+
+def unchanged_since(connection: Connection, project: str, channel: str, at: float) -> bool:
+    """Tell whether, since a time, a build that somebody asked for made the version that answers already."""
+    mine = builds.c.project == project, builds.c.channel == channel, builds.c.at >= at
+    found = select(builds.c.number).where(*mine, builds.c.outcome == ALREADY_DEPLOYED).limit(1)
     return connection.execute(found).first() is not None
 
 

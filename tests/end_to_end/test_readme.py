@@ -210,7 +210,7 @@ def test_the_commands_do_what_is_written_beside_them(checkout: Path, free_port: 
     assert "production" in said[".venv/bin/python -m ml show"]
     for told in ("data source", "git commit", "parameters", "build", "blessed"):
         assert told in said[".venv/bin/python -m ml show 1"]
-    assert "monitor: nothing (" in said["make monitor"]
+    assert "monitor: titanic: nothing (" in said["make monitor"]
     assert "titanic\tnothing\tnothing\n" in said["make monitor-projects"]
     [asked] = [command for command in RUN if "--request" in command]
     assert "version" in said[asked] and "PassengerId" in said[asked]

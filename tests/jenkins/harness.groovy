@@ -9,7 +9,7 @@
  * Settings: jenkinsfile, repository, branch, job (a file: what the Git plugin keeps from build to build), work (a folder),
  * agents (name -> labels, environment), credentials (id -> kind file or text, value), parameters, environment, lost
  * (names of agents that die at their first `sh`), meanwhile (stage or `lost` -> a command that is run then), fail_for
- * (the job for which the step `build` fails), restart_from (a stage), earlier (the variables of earlier builds, newest
+ * (the job for which the step `build` fails), disabled (the job that cannot be started), restart_from (a stage), earlier (the variables of earlier builds, newest
  * first), last_successful (the commit of the last build that succeeded), approved (the script that jobDsl may run),
  * unanswered (nobody answers an `input`). The result is written to <work>/result.json,
  * what a build prints to <work>/console.txt. Of the options `retry` and `skipDefaultCheckout` are carried out, the others
@@ -959,6 +959,9 @@ class Engine {
 
     Object step_build(Map given, Context context) {
         String job = given.job
+        if (settings.disabled == job) {
+            throw new IOException("Failed to trigger build of ${job - '/'}")  // as hudson.AbortException is one
+        }
         String result = settings.fail_for == job ? 'FAILURE' : 'SUCCESS'
         report.builds.add(job)
         report.started.add(given.parameters ?: [])

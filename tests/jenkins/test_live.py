@@ -531,7 +531,7 @@ def test_an_agent_that_goes_away_during_training_does_not_fail_the_build(live: L
     live.push(LENIENT, grid=SMALL_GRID | forests)
     number = live.start(live.job, FORCE="true", CHANNEL="staging")
     console = f"job/{live.job}/{number}/consoleText"
-    trained_by = r"(?s)Running on (\S+) in (?!.*Running on ).*\+ make train"
+    trained_by = r"(?s)Running on (\S+) in (?!.*Running on ).*\+ make doctor train"
     agent = wait_for("the training", lambda: re.search(trained_by, live.get(console)))[1]
     live.post(f"computer/{agent}/doDelete")
     try:
@@ -539,6 +539,6 @@ def test_an_agent_that_goes_away_during_training_does_not_fail_the_build(live: L
     finally:
         live.post("configuration-as-code/reload")
     assert build["result"] == "SUCCESS", build["console"]
-    assert build["console"].count("+ make train") == 2, "the agent was lost, and another trained"
+    assert build["console"].count("+ make doctor train") == 2, "the agent was lost, and another trained"
     assert "Error when executing" not in build["console"]
     wait_for("the agent", lambda: not live.json(f"computer/{agent}/api/json?tree=offline")["offline"], 120)

@@ -302,6 +302,17 @@ def test_what_follows_a_look_is_started_and_shown(
     assert whys == [line.split("\t")[2] for line in looks.splitlines() if "\ttrain\t" in line]
 
 
+def test_a_job_that_cannot_be_started_hinders_no_other_project(quick: Jenkins) -> None:
+    looks = "iris\ttrain\tconcept: a\nsmall\ttrain\tconcept: b\ntitanic\tbroken\tbroken feed: Age\n"
+    (quick.root / "looks").write_text(looks)
+    environment = {"LOOKS": str(quick.root / "looks")}
+    build = quick.build("jenkins/monitor.Jenkinsfile", environment=environment, disabled="/models/iris")
+    assert build.report["builds"] == ["/models/small"]
+    assert build.report["result"] == "FAILURE"
+    assert "iris: Failed to trigger build of models/iris" in build.console
+    assert "titanic: broken feed: Age" in build.console
+
+
 def test_the_job_monitor_looks_at_what_is_in_service(unlinted: Jenkins) -> None:
     why = {"WHY": "concept: a row costs 0.7 where it cost 0.4"}
     assert unlinted.build("jenkins/monitor.Jenkinsfile").report["description"] in (None, "")

@@ -89,13 +89,16 @@ def test_mail_is_sent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     to = f"mailto://127.0.0.1:{controller.port}/?from=jenkins@example.org&to=team@example.org"
     monkeypatch.setenv("TEAM", to)
     try:
-        notify.tell_look(find_project("small"), look("concept"), ["a row costs 0.7 where it cost 0.5"])
+        lines = ["concept (9 answers)", "a row costs 0.7 where it cost 0.5: 3 >= 2"]
+        notify.tell_look(find_project("small"), look("concept"), lines)
     finally:
         controller.stop()
     assert received[0].rcpt_tos == ["team@example.org"]
     message = message_from_bytes(received[0].content)
     assert message["Subject"] == "small: concept"
-    assert "a row costs 0.7 where it cost 0.5" in str(message.get_payload(0))
+    assert not message.is_multipart() and message.get_content_type() == "text/plain"
+    body = message.get_payload(decode=True).decode().splitlines()  # type: ignore[union-attr]
+    assert body[:2] == ["concept (9 answers)", "a row costs 0.7 where it cost 0.5: 3 >= 2"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +124,37 @@ def test_what_cannot_be_sent_is_said_without_the_address_and_tried_again(
     assert problem in said
     assert "secret" not in said
     notify.tell_failure(find_project("small"), "production", "train", MlError("out of memory"))
+    assert told == ["team: small: train failed"]
+
+
+def test_while_the_store_is_away_a_state_is_told_once_and_then_that_all_is_well(
+    site: Site, told: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    project = find_project("small")
+    (tmp_path / "file").write_text("")
+    with monkeypatch.context() as away:
+        away.setenv("ML_STORE", f"sqlite:///{tmp_path / 'file' / 'store.sqlite'}")
+        for _ in range(3):
+            notify.tell_failure(project, "production", "monitor", MlError("the store cannot be looked into"))
+        notify.tell_deployed(project, "production")
+    assert told == ["team: small: monitor failed"]
+    for _ in range(2):
+        notify.tell_look(project, look("nothing"), [])
+    assert told[1:] == ["team: small: the monitor is well again"]
+    notify.tell_failure(project, "production", "monitor", MlError("again"))
+    assert told[2:] == ["team: small: monitor failed"]
+
+
+def test_what_could_not_be_sent_while_the_store_is_away_is_tried_again(
+    told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ML_STORE", "off")
+    project = find_project("small")
+    with monkeypatch.context() as broken:
+        broken.delenv("TEAM")
+        notify.tell_failure(project, "production", "train", MlError("out of memory"))
+    for _ in range(2):
+        notify.tell_failure(project, "production", "train", MlError("out of memory"))
     assert told == ["team: small: train failed"]
 
 

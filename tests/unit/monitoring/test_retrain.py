@@ -9,6 +9,7 @@ from ml.monitoring.retrain import (
     DEPLOYED,
     NEVER_BEGAN,
     NOT_DEPLOYED,
+    NOTHING_NEW,
     REFUSED,
     Decision,
     decide,
@@ -92,3 +93,9 @@ def test_what_was_asked_for_and_never_began_is_over_after_some_hours() -> None:
     assert outcome_of(training(0.3, None), [], NOW, began=False) == NEVER_BEGAN
     assert outcome_of(training(0.3, None), [], NOW, began=True) is None
     assert outcome_of(training(0.3, None), [move("deploy", 0.1)], NOW, began=False) == DEPLOYED
+
+
+def test_a_training_that_found_the_same_rows_is_over_and_says_what_to_do() -> None:
+    assert outcome_of(training(0.1, None), [], NOW, began=False, unchanged=True) == NOTHING_NEW
+    waits = asked(training(0.5, NOTHING_NEW))
+    assert not waits.train and 'kind = "feedback"' in waits.because

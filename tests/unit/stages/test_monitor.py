@@ -8,7 +8,7 @@ import pytest
 
 from ml.registry.versions import Registry
 from ml.serving.service import free_port
-from ml.store.history import note_build
+from ml.store.history import ALREADY_DEPLOYED, note_build
 from ml.store.tables import looks, quarantines, trainings, troubles
 from tests.conftest import Site
 from tests.production import (
@@ -46,7 +46,7 @@ def test_a_quiet_window_is_one_line_and_a_page(watched: Site, capsys: pytest.Cap
     found = look(watched)
     assert (found["cause"], found["asks"], found["because"]) == ("nothing", "", "")
     assert found["answers"] > 600 and found["labels"] > 500
-    assert "monitor: nothing (" in capsys.readouterr().err
+    assert "monitor: small: nothing (" in capsys.readouterr().err
     page = (watched.build / "monitor" / "report" / "index.html").read_text()
     assert page_policy_breaches(page) == []
     assert "What a row costs" in page and "Columns" in page
@@ -147,6 +147,31 @@ def test_a_service_that_does_not_answer_is_told(watched: Site, monkeypatch: pyte
     monkeypatch.setenv("ML_SERVICES", f"small/production=http://127.0.0.1:{free_port()}")
     found = look(watched)
     assert found["cause"] == "service" and "does not answer /health" in found["why"][0]
+
+
+def test_a_service_that_was_killed_is_told_and_one_that_was_stopped_is_not(watched: Site) -> None:
+    answer(watched)
+    services = watched.root / "home" / "services"
+    services.mkdir(exist_ok=True)
+    (services / "small-production.lock").touch()
+    (services / "small-production.json").write_text('{"pid": 1, "url": "http://127.0.0.1:8000"}')
+    found = look(watched)
+    assert found["cause"] == "service"
+    assert "the service at http://127.0.0.1:8000 ended, and nobody stopped it" in found["why"][0]
+    (services / "small-production.json").unlink()
+    assert look(watched)["cause"] == "nothing"
+
+
+def test_a_training_that_finds_the_same_rows_is_over_at_once(
+    watched: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(watched, another_world)
+    assert look(watched, "--all")["asks"] == "train"
+    with monkeypatch.context() as asked:
+        asked.setenv("WHY", "concept: a row costs more")
+        note_build("small", "production", "deploy", ALREADY_DEPLOYED, 1)
+    assert "found no row that is new" in look(watched, "--all")["because"]
+    assert [one.outcome for one in kept(trainings)] == ["nothing new"]
 
 
 def test_a_broken_column_is_named_and_its_rows_are_quarantined_until_it_heals(watched: Site) -> None:
