@@ -1,6 +1,7 @@
 """A host for each role, two that serve: from bare Debian to an answered request, and what may happen then."""
 
 import json
+import os
 import re
 import ssl
 import subprocess
@@ -140,6 +141,19 @@ def test_the_controller_is_kept_behind_tls_and_reaches_the_hosts_that_build(team
     assert "openjdk" in network.on("c1", login).lower()
     secret = (network.folder / "controller" / "secrets" / "controller" / "ADMIN_PASSWORD").read_text()
     assert secret not in "".join(team.fleet.said.values())
+    if os.environ.get("JENKINS_WAR"):  # a real one, not what stands for it
+        with network.browser("c1") as browser:
+            browser.auth = ("admin", secret.strip())
+            computers = f"https://{name}/computer/api/json?tree=computer[displayName,offline]"
+
+            def connected() -> bool | None:
+                answer = browser.get(computers)
+                found = answer.json()["computer"] if answer.status_code == 200 else []
+                return any(not one["offline"] for one in found if one["displayName"] == "a1") or None
+
+            assert wait_until(connected, 240), browser.get(computers).text
+            jobs = browser.get(f"https://{name}/api/json?tree=jobs[name]").json()["jobs"]
+            assert {"push", "nightly", "monitor", "rollback"} <= {one["name"] for one in jobs}
 
 
 def test_root_and_passwords_are_not_let_in(team: Team) -> None:
