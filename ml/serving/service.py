@@ -28,6 +28,8 @@ from ml.serving.workers import running_code
 START_SECONDS = 60.0
 LOOK_SECONDS = 1.0
 STOP_SECONDS = 20.0
+# The workers of a service that was killed answer who asks already, and hold the port so long.
+PORT_SECONDS = 5.0
 
 
 def serve(project: str, channel: str, host: str, port: int, workers: int = 1) -> None:
@@ -46,7 +48,7 @@ def serve(project: str, channel: str, host: str, port: int, workers: int = 1) ->
         # Who only looks whether somebody serves holds the lock, too, for an instant.
         if not wait_until(lambda: _take(lock) or None, LOOK_SECONDS):
             raise MlError(f"channel '{channel}' of {project} is already served: stop it with `serve --stop`")
-        with _bind(host, port) as listener:
+        with wait_until(lambda: _if_free(host, port), PORT_SECONDS) or _bind(host, port) as listener:
             url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
             write_json(state, {"pid": os.getpid(), "url": url})
             of_workers = f", {workers} workers" if workers > 1 else ""
@@ -216,6 +218,13 @@ def _bind(host: str, port: int) -> socket.socket:
             f"port {port} on {host} cannot be used ({os.strerror(error.errno or 0)}): "
             "end the program that holds it, or choose another with --port (make: PORT=...)"
         ) from error
+
+
+def _if_free(host: str, port: int) -> socket.socket | None:
+    try:
+        return _bind(host, port)
+    except MlError:
+        return None
 
 
 def _take(lock: TextIO) -> bool:

@@ -22,7 +22,8 @@ from ml.training.bundle import load_bundle
 
 CLOCKS = (datetime.timedelta(days=3421, hours=5.3), datetime.timedelta(days=7907, hours=14.7))  # ahead
 # Where Python, its libraries and the system lie; what is below says nothing of any row.
-LIBRARIES = ("/proc", "/sys", "/dev", "/usr/lib", "/lib", "/usr/share/zoneinfo", "/etc/localtime")
+LIBRARIES = ("/proc", "/sys", "/usr/lib", "/lib", "/usr/share/zoneinfo", "/etc/localtime")
+LIBRARIES += ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")  # not /dev/shm
 KEYS = (".pub", ".sig")
 HARMLESS_PROGRAMS = ("lscpu",)  # joblib counts the cores with it
 REAL_DATETIME = datetime.datetime
