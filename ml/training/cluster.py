@@ -52,7 +52,7 @@ def on_cluster(
             futures = [client.submit(_call(), *name, number, sent, pure=False) for number in range(count)]
             for future in as_completed(futures):
                 yield future.result()
-    except (OSError, TimeoutError, ValueError, CancelledError, CommClosedError, KilledWorker) as error:
+    except (OSError, ImportError, ValueError, CancelledError, CommClosedError, KilledWorker) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise MlError(
             f"the Dask cluster at {scheduler} does not answer, or was lost: {reason[0]}: look at it, or "
