@@ -24,7 +24,10 @@ from ml.registry import signing
 from ml.registry.versions import Registry
 from ml.serving import service
 from ml.serving.client import Service
+from ml.store.history import ALREADY_DEPLOYED
+from ml.store.tables import builds
 from tests.conftest import Site
+from tests.production import kept
 from tests.support import (
     PASSENGER,
     ErrorOf,
@@ -72,6 +75,19 @@ def test_a_version_is_deployed_replaced_rolled_back_and_stopped(
     assert served.ml("serve", "--stop") == 0
     assert service.find("small", "production") is None
     assert served.ml("serve", "--stop") == 0
+
+
+def test_a_build_that_was_asked_for_and_changes_nothing_is_noted(
+    served: Site, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    before = len(kept(builds))
+    assert served.ml("deploy") == 0
+    assert len(kept(builds)) == before, "nobody waits for it"
+    monkeypatch.setenv("WHY", "concept: a row costs 0.7")
+    assert served.ml("deploy") == 0
+    newest = kept(builds)[-1]
+    assert (newest.outcome, newest.version, newest.why) == (ALREADY_DEPLOYED, 1, "concept: a row costs 0.7")
 
 
 def test_a_version_that_the_service_refuses_is_taken_back(
