@@ -153,7 +153,7 @@ def test_the_controller_is_kept_behind_tls_and_reaches_the_hosts_that_build(team
 
             assert wait_until(connected, 240), browser.get(computers).text
             jobs = browser.get(f"https://{name}/api/json?tree=jobs[name]").json()["jobs"]
-            assert {"push", "nightly", "monitor", "rollback"} <= {one["name"] for one in jobs}
+            assert {"push", "models"} <= {one["name"] for one in jobs}, "the first push makes the others"
 
 
 def test_root_and_passwords_are_not_let_in(team: Team) -> None:
