@@ -97,9 +97,9 @@ class Project(Settings):
 
     def carried(self) -> "Project":
         """Return this project with the content of its files, for a machine that has none of them."""
-        files = {file.name: file.read_bytes() for file in self.declarations}
         copy = self.model_copy()
-        copy._files = self._files or files
+        if self._files is None:
+            copy._files = {file.name: file.read_bytes() for file in self.declarations}
         return copy
 
     def check_channel(self, channel: str) -> None:

@@ -106,7 +106,8 @@ def search(
     finished, and how much of the search is done, in percent.
     """
     many_valued = list(count_many_valued(project, feature_table(project, rows)))
-    on = SearchedRows(uuid.uuid4().hex, project.carried(), rows, target, folds, many_valued)
+    carried = project.carried() if scheduler else project
+    on = SearchedRows(uuid.uuid4().hex, carried, rows, target, folds, many_valued)
     wanted = _Wanted(candidates, metrics, on)
     trials: dict[int, dict[str, Any]] = {}
     with open(file, "w", encoding="utf-8") as log, progress("train: trials", len(candidates)) as advance:
