@@ -60,6 +60,8 @@ def _stage(options: argparse.Namespace) -> None:
         return _bring_back(options)
     if getattr(options, "all_projects", False):
         return _look_at_all(options)
+    if getattr(options, "lift", None):
+        return _lift(options)
     from ml.stages import run_stage, tell
 
     context = _context(options)
@@ -83,6 +85,13 @@ def _look_at_all(options: argparse.Namespace) -> None:
         if found:
             tell_build_page(found[2])
             print(options.project, found[0], " ".join(found[1].split()), sep="\t")
+
+
+def _lift(options: argparse.Namespace) -> None:
+    from ml.project import find_project
+    from ml.stages.monitor import lift
+
+    print(lift(find_project(options.project), options.channel, options.lift))
 
 
 def _bring_back(options: argparse.Namespace) -> None:

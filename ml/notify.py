@@ -45,6 +45,9 @@ def tell_look(project: Project, look: Look, lines: list[str]) -> None:
     """Tell the cause that a look found, of what is wrong with data also their owner."""
     title = f"{project.name}: the monitor is well again"
     _tell(project, look.channel, MONITOR, WELL, title, [], project.notify.team)
+    if look.died:
+        title = f"{project.name}: a build died"
+        _tell(project, look.channel, PIPELINE, look.died, title, [look.died], project.notify.team)
     state = WELL if look.cause == "nothing" else look.cause
     people = [*project.notify.team, *(project.notify.data_owner if state in OF_DATA else [])]
     title = f"{project.name}: production is well again" if state == WELL else f"{project.name}: {state}"

@@ -82,6 +82,8 @@ def _add_stages(add: Add) -> None:
                 action="store_true",
                 help="look at every project in service, and print a line for each: name, what follows, why",
             )
+            lift = "let models learn from the rows of quarantine N again; the page of a look lists them"
+            how.add_argument("--lift", type=count, metavar="N", help=lift)
         if stage == "deploy":
             _add_port(sub)
             _add_trial(sub)

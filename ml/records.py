@@ -233,7 +233,7 @@ class Look(Record):
     """What one look of the monitor saw, the cause it names, and what it asks for.
 
     ``begins`` and ``ends`` are Unix times. ``estimated`` is the mean loss that is expected where labels have
-    not come, with its interval.
+    not come, with its interval. ``died`` is the build that trained last, if it came to no end.
     """
 
     made_by: ClassVar[str] = "monitor"
@@ -260,6 +260,7 @@ class Look(Record):
     loss_before: float | None = None
     not_seen: list[str] = []
     figures: dict[str, float] = {}
+    died: str = ""
 
 
 class VersionRecord(Part):

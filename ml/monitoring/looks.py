@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from ml.errors import MlError
 from ml.monitoring.calibration import Calibration
 from ml.monitoring.checks import Seen
 from ml.monitoring.columns import ColumnLook
@@ -129,7 +130,10 @@ def keep_look(connection: Connection, look: Look) -> None:
 def _quarantine(
     connection: Connection, look: Look, column: str, sender: str | None, begins: float, why: str
 ) -> None:
-    """Take the rows since something broke out of training, until the look that does not find it any more."""
+    """Take the rows since something broke out of training, until the look that does not find it any more.
+
+    What a person lifted stays lifted as long as looks find it without a break.
+    """
     known = quarantines.c
     same = (
         (known.project == look.project)
@@ -153,6 +157,27 @@ def _quarantine(
             "why": why,
             "sender": sender,
         },
+    )
+
+
+def left_out(connection: Connection, project: str, channel: str) -> list[Any]:
+    """Return the rows of the table ``quarantines`` that hold, the newest first."""
+    mine = quarantines.c.project == project, quarantines.c.channel == channel
+    found = select(quarantines).where(*mine, quarantines.c.lifted.is_(None))
+    return list(connection.execute(found.order_by(quarantines.c.number.desc())))
+
+
+def lift(connection: Connection, project: str, channel: str, number: int, at: float) -> str:
+    """Let models learn again from what a look left out, and return why it did.
+
+    Raises ``MlError`` if there is no such quarantine, or it does not hold any more.
+    """
+    for one in left_out(connection, project, channel):
+        if one.number == number:
+            connection.execute(update(quarantines).where(quarantines.c.number == number).values(lifted=at))
+            return str(one.why)
+    raise MlError(
+        f"channel {channel} has no quarantine {number} that holds: the page of a look lists them"
     )
 
 

@@ -19,9 +19,17 @@ WIDE = (10.0, 3.2)  # inches, of 96 pixels
 
 
 def write_page(
-    folder: Path, project: Project, look: Look, past: list[Look], builds: Sequence[Any] = ()
+    folder: Path,
+    project: Project,
+    look: Look,
+    past: list[Look],
+    builds: Sequence[Any] = (),
+    left_out: Sequence[Any] = (),
 ) -> None:
-    """Write ``report/index.html`` with style sheet and picture; ``builds`` are rows of the store."""
+    """Write ``report/index.html`` with style sheet and picture.
+
+    ``builds`` and ``left_out`` are rows of the store: what was built, and what is in quarantine.
+    """
     report = folder / REPORT
     report.mkdir()
     shutil.copy(STYLE, report / "style.css")
@@ -37,6 +45,7 @@ def write_page(
         *_columns("Answers", look.said),
         *_quality(look),
         *_calibration(look.calibration),
+        *_left_out(look, left_out),
         element("h2", "Looks before"),
         table(("when", "cause", "why", "what followed"), map(_row, reversed(past[-50:])))
         if past
@@ -120,6 +129,24 @@ def _calibration(found: CalibrationFigures | None) -> list[Markup]:
         element("h2", "What was stated, and what came true"),
         element("p", told, before, element("span", " Surely more.", class_="refused") if found.off else ""),
         table(("stated", "came true", "labels"), rows),
+    ]
+
+
+def _left_out(look: Look, quarantines: Sequence[Any]) -> list[Markup]:
+    """Return which rows nobody learns from, and how a person who looked lets models learn from them again."""
+    if not quarantines:
+        return []
+    command = f"python -m ml monitor --project {look.project} --channel {look.channel} --lift N"
+    header = ("N", "from", "to", "column", "sender", "why")
+    rows = (
+        [str(one.number), _time(one.begins), _time(one.ends), one.column_name, one.sender or "", one.why]
+        for one in quarantines
+    )
+    told = ("These rows are left out of ", element("code", "feedback"), ". If they are good after all: ")
+    return [
+        element("h2", "Rows that nothing learns from"),
+        element("p", *told, element("code", command)),
+        table(header, rows),
     ]
 
 

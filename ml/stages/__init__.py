@@ -5,8 +5,9 @@ more of it than that it ran. It knows its input and output files and no other st
 """
 
 import importlib
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ml.errors import MlError
 
@@ -53,20 +54,36 @@ def run_stage(stage: str, context: Context) -> "Outcome[Any]":
     Its module, and what that imports, is loaded only now.
     """
     module = importlib.import_module(f"ml.stages.{stage}")
-    if not (context.project.notify.team or context.project.notify.data_owner):
-        return cast("Outcome[Any]", module.run(context))
-    from ml import notify
-
+    people = context.project.notify.team or context.project.notify.data_owner
     try:
         outcome: Outcome[Any] = module.run(context)
-    except MlError as error:
-        notify.tell_failure(context.project, context.channel, stage, error)
+    except (MlError, KeyboardInterrupt) as error:
+        _note_end(stage, context, error)
+        if people and isinstance(error, MlError):
+            from ml.notify import tell_failure
+
+            tell_failure(context.project, context.channel, stage, error)
         raise
+    if not people:
+        return outcome
+    from ml import notify
+
     if stage == "deploy":
         notify.tell_deployed(context.project, context.channel)
     elif stage == "monitor":
         notify.tell_look(context.project, outcome.record, module.told(outcome.record))
     return outcome
+
+
+def _note_end(stage: str, context: Context, error: BaseException) -> None:
+    """Note how a build of Jenkins ended, which the monitor else took for one that was killed."""
+    refused = getattr(error, "exit_code", 1) == 3  # which the stage itself notes
+    if refused or stage not in ("train", "quality", "deploy") or "BUILD_TAG" not in os.environ:
+        return
+    from ml.store.history import note_build
+
+    outcome = "failed" if isinstance(error, MlError) else "stopped"
+    note_build(context.project.name, context.channel, stage, outcome, told=str(error))
 
 
 def tell(stage: str, context: Context, record: Any) -> str:

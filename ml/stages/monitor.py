@@ -2,22 +2,25 @@
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
 from ml.monitoring_settings import Cause
+from ml.project import Project
 from ml.records import Look, parse
 from ml.registry.channel import Channel
 from ml.registry.versions import Registry
 from ml.stages import Context
 from ml.store.database import alone, open_store, reason_of
-from ml.store.history import last_builds, trained_since, unchanged_since
+from ml.store.history import died, last_builds, trained_since, unchanged_since
 from ml.workspace import Outcome
 
 if TYPE_CHECKING:
@@ -35,24 +38,19 @@ def run(context: Context) -> Outcome[Look]:
     """
     project, channel = context.project, context.channel
     project.check_channel(channel)
-    url = locations.store(project.name, channel)
-    if url is None:
-        raise MlError("no answers are kept here to look at: ML_STORE is off")
     registry = Registry(project.name)
     pointer, now = registry.channel(channel), time.time()
 
     def work(folder: Path) -> dict[str, Any]:
-        try:
-            engine = open_store(url)
+        from ml.monitoring.looks import left_out
+        from ml.monitoring.page import write_page
+
+        with _store(project, channel) as engine:
             details, past = _look(context, registry, pointer, engine, now)
             with engine.connect() as connection:
                 made = last_builds(connection, project.name, channel, MAX_BUILDS)
-            engine.dispose()
-        except SQLAlchemyError as error:
-            raise MlError(f"the store cannot be looked into: {reason_of(error)}") from error
-        from ml.monitoring.page import write_page
-
-        write_page(folder, project, details, past, made)
+                not_learned = left_out(connection, project.name, channel)
+        write_page(folder, project, details, past, made, not_learned)
         own = {"format", "stage", "project", "inputs", "outputs", "finished", "seconds"}
         return details.model_dump(exclude=own)
 
@@ -61,6 +59,32 @@ def run(context: Context) -> Outcome[Look]:
     for line in told(result.record):
         say(f"monitor: {project.name}: {line}")
     return result
+
+
+def lift(project: Project, channel: str, number: int) -> str:
+    """Let models learn again from rows that a look left out, since a person looked; return what is told."""
+    from ml.monitoring.looks import lift as lift_in_store
+
+    project.check_channel(channel)
+    with _store(project, channel) as engine, engine.begin() as connection:
+        why = lift_in_store(connection, project.name, channel, number, time.time())
+    return f"quarantine {number} ({why}) holds no more: the next build learns from its rows"
+
+
+@contextmanager
+def _store(project: Project, channel: str) -> Iterator[Engine]:
+    """Yield the store of a channel; none that is kept, or one that cannot be had, raises ``MlError``."""
+    url = locations.store(project.name, channel)
+    if url is None:
+        raise MlError("no answers are kept here to look at: ML_STORE is off")
+    try:
+        engine = open_store(url)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+    except SQLAlchemyError as error:
+        raise MlError(f"the store cannot be looked into: {reason_of(error)}") from error
 
 
 def _look(
@@ -79,7 +103,13 @@ def _look(
     project, settings = context.project, context.project.monitoring
     with engine.begin() as connection:
         past = last_looks(connection, project.name, context.channel, MAX_TREND)
-    about = {"version": pointer.version, "begins": now - settings.window_days * DAY, "ends": now}
+        gone = _died(connection, project, now)
+    about = {
+        "version": pointer.version,
+        "begins": now - settings.window_days * DAY,
+        "ends": now,
+        "died": gone,
+    }
     reference = None if pointer.version is None else read_reference(registry, pointer.version)
     if pointer.version is None or reference is None:
         why = (
@@ -168,18 +198,33 @@ def _ask_source(context: Context, engine: Engine, now: float) -> list[str]:
 
 def _silent(context: Context) -> list[str]:
     """Return which services of the channel that are known here do not answer."""
-    from ml.serving.service import died, elsewhere, find
+    from ml.serving.service import died as service_died
+    from ml.serving.service import elsewhere, find
 
     name = context.project.name, context.channel
     here = find(*name)
     known = [*([here] if here else []), *elsewhere(*name, context.hosts)]
-    told = [f"the service at {url} ended, and nobody stopped it: start it anew" for url in died(*name)]
+    told = [
+        f"the service at {url} ended, and nobody stopped it: start it anew" for url in service_died(*name)
+    ]
     for one in known:
         try:
             one.get("/health")
         except MlError as error:
             told.append(str(error))
     return told
+
+
+def _died(connection: Connection, project: Project, now: float) -> str:
+    """Return which build that trained came to no end; nothing, if the last one did."""
+    from datetime import UTC, datetime
+
+    found = died(connection, project.name, now)
+    if found is None:
+        return ""
+    build, began = found
+    since = datetime.fromtimestamp(began, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"{build} trained from {since} on and came to no end: its agent or its process was killed"
 
 
 def _suspect(context: Context, pointer: Channel, now: float) -> list[str]:
@@ -208,6 +253,7 @@ def _seconds(moment: str) -> float:
 def told(look: Look) -> list[str]:
     """Return what a look found, for people: the cause, why, and what follows."""
     lines = [f"{look.cause} ({look.answers} answers, {look.labels} labels)", *look.why, *look.not_seen]
+    lines += [look.died] if look.died else []
     if look.asks:
         return [*lines, f"trains again: {look.because}"]
     return [*lines, f"trains not again: {look.because}"] if look.because else lines

@@ -18,8 +18,9 @@ from ml.store.database import open_store, reason_of
 from ml.store.tables import builds, curves
 
 WRITE_SECONDS = 1.0
-
-
+# So long a build may train, be judged and wait for an agent after the last that was heard of it.
+SECONDS_TO_END = 86400.0
+BY_HAND = "by hand"
 ALREADY_DEPLOYED = "already deployed"
 
 
@@ -61,7 +62,7 @@ def _uninterrupted() -> Iterator[None]:
 
 def build_name() -> str:
     """Return the Jenkins build that this is, or that a person runs it."""
-    return (os.environ.get("BUILD_URL") or os.environ.get("BUILD_TAG") or "by hand")[:200]
+    return (os.environ.get("BUILD_URL") or os.environ.get("BUILD_TAG") or BY_HAND)[:200]
 
 
 def note_build(
@@ -92,6 +93,20 @@ def trained_since(connection: Connection, project: str, at: float) -> bool:
     """Tell whether a training of a project began after a time."""
     found = select(curves.c.number).where(curves.c.project == project, curves.c.began >= at).limit(1)
     return connection.execute(found).first() is not None
+
+
+def died(connection: Connection, project: str, now: float) -> tuple[str, float] | None:
+    """Return the build of Jenkins that trained last, and when it began, if it came to no end in a day.
+
+    A build that ends, however that be, notes a verdict, a deploy, a failure, or that somebody stopped it; one
+    whose agent or process was killed notes nothing.
+    """
+    newest = select(curves.c.build, curves.c.began, curves.c.at).where(curves.c.project == project)
+    last = connection.execute(newest.order_by(curves.c.began.desc(), curves.c.at.desc()).limit(1)).first()
+    if last is None or last.build == BY_HAND or last.at > now - SECONDS_TO_END:
+        return None
+    later = select(builds.c.number).where(builds.c.project == project, builds.c.at >= last.began).limit(1)
+    return (last.build, last.began) if connection.execute(later).first() is None else None
 
 
 def unchanged_since(connection: Connection, project: str, channel: str, at: float) -> bool:

@@ -67,7 +67,8 @@ trainings = Table(
     Column("outcome", String(100)),
     Index("trainings_in_order", "project", "channel", "at"),
 )
-# Rows in which a column was broken, or whose labels (of one ``sender``) are: nobody learns from them
+# Rows in which a column was broken, or whose labels (of one ``sender``) are: nobody learns from them, until a
+# person who looked has ``lifted`` it
 quarantines = Table(
     "quarantines",
     schema,
@@ -79,6 +80,7 @@ quarantines = Table(
     Column("ends", Float),
     Column("why", Text),
     Column("sender", String(64)),
+    Column("lifted", Float),
     Index("quarantines_of", "project", "channel"),
 )
 # What a service refused (by column and rule), failed at, turned away, or did not write down

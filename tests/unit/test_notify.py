@@ -75,6 +75,14 @@ def test_a_cause_is_told_once_and_a_broken_feed_to_the_owner_of_the_data_too(
     assert told[3:] == ["team: small: production is well again"]
 
 
+def test_a_build_that_died_is_told_once(told: list[str]) -> None:
+    project, found = find_project("small"), look("nothing").model_copy(update={"died": "build 7 died"})
+    for _ in range(2):
+        notify.tell_look(project, found, [])
+    notify.tell_deployed(project, "production")
+    assert told == ["team: small: a build died", "team: small: the pipeline is well again"]
+
+
 def test_mail_is_sent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.edit("project.toml", "[channels]", NOTIFY)
     received: list[Any] = []

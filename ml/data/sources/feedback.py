@@ -108,6 +108,7 @@ def _matured(source: FeedbackSource, asked: Asked) -> Any:
         quarantines.c.project == predictions.c.project,
         quarantines.c.channel == predictions.c.channel,
         predictions.c.at.between(quarantines.c.begins, quarantines.c.ends),
+        quarantines.c.lifted.is_(None),
         # Nobody in particular is meant, or who told this label: one without a key has no name.
         quarantines.c.sender.is_(None) | (quarantines.c.sender == func.coalesce(holds.c.sender, "")),
     )

@@ -1,15 +1,19 @@
 """The monitor stage: it looks at the store, names the cause, keeps the look, and asks for what follows."""
 
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
+from ml import locations
 from ml.registry.versions import Registry
 from ml.serving.service import free_port
+from ml.store.database import open_store
 from ml.store.history import ALREADY_DEPLOYED, note_build
-from ml.store.tables import looks, quarantines, trainings, troubles
+from ml.store.tables import builds, curves, looks, quarantines, trainings, troubles
 from tests.conftest import Site
 from tests.production import (
     DAY,
@@ -187,6 +191,57 @@ def test_a_broken_column_is_named_and_its_rows_are_quarantined_until_it_heals(wa
     assert broken.column_name == "Sex"
     assert abs(broken.begins - (time.time() - 6 * DAY)) < DAY / 2
     assert time.time() - broken.ends < 60
+
+
+def test_what_a_person_finds_good_is_learned_from_again(
+    watched: Site, capsys: pytest.CaptureFixture[str], error_of: ErrorOf
+) -> None:
+    answer(watched, one_label)
+    look(watched)
+    page = watched.build / "monitor" / "report" / "index.html"
+    assert "--channel production --lift N" in page.read_text()
+    assert page_policy_breaches(page.read_text()) == []
+    (row,) = kept(quarantines)
+    assert watched.ml("monitor", "--lift", str(row.number)) == 0
+    assert "of the labels say '1'" in capsys.readouterr().out
+    look(watched)
+    (row,) = kept(quarantines)
+    assert row.lifted is not None, "as long as it goes on, it is what that person looked at"
+    assert "--lift" not in page.read_text()
+    capsys.readouterr()
+    assert watched.ml("monitor", "--lift", str(row.number)) == 1
+    assert f"has no quarantine {row.number} that holds" in error_of()
+
+
+def test_a_build_that_was_killed_while_it_trained_is_told(
+    watched: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train_and_die(build: str, days_ago: float) -> None:
+        at = time.time() - days_ago * DAY
+        own = {"project": "small", "build": build, "began": at, "at": at, "iteration": 1}
+        keep(curves, [own | {"what": "", "metric": "", "percent_complete": 50.0}])
+
+    answer(watched)
+    with open_store(str(locations.store("small", "production"))).begin() as connection:
+        connection.execute(delete(curves))
+        connection.execute(delete(builds))
+    train_and_die("jenkins-small-7", 1.5)
+    found = look(watched)
+    assert found["died"].startswith("jenkins-small-7 trained from ") and found["cause"] == "nothing"
+    train_and_die("jenkins-small-8", 0.5)
+    assert look(watched)["died"] == "", "it may go on"
+    train_and_die("by hand", 0.4)
+    assert look(watched)["died"] == "", "who sits there knows"
+
+
+def test_a_build_that_ends_is_no_build_that_died(watched: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched.grid({"NoSuchEstimator": {}})
+    monkeypatch.setenv("BUILD_TAG", "jenkins-small-8")
+    assert watched.ml("train") == 1
+    assert (kept(builds)[-1].stage, kept(builds)[-1].outcome) == ("train", "failed")
+    monkeypatch.setattr("ml.training.grid.read_grid", lambda _: signal.raise_signal(signal.SIGTERM))
+    assert watched.ml("train") == 143
+    assert (kept(builds)[-1].stage, kept(builds)[-1].outcome) == ("train", "stopped")
 
 
 def test_labels_that_stop_are_told(watched: Site) -> None:

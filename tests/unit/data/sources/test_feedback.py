@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from ml import locations
 from ml.data.sources import feedback
@@ -110,6 +110,9 @@ def test_what_is_in_quarantine_is_left_out(
     with open_store(url).begin() as connection:
         connection.execute(insert(quarantines), about | {"column_name": column, "sender": sender})
     assert sorted(read(tmp_path)["id"]) == left
+    with open_store(url).begin() as connection:
+        connection.execute(update(quarantines).values(lifted=time.time()))
+    assert sorted(read(tmp_path)["id"]) == [1, 2, 3, 4]
 
 
 def test_what_personal_columns_leave_out_is_told_before_anything_is_read(
