@@ -176,9 +176,7 @@ def lift(connection: Connection, project: str, channel: str, number: int, at: fl
         if one.number == number:
             connection.execute(update(quarantines).where(quarantines.c.number == number).values(lifted=at))
             return str(one.why)
-    raise MlError(
-        f"channel {channel} has no quarantine {number} that holds: the page of a look lists them"
-    )
+    raise MlError(f"channel {channel} has no quarantine {number} that holds: the page of a look lists them")
 
 
 def asked_for(connection: Connection, project: str, channel: str) -> list[Training]:

@@ -205,6 +205,8 @@ def _quick_of_numbers(
 
 
 def _draws(target: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    if len(np.unique(target)) < 2:
+        raise ValueError("all rows have the same target, which tells nothing of a score")
     random = np.random.default_rng(seed)
     drawn = 0
     while drawn < RESAMPLES:

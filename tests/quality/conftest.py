@@ -18,7 +18,7 @@ from ml import locations
 from ml.data.row_index import fingerprints
 from ml.files import write_json
 from ml.project import Project, find_project
-from ml.quality.metrics import RecordedPredictions, interval
+from ml.quality.metrics import RecordedPredictions, interval, paired_interval
 from ml.quality.reference import REFERENCE_FILE, reference
 from ml.quality.slices import slice_rows
 from ml.registry.versions import Registry
@@ -41,12 +41,18 @@ ELSEWHERE = {
 }
 KEPT = ("ML_", "PYTHON", "LD_", "PATH", "VIRTUAL_ENV")  # without which neither Python nor the model is found
 MIN_ROWS = 30  # to compare two models on
+MIN_NEWER = 100  # to say by these alone which of the two is better
+# Of intervals that compare two models: by chance one in a hundred harmless retrainings is refused at most.
+SURE = 0.99
 NONE = pytest.param(None, id="none", marks=pytest.mark.skip(reason="project.toml declares none"))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The candidate and the champion on the test rows that neither was trained on."""
+    """The candidate and the champion on the test rows that neither was trained on.
+
+    ``newer`` tells that these are only the rows that came after the champion was made.
+    """
 
     version: int
     tolerance: float
@@ -54,12 +60,14 @@ class Comparison:
     ours: RecordedPredictions
     theirs: RecordedPredictions
     target: np.ndarray
+    newer: bool = False
 
-    def part(self, mask: np.ndarray) -> "Comparison":
+    def part(self, mask: np.ndarray, *, newer: bool = False) -> "Comparison":
         """Return the comparison on some of its rows."""
         chosen = np.flatnonzero(mask)
         ours, theirs = self.ours.part(chosen), self.theirs.part(chosen)
-        return Comparison(self.version, self.tolerance, self.rows[chosen], ours, theirs, self.target[chosen])
+        rows, target = self.rows[chosen], self.target[chosen]
+        return Comparison(self.version, self.tolerance, rows, ours, theirs, target, newer or self.newer)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -250,8 +258,13 @@ def comparison(
     recorded: RecordedPredictions,
     test_rows: pd.DataFrame,
     test_target: pd.Series,
+    positive: Any,
 ) -> Comparison:
-    """The champion beside the candidate; skips the test if there is none, or nothing to compare them on."""
+    """The champion beside the candidate; skips the test if there is none, or nothing to compare them on.
+
+    They are compared on the rows that neither was trained on; if enough of them came after the champion was
+    made, and the candidate is surely better on those, on those alone.
+    """
     version = pytestconfig.getoption("--champion")
     tolerance = project.gates.champion_tolerance
     if tolerance is None:
@@ -260,8 +273,10 @@ def comparison(
         pytest.skip("the channel has no other champion")
     registry = Registry(project.name)
     champion = load_version(registry, version)
-    known = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE).query("part == 'train'")["id"]
-    fresh = ~fingerprints(test_rows, project)["id"].isin(known).to_numpy()
+    known = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE)
+    own = fingerprints(test_rows, project)["id"]
+    fresh = ~own.isin(known.query("part == 'train'")["id"]).to_numpy()
+    newer = ~own.isin(known["id"]).to_numpy()
     if fresh.sum() < MIN_ROWS:
         pytest.skip(f"version {version} was trained on all but {fresh.sum()} of the held-out rows")
     missing = sorted(set(champion.request_contract.columns) - set(test_rows))
@@ -270,7 +285,21 @@ def comparison(
     theirs = RecordedPredictions.of(champion.pipeline, test_rows)
     everything = np.arange(len(test_rows))
     whole = Comparison(version, tolerance, everything, recorded, theirs, test_target.to_numpy())
-    return whole.part(fresh)
+    if len(np.unique(whole.target[fresh])) < 2:
+        pytest.skip(f"all rows that version {version} was not trained on have the same target")
+    if not MIN_NEWER <= newer.sum() < fresh.sum():
+        return whole.part(fresh)
+    # Where the world changed, the champion is right about a past that does not come back.
+    late = whole.part(newer, newer=True)
+    return late if _surely_better(late, project, positive) else whole.part(fresh)
+
+
+def _surely_better(comparison: Comparison, project: Project, positive: Any) -> bool:
+    """Tell whether the candidate is ahead of the champion by more than chance."""
+    if len(np.unique(comparison.target)) < 2:
+        return False
+    of = comparison.ours, comparison.theirs, comparison.target
+    return paired_interval(project.training.metric, *of, project.seed, SURE, positive)[0] > 0
 
 
 @pytest.fixture

@@ -9,10 +9,7 @@ import pytest
 from ml.project import Project
 from ml.quality.metrics import mcnemar, paired_interval
 from ml.training.scores import scorer
-from tests.quality.conftest import MIN_ROWS, Comparison
-
-# Of the intervals: in one harmless retraining of a hundred at most something here may be refused by chance.
-SURE = 0.99
+from tests.quality.conftest import MIN_ROWS, SURE, Comparison
 
 
 def test_no_worse_than_the_champion(
@@ -28,6 +25,7 @@ def test_no_worse_than_the_champion(
     """
     metric = project.training.metric
     ours, theirs = _scores(comparison, metric, positive)
+    which = f"these {len(comparison.rows)} {'newer ' * comparison.newer}rows"
     figures["champion"] = {
         name: dict(zip(("candidate", "champion"), _scores(comparison, name, positive), strict=True))
         for name in sorted({metric, *project.gates.floors})
@@ -47,7 +45,7 @@ def test_no_worse_than_the_champion(
             positive,
         ),
         if_sure=True,
-        note=f"({ours:.4f}; version {comparison.version} on these {len(comparison.rows)} rows {theirs:.4f})",
+        note=f"({ours:.4f}; version {comparison.version} on {which} {theirs:.4f})",
     )
 
 

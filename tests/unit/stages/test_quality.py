@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from ml.registry.versions import Registry
 from ml.stages.quality import read_gates
 from tests.conftest import Site, judge_by
-from tests.support import ErrorOf
+from tests.support import ErrorOf, register
 
 GATES = {
     "floor: accuracy",
@@ -176,6 +178,32 @@ def test_a_champion_is_scored_anew_and_a_worse_candidate_refused(
     assert gate(built, "champion: McNemar p-value")["outcome"] == "refused"
     assert gate(built, "champion: accuracy of Sex=female")["outcome"] == "refused"
     assert verdict(built)["champion"] == 1
+
+
+def test_in_a_world_that_changed_the_rows_that_are_newer_than_the_champion_judge(
+    built: Site, judged_by: Callable[[str], None]
+) -> None:
+    judged_by("test_champion.py")
+    version = register(built)
+    file = built.project / "data" / "train.csv"
+    table = pd.read_csv(file)
+    men = table[(table["Sex"] == "male") & (table["Pclass"] == 1)].sample(400, replace=True, random_state=1)
+    saved = men.assign(
+        Survived=np.arange(400) % 10 > 0,
+        PassengerId=range(2001, 2401),
+        Fare=men["Fare"] + np.arange(400) / 100,
+    )
+    pd.concat([table, saved.astype({"Survived": int})]).sample(frac=1, random_state=1).to_csv(
+        file, index=False
+    )
+    built.grid({"DummyClassifier": {"strategy": ["constant"], "constant": [1]}})
+    assert built.ml("data") == 0 and built.ml("train") == 0
+    Registry("small").move("production", version, "deploy")
+    assert built.ml("quality") == 0
+    assert "newer rows" in gate(built, "champion: accuracy, candidate minus champion")["message"]
+    judged = {one["gate"] for one in verdict(built)["gates"] if one["outcome"] != "not run"}
+    assert "champion: accuracy of Sex=male" in judged
+    assert "champion: accuracy of Pclass=3" not in judged, "on its rows, all old, the champion is better"
 
 
 def test_a_candidate_that_became_the_champion_is_not_judged_again(built: Site) -> None:
