@@ -232,37 +232,64 @@ class Found(Seen):
     begins: float = 0.0
 
 
-def look_at(
-    injected: Injected, seed: int, *, day: float = 14.0, change: float = 8.0, rows_a_day: int = ROWS_A_DAY
-) -> tuple[Diagnosis, Found]:
-    """Return what a look on a day finds of what was injected on a day before, and what it saw."""
+@dataclass(frozen=True)
+class Production:
+    """Answers of some days, in whose course a cause begins, beside the test rows of their model.
+
+    ``begins`` and ``changes`` are in days.
+    """
+
+    project: Project
+    reference: pd.DataFrame
+    answers: Answers
+    begins: float
+    changes: float
+
+    def look(self, at: float) -> tuple[Diagnosis, Found]:
+        """Return what a look at a time (in days) finds, and what it saw; younger rows have no label yet."""
+        now, week = at * DAY, self.project.monitoring.window_days * DAY
+        age = self.project.monitoring.matured_days * DAY
+        known = self.answers.part((self.answers.told["at"] <= now).to_numpy())
+        when = known.told["at"]
+        known.told.loc[when > now - age, "labelled"] = False
+        window = Window(
+            now,
+            1,
+            known.part(when.between(now - 2 * week, now - week)),
+            known.part(when > now - week),
+            known.part((when <= now - age) & (when > now - age - week)),
+            (1400, 1260),
+        )
+        seen = see(self.project, self.reference, window)
+        return diagnose(seen), Found(**vars(seen), begins=self.begins * DAY)
+
+
+def produce(
+    injected: Injected, seed: int, *, days: float = 14.0, change: float = 8.0, rows_a_day: int = ROWS_A_DAY
+) -> Production:
+    """Return the answers of some days, and what is injected after ``change`` of them."""
     world = World(seed)
     start = float(world.random.uniform(100, 300))
-    made = project(max_milliseconds=200.0)
     past = np.sort(world.random.uniform(start - 60, start, 3000))
     before = world.answers(past, world.inputs(past))
     truth = before.told["label"].astype(int)
     reference = pd.concat([before.inputs, before.said], axis=1).assign(answer=truth)
-    days = np.sort(world.random.uniform(start, start + day, int(rows_a_day * day)))
-    since = days > start + change
-    inputs = world.inputs(days)
+    times = np.sort(world.random.uniform(start, start + days, int(rows_a_day * days)))
+    since = times > start + change
+    inputs = world.inputs(times)
     if injected.drift:
         inputs = moved(inputs, since)
-    answers = world.answers(days, inputs)
+    answers = world.answers(times, inputs)
     if injected.concept:
-        other = world.answers(days, inputs, concept=True).told["label"]
+        other = world.answers(times, inputs, concept=True).told["label"]
         answers.told.loc[since, "label"] = other[since]
     injected.spoil(answers, since)
-    now, week = (start + day) * DAY, made.monitoring.window_days * DAY
-    at, age = answers.told["at"], made.monitoring.matured_days * DAY
-    answers.told.loc[at > now - age, "labelled"] = False
-    window = Window(
-        now,
-        1,
-        answers.part(at.between(now - 2 * week, now - week)),
-        answers.part(at > now - week),
-        answers.part((at <= now - age) & (at > now - age - week)),
-        (1400, 1260),
-    )
-    seen = see(made, reference, window)
-    return diagnose(seen), Found(**vars(seen), begins=start * DAY)
+    return Production(project(max_milliseconds=200.0), reference, answers, start, start + change)
+
+
+def look_at(
+    injected: Injected, seed: int, *, day: float = 14.0, change: float = 8.0, rows_a_day: int = ROWS_A_DAY
+) -> tuple[Diagnosis, Found]:
+    """Return what a look on a day finds of what was injected on a day before, and what it saw."""
+    made = produce(injected, seed, days=day, change=change, rows_a_day=rows_a_day)
+    return made.look(made.begins + day)

@@ -14,10 +14,12 @@ from ml.monitoring.losses import losses
 from ml.monitoring.window import DAY, Window
 from tests.world import (
     INJECTED,
+    Injected,
     ROWS_A_DAY,
     Rows,
     World,
     look_at,
+    produce,
     project,
     project_of_numbers,
     rows_of_classes,
@@ -26,12 +28,15 @@ from tests.world import (
 
 SEEDS = 20
 DAYS = 364
+DAYS_TO_FIND, HOURS_A_LOOK = 10, 6
+TRAINS = ("concept", "drift and concept")
 WINDOWS = 100
 
 
 def name_causes() -> None:
     """Print what is found, what is trained for nothing, and how often an estimate holds."""
     confusion()
+    delays()
     quiet_years()
     coverage()
 
@@ -44,6 +49,36 @@ def confusion() -> None:
         found = Counter(look_at(injected, seed)[0].cause for seed in range(SEEDS))
         table.add_row(name, injected.cause, *(str(found[cause] or "") for cause in causes))
     results.print(table)
+
+
+def delays() -> None:
+    """Print how long each cause goes on until it is found, by a look every few hours.
+
+    Of what is found before that, what would train is counted: a cause that is named so for a while trains
+    for nothing.
+    """
+    header = ("injected", "found in", "hours: median", "least", "most", "trained before")
+    table = Table(*header, title=f"Until a look finds it, every {HOURS_A_LOOK} hours")
+    for name, injected in INJECTED.items():
+        if injected.cause == "nothing":
+            continue
+        found = [_until_found(injected, seed) for seed in range(SEEDS)]
+        hours = [hour for hour, _ in found if hour is not None]
+        figures = [f"{figure(hours):.0f}" if hours else "" for figure in (np.median, min, max)]
+        wrong = sum(trained for _, trained in found)
+        table.add_row(name, f"{len(hours)} of {SEEDS}", *figures, str(wrong or ""))
+    results.print(table)
+
+
+def _until_found(injected: Injected, seed: int) -> tuple[int | None, bool]:
+    """Return the hours from the change to the first look that names it, and whether one before would train."""
+    made, trained = produce(injected, seed, days=8.0 + DAYS_TO_FIND), False
+    for hour in range(HOURS_A_LOOK, DAYS_TO_FIND * 24 + 1, HOURS_A_LOOK):
+        cause = made.look(made.changes + hour / 24)[0].cause
+        if cause == injected.cause:
+            return hour, trained
+        trained |= cause in TRAINS and injected.cause not in TRAINS
+    return None, trained
 
 
 def quiet_years() -> None:

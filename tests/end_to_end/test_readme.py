@@ -68,6 +68,9 @@ ELSEWHERE = {
     ".venv/bin/python -m ml labels came_true.csv": (
         "unit/test_labels.py::test_labels_of_a_file_are_taken_and_counted"
     ),
+    ".venv/bin/python -m ml monitor --lift 3": (
+        "unit/stages/test_monitor.py::test_what_a_person_finds_good_is_learned_from_again"
+    ),
     ".venv/bin/python -m ml diff 1 build": "unit/test_diff.py::test_a_version_a_build_and_files_are_compared",
     '.venv/bin/python -m ml recall --rows bad.csv --why "the sensor stood still"': RECALLED,
     ".venv/bin/python -m ml recall": RECALLED,
