@@ -71,7 +71,7 @@ def delays() -> None:
 
 
 def _until_found(injected: Injected, seed: int) -> tuple[int | None, bool]:
-    """Return the hours from the change to the first look that names it, and whether one before would train."""
+    """Return after how many hours a look first names the cause, and whether one before that would train."""
     made, trained = produce(injected, seed, days=8.0 + DAYS_TO_FIND), False
     for hour in range(HOURS_A_LOOK, DAYS_TO_FIND * 24 + 1, HOURS_A_LOOK):
         cause = made.look(made.changes + hour / 24)[0].cause
