@@ -7,17 +7,27 @@ import subprocess
 from ml.errors import MlError
 
 
+SSH_FAILED = 255
+
+
+class ConnectionLost(MlError):
+    """There was no connection, or it ended: the same may work if it is tried anew."""
+
+
 def call(
     command: list[str], environment: "os._Environ[str] | dict[str, str]", text: str | None = None
 ) -> str:
-    """Run a command and return what it says; its failure raises ``MlError``."""
+    """Run a command and return what it says; its failure raises ``MlError``, ssh's own ``ConnectionLost``."""
     try:
         done = subprocess.run(command, env=environment, input=text, capture_output=True, text=True)
     except FileNotFoundError as error:
         raise MlError(f"{command[0]} is not installed: this target needs it") from error
     if done.returncode:
-        told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise MlError(f"{command[0]} failed: {told.removeprefix('error: ')}")
+        lines = done.stderr.strip().splitlines() or ["it said nothing"]
+        told = f"{command[0]} failed: {lines[-1].removeprefix('error: ')}"
+        if done.returncode == SSH_FAILED:  # rsync says so, too, after what ssh said
+            raise ConnectionLost(told if len(lines) == 1 else f"{told} ({lines[0]})")
+        raise MlError(told)
     return done.stdout
 
 

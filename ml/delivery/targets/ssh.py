@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ml import locations
 from ml.console import say
-from ml.delivery.targets.command import call
+from ml.delivery.targets.command import ConnectionLost, call
 from ml.delivery.targets.interface import Target
 from ml.errors import MlError, UsageError
 from ml.files import digest
@@ -128,13 +128,17 @@ class Remote:
     def _copy(self, source: str, to: str, *more: str) -> None:
         place = f"{self.host.login}:{self.host.folder}/{to}"
         options = ["--archive", "--mkpath", "--no-owner", "--no-group", "--filter=-p __pycache__", *more]
-        self._call(["rsync", *options, "--protect-args", "-e", shlex.join(self.host.ssh()), source, place])
+        command = ["rsync", *options, "--protect-args", "-e", shlex.join(self.host.ssh()), source, place]
+        try:
+            self._call(command)
+        except ConnectionLost:  # it copies what is missing there, so it goes on where it ended
+            self._call(command)
 
     def _call(self, command: list[str], text: str | None = None) -> None:
         try:
             call(command, os.environ, text)
         except MlError as error:
-            raise MlError(f"host {self.host.name}: {error}") from error
+            raise type(error)(f"host {self.host.name}: {error}") from error
 
 
 @dataclass(frozen=True)
