@@ -23,6 +23,8 @@ from ml.stages import Context
 from ml.workspace import Outcome
 
 
+# pydocstyle makes a record of every token for a log that nobody asked for: three quarters of its time.
+PYDOCSTYLE = "import logging; logging.disable(logging.DEBUG); from pydocstyle.cli import main; main()"
 FINDINGS_FILE = "findings.txt"  # a line each, as flake8 writes them: the plugin warnings-ng reads that
 
 
@@ -82,12 +84,14 @@ def _syntax(project: Project) -> list[str]:
 
 
 def _flake8(project: Project) -> list[str]:
-    return _tool("flake8", "--config", str(locations.ROOT / ".flake8"), *map(str, _folders(project)))
+    config = str(locations.ROOT / ".flake8")
+    return _tool("flake8", "-m", "flake8", "--config", config, *map(str, _folders(project)))
 
 
 def _pydocstyle(project: Project) -> list[str]:
     folders = [str(folder) for folder in _folders(project) if folder != locations.ROOT / "tests"]
-    lines = _tool("pydocstyle", f"--config={locations.ROOT / 'pyproject.toml'}", *folders)
+    config = f"--config={locations.ROOT / 'pyproject.toml'}"
+    lines = _tool("pydocstyle", "-c", PYDOCSTYLE, config, *folders)
     places, problems = lines[::2], lines[1::2]
     return [
         f"{place.split(' ')[0]}:1: {problem.strip().replace(': ', ' ', 1)}"
@@ -121,7 +125,7 @@ def unlocked() -> list[str]:
 
 def _dependencies(_: Project) -> list[str]:
     """Compare what is installed with the lock file, and ask pip for contradictions."""
-    return unlocked() + _tool("pip", "check", "--disable-pip-version-check")
+    return unlocked() + _tool("pip", "-m", "pip", "check", "--disable-pip-version-check")
 
 
 CHECKS: dict[str, Callable[[Project], list[str]]] = {
@@ -137,13 +141,16 @@ def _folders(project: Project) -> list[Path]:
     return folders if project.folder.is_relative_to(locations.ROOT / "ml") else [*folders, project.folder]
 
 
-def _tool(module: str, *arguments: str) -> list[str]:
-    """Return the lines a tool prints, with paths from the repository; its failure raises ``MlError``."""
-    command = [sys.executable, "-m", module, *arguments]
+def _tool(name: str, *arguments: str) -> list[str]:
+    """Return the lines that a tool prints that Python runs so; its failure raises ``MlError``.
+
+    Paths are told from the repository.
+    """
+    command = [sys.executable, *arguments]
     done = subprocess.run(command, cwd=locations.ROOT, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1) or (done.returncode == 1 and not done.stdout.strip()):
         last = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise MlError(f"{module} could not run: {last[-1]}")
+        raise MlError(f"{name} could not run: {last[-1]}")
     return (
         [line.replace(f"{locations.ROOT}/", "") for line in done.stdout.splitlines()]
         if done.returncode
