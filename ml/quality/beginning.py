@@ -12,13 +12,13 @@ from ml.data import sources
 from ml.data.contract import examine, load_contract
 from ml.data.gates import judge_data, row_index
 from ml.data.infer.draft import Column, Draft
-from ml.data.infer.python_text import contract_text, features_text, made_features
+from ml.data.infer.python_text import contract_text, features_row_text, features_text, made_features
 from ml.data.infer.settings_text import Settings, missing_limit, settings_text
 from ml.data.settings_check import check_settings
 from ml.data.sources.interface import Batches
 from ml.data.split import check_rows, split
 from ml.errors import MlError
-from ml.project import Project, load_project
+from ml.project import ROW_FILE, Project, load_project
 from ml.quality.first_look import FirstLook, first_look, sample, told_by
 from ml.source_settings import Role
 from ml.training.default_grid import grid_text
@@ -122,8 +122,9 @@ def _write(
         "project.toml": settings_text(draft, settings),
         "grid.json": grid_text(draft.task),
     }
-    files |= {"features.py": features_text(draft, made)} if made else {}
-    (folder / "features.py").unlink(missing_ok=True)
+    for file, text_of in (("features.py", features_text), (ROW_FILE, features_row_text)):
+        files |= {file: text_of(draft, made)} if made else {}
+        (folder / file).unlink(missing_ok=True)
     for file, text in files.items():
         (folder / file).write_text(text, encoding="utf-8")
     return load_project(folder, name)

@@ -146,6 +146,10 @@ def _ordered(draft: Draft, pair: tuple[str, str], name: str) -> list[str]:
     return [*lines, "        return ~(low > high)"]
 
 
+# Whose moments pandas and Python tell alike, whatever else is in the column.
+YEARS = (1700, 2199)
+
+
 def made_features(draft: Draft) -> dict[str, tuple[Column, str]]:
     """Return the features that are made of dates: the column, and the part by its name in pandas."""
     attributes = attribute_names([one.name for one in draft.kept])
@@ -160,6 +164,7 @@ def made_features(draft: Draft) -> dict[str, tuple[Column, str]]:
 
 def features_text(draft: Draft, made: dict[str, tuple[Column, str]]) -> str:
     """Return ``features.py``: what is made of the dates of a row."""
+    first, last = YEARS
     lines = [
         '"""Features made of the dates of a row, inside the fitted pipeline."""',
         "",
@@ -170,12 +175,49 @@ def features_text(draft: Draft, made: dict[str, tuple[Column, str]]) -> str:
         '    """Add the month, the weekday (0 is Monday) and the hour of the dates, where they tell."""'
     ]
     lines += ["    made = {}"]
-    for column in draft.dates:
-        parts = {name: part for name, (one, part) in made.items() if one is column}
-        if not parts:
-            continue
+    for column, parts in _parts_of(draft, made):
         options = {"format": column.date_format, "utc": True, "errors": "coerce"}
         inner = ", ".join(f"{key}={literal(one)}" for key, one in options.items())
         lines += [f"    when = pd.to_datetime(rows[{literal(column.name)}], {inner})"]
+        lines += [f"    when = when.where(when.dt.year.between({first}, {last}))  # other years are mistakes"]
         lines += [f"    made[{literal(name)}] = when.dt.{part}" for name, part in parts.items()]
     return "\n".join([*lines, "    return rows.assign(**made)"]) + "\n"
+
+
+def features_row_text(draft: Draft, made: dict[str, tuple[Column, str]]) -> str:
+    """Return ``features_row.py``: the same of one row, without pandas."""
+    first, last = YEARS
+    parts_of_python = {"month": "month", "day_of_week": "weekday()", "hour": "hour"}
+    lines = [
+        '"""The functions of features.py for one row, without pandas: the service answers sooner by them.',
+        "",
+        "The quality stage compares both on every row; a gap in a row is None.",
+        '"""',
+        "",
+        "from datetime import UTC, datetime",
+        "from typing import Any",
+    ]
+    lines += ["", "", "def calendar(row: dict[str, Any]) -> dict[str, Any]:"]
+    lines += ['    """Add what its namesake adds."""', "    made: dict[str, Any] = {}"]
+    for column, parts in _parts_of(draft, made):
+        lines += [f"    when = _moment(row[{literal(column.name)}], {literal(column.date_format)})"]
+        lines += [
+            f"    made[{literal(name)}] = when and when.{parts_of_python[part]}"
+            for name, part in parts.items()
+        ]
+    lines += ["    return row | made", "", ""]
+    lines += ["def _moment(text: str | None, form: str) -> datetime | None:"]
+    lines += ["    try:"]
+    lines += [
+        '        when = datetime.fromisoformat(text) if form == "ISO8601" else datetime.strptime(text, form)'
+    ]
+    lines += ["        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)"]
+    lines += ["    except (TypeError, ValueError, OverflowError):", "        return None"]
+    return "\n".join([*lines, f"    return when if {first} <= when.year <= {last} else None"]) + "\n"
+
+
+def _parts_of(draft: Draft, made: dict[str, tuple[Column, str]]) -> Iterator[tuple[Column, dict[str, str]]]:
+    """Yield each date of which something is made, and the parts of it by the name of their feature."""
+    for column in draft.dates:
+        if parts := {name: part for name, (one, part) in made.items() if one is column}:
+            yield column, parts

@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+
 from ml.cli import main
 from ml.data.as_text import as_text
 from ml.data.sources.discover import discover
 from ml.files import read_json
 from ml.project import find_project
+from ml.training.row_features import rows_made_otherwise
 from tests.conftest import Site
 from tests.load.servers import Postgres
 
@@ -90,3 +92,5 @@ def test_a_project_is_begun_and_built_from_a_table_with_times(site: Site, tmp_pa
         assert main([stage, "--project", "orders", "--build", str(built)]) == 0
     row = read_json(built / "orders" / "model" / "golden.json")["rows"][0]
     assert str(row["ordered_at"]).startswith("2024-")
+    learned = pd.read_parquet(built / "orders" / "data" / "train.parquet")
+    assert rows_made_otherwise(project, learned) == {"calendar": []}, "the service needs no table for it"

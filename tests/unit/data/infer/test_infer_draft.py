@@ -1,7 +1,9 @@
 """What columns are for, and the Python that is written of it."""
 
+import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,16 @@ import pytest
 from ml import locations
 from ml.data.infer.draft import Draft
 from ml.data.infer.guess import guess
-from ml.data.infer.python_text import attribute_names, class_name, contract_text, features_text, made_features
+from ml.data.infer.python_text import (
+    attribute_names,
+    class_name,
+    contract_text,
+    features_row_text,
+    features_text,
+    made_features,
+)
 from ml.data.infer.roles import words_of
+from ml.data.rows import records
 from ml.errors import MlError, UsageError
 
 ROWS = 300
@@ -91,6 +101,7 @@ def test_what_is_written_is_formatted_and_clean(tmp_path: Path) -> None:
     made = made_features(draft)
     (tmp_path / "contract.py").write_text(contract_text(draft, "visits"), encoding="utf-8")
     (tmp_path / "features.py").write_text(features_text(draft, made), encoding="utf-8")
+    (tmp_path / "features_row.py").write_text(features_row_text(draft, made), encoding="utf-8")
     for tool in (
         ["ruff", "format", "--check", "--config", str(locations.ROOT / "pyproject.toml")],
         ["flake8", "--config", str(locations.ROOT / ".flake8")],
@@ -100,3 +111,40 @@ def test_what_is_written_is_formatted_and_clean(tmp_path: Path) -> None:
             [sys.executable, "-m", *tool, str(tmp_path)], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("form", "texts"),
+    [
+        ("%Y-%m-%d", ["2024-02-29", "2023-02-29", "0001-01-01", "9999-12-31", "2024-13-01"]),
+        ("%d.%m.%Y", ["1.2.2024", "31.12.1999", "32.1.2024", "01.01.1699", "1.1.2199"]),
+        ("%m/%d/%Y", ["2/1/2024", "12/31/1999", "13/1/2024"]),
+        ("%d-%b-%Y", ["1-Feb-2024", "1-feb-2024", "1-Mai-2024", "1 Feb 2024"]),
+        ("%B %d, %Y", ["February 1, 2024", "Feb 1, 2024"]),
+        (
+            "ISO8601",
+            [
+                "2024-02-29T23:59:59.123456789-05:00",
+                "2024-02-29 24:00",
+                "2024-12-31T23:30:00-01:00",
+                "2300-01-01T00:00Z",
+                "2024-01-01T12:00+0530",
+                "2024-01-01 00:00:60",
+            ],
+        ),
+    ],
+)
+def test_a_row_alone_gets_what_it_gets_in_a_table(tmp_path: Path, form: str, texts: list[str]) -> None:
+    rows = pd.DataFrame({"when": [*texts, None, "no date"]})
+    draft = guess(visits(), "well")
+    [begin] = [one for one in draft.columns if one.name == "begin"]
+    column = replace(begin, name="when", date_format=form)
+    draft = replace(draft, columns=(column,))
+    made = {f"when_{part}": (column, part) for part in ("month", "day_of_week", "hour")}
+    for file, text_of in (("by_table.py", features_text), ("by_row.py", features_row_text)):
+        (tmp_path / file).write_text(text_of(draft, made), encoding="utf-8")
+    by_table = runpy.run_path(str(tmp_path / "by_table.py"))["calendar"]
+    by_row = runpy.run_path(str(tmp_path / "by_row.py"))["calendar"]
+    expected = records(by_table(rows))
+    assert [by_row(row) for row in records(rows)] == expected
+    assert sum(one["when_month"] is not None for one in expected) not in (0, len(rows))
