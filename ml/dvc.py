@@ -16,7 +16,8 @@ def run_dvc(
 ) -> None:
     """Run ``dvc`` in a folder; raises ``DvcFailed`` with its own reason, ``MlError`` if there is no ``dvc``.
 
-    ``needed`` begins that message: what asks for it. After ``seconds`` it raises ``TimeoutExpired``.
+    ``needed`` begins that message: what asks for it. After ``seconds`` it raises ``TimeoutExpired``. Do not
+    ask it to be quiet: then it hides its reason, too.
     """
     program = locations.dvc()
     if program is None:

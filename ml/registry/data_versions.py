@@ -85,10 +85,10 @@ def _repository(project: Project) -> Path:
     folder = locations.home() / "dvc" / project.name
     if not (folder / ".dvc").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        _dvc(folder, "init", "--no-scm", "--quiet")
+        _dvc(folder, "init", "--no-scm")
     remote = project.versions.dvc or ""
     place = remote if "://" in remote else str((project.folder / remote).absolute())
-    _dvc(folder, "remote", "add", "--default", "--force", "--quiet", REMOTE, place)
+    _dvc(folder, "remote", "add", "--default", "--force", REMOTE, place)
     return folder
 
 
@@ -96,8 +96,8 @@ def _push(project: Project, folder: Path, name: str) -> None:
     repository = _repository(project)
     shutil.rmtree(repository / name, ignore_errors=True)
     shutil.copytree(folder, repository / name)
-    _dvc(repository, "add", "--quiet", name)
-    _dvc(repository, "push", "--quiet", f"{name}.dvc")
+    _dvc(repository, "add", name)
+    _dvc(repository, "push", f"{name}.dvc")
     shelf = _shelf(project)
     shelf.mkdir(parents=True, exist_ok=True)
     shutil.copy(repository / f"{name}.dvc", shelf / f".{name}.dvc")
@@ -109,7 +109,7 @@ def _pull(project: Project, name: str, copy: Path) -> None:
     repository = _repository(project)
     shutil.copy(_shelf(project) / f"{name}.dvc", repository / f"{name}.dvc")
     try:
-        _dvc(repository, "pull", "--quiet", "--force", f"{name}.dvc")
+        _dvc(repository, "pull", "--force", f"{name}.dvc")
     except MlError as error:
         raise MlError(f"data version {name}: {project.versions.dvc} has lost it: {error}") from error
     shutil.copytree(repository / name, copy)

@@ -20,7 +20,7 @@ def read(source: DvcSource, asked: Asked) -> Batches:
     told = origin(source, asked.name)
     try:
         run_dvc(
-            *("get", repository, asked.name, "--out", str(file), "--force", "--quiet"),
+            *("get", repository, asked.name, "--out", str(file), "--force"),
             *revision,
             seconds=source.max_seconds,
         )

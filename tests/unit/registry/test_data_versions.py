@@ -72,6 +72,13 @@ def test_versions_in_dvc_come_back_on_another_machine_until_the_remote_loses_the
     assert version(site) == first
 
 
+@needs_dvc
+def test_what_dvc_itself_says_is_told(site: Site, error_of: ErrorOf) -> None:
+    site.edit("project.toml", SPLIT, f'[versions]\ndvc = "azure://shelf/rows"\n{SPLIT}')
+    assert site.ml("data") == 1
+    assert "azure" in (told := error_of()) and "dvc-azure" in told
+
+
 def test_a_missing_program_is_told(site: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf) -> None:
     monkeypatch.setenv("PATH", os.path.dirname(shutil.which("git") or ""))
     monkeypatch.setattr(locations, "dvc", lambda: None)
