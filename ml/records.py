@@ -15,6 +15,8 @@ from ml.monitoring_settings import Cause
 
 FORMAT = 2
 GateOutcome = Literal["passed", "warning", "refused", "not run"]
+DeployOutcome = Literal["deployed", "already deployed", "withdrawn", "inconclusive"]
+ALREADY_DEPLOYED: DeployOutcome = "already deployed"
 
 
 class Part(BaseModel):
@@ -163,7 +165,7 @@ class Deployment(Record):
     target: str
     urls: list[str]
     sha256: str
-    outcome: Literal["deployed", "already deployed", "withdrawn", "inconclusive"]
+    outcome: DeployOutcome
     why: list[str]
     warnings: list[str] = []
     trial: dict[str, Any] | None = None

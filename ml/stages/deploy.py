@@ -10,7 +10,7 @@ from ml.delivery.targets import open_target
 from ml.delivery.targets.interface import Target
 from ml.errors import GateRefused, MlError
 from ml.project import ROW_FILE
-from ml.records import Deployment, ModelManifest, Record, Verdict, parse
+from ml.records import ALREADY_DEPLOYED, Deployment, ModelManifest, Record, Verdict, parse
 from ml.registry import signing
 from ml.registry.channel import Channel
 from ml.registry.provenance import provenance
@@ -52,7 +52,7 @@ def run(context: Context) -> Outcome[Deployment]:
     result = workspace.run(Deployment, {"identity": identity}, work, force=True)
     told = result.record
     # What was asked for is noted even if nothing came of it: who asked would wait for it.
-    if told.outcome != "already deployed" or os.environ.get("WHY"):
+    if told.outcome != ALREADY_DEPLOYED or os.environ.get("WHY"):
         from ml.store.history import note_build
 
         why = "; ".join(told.why)
@@ -85,8 +85,8 @@ def _bring(
         rows = trial.rows_to_replay(context.workspace, project, registry, before)
         found = trial.run(registry, serving, candidate, before, canary, rows)
     elif before.version == version:
-        found["outcome"] = "already deployed"
-    if found["outcome"] in ("deployed", "already deployed"):
+        found["outcome"] = ALREADY_DEPLOYED
+    if found["outcome"] in ("deployed", ALREADY_DEPLOYED):
         why = "; ".join(filter(None, [provenance().why, *(found["why"] if candidate else [])]))
         switch(registry, serving, version, before, context.channel, candidate, why)
         urls = ", ".join(one.url for one in serving)

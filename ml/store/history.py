@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.records import ALREADY_DEPLOYED
 from ml.store.database import open_store, reason_of
 from ml.store.tables import builds, curves
 
@@ -21,7 +22,6 @@ WRITE_SECONDS = 1.0
 # So long a build may train, be judged and wait for an agent after the last that was heard of it.
 SECONDS_TO_END = 86400.0
 BY_HAND = "by hand"
-ALREADY_DEPLOYED = "already deployed"
 
 
 def noted(project: str, channel: str, work: Callable[[Connection], Any], what: str) -> Any:

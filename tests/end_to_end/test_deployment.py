@@ -20,11 +20,11 @@ import pytest
 from ml import locations
 from ml.delivery.waiting import wait_for_version
 from ml.errors import MlError
+from ml.records import ALREADY_DEPLOYED
 from ml.registry import signing
 from ml.registry.versions import Registry
 from ml.serving import service
 from ml.serving.client import Service
-from ml.store.history import ALREADY_DEPLOYED
 from ml.store.tables import builds
 from tests.conftest import Site
 from tests.production import kept

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import delete
 
 from ml import locations
+from ml.records import ALREADY_DEPLOYED
 from ml.registry.versions import Registry
 from ml.serving.service import free_port
 from ml.store.database import open_store
-from ml.store.history import ALREADY_DEPLOYED, note_build
+from ml.store.history import note_build
 from ml.store.tables import builds, curves, looks, quarantines, trainings, troubles
 from tests.conftest import Site
 from tests.production import (
