@@ -194,7 +194,7 @@ def test_a_host_that_starts_again_serves_by_itself_and_no_request_is_lost(team: 
     network = team.network
     booted = _since(team, "p1")
     with constant_load(team.front) as seen:
-        network.on("p1", "sudo systemctl reboot --no-block; exit 0")
+        network.on("p1", "sudo systemd-run --quiet --on-active=2 systemctl reboot")
         assert wait_until(lambda: _since(team, "p1") not in (None, booted) or None, 120)
         team.wait_for("p1", 1)
     nothing_is_lost(team, seen)
