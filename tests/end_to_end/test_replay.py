@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ml import locations
 from tests.replay.clock import Clock
+from tests.replay.injected import parse
 from tests.replay.small_world import replay
 
 pytestmark = pytest.mark.slow
@@ -28,6 +30,13 @@ def test_a_world_that_changes_is_noticed_learned_and_deployed(tmp_path: Path) ->
     ), told
     means = {name: float(np.mean(one.loss)) for name, one in played.items()}
     assert means["loop"] < means["never"] - 0.02, told
+
+
+def test_a_sensor_that_breaks_leaves_the_labels_as_they_are() -> None:
+    rows = pd.DataFrame({"kind": ["round", "square"], "answer": [1, 0]})
+    for what in ("lower", "missing"):
+        injected = parse(f"{what}:kind@2025-02-13")
+        assert injected.labels(rows, "answer", injected.begins + 1, rows) == [1, 0]
 
 
 def test_the_clock_of_a_replay_is_that_of_all_its_processes(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class Injected:
     def labels(self, rows: Rows, target: str, at: float, all_rows: Rows) -> list[Any]:
         """Return what comes true of rows, or is said to; none for a label that does not come."""
         truth = rows[target].tolist()
-        if at < self.begins:
+        if at < self.begins or self.kind.label is _true:
             return truth
         classes = sorted(set(all_rows[target].tolist()))
         high = [False] * len(rows)
