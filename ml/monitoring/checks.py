@@ -11,13 +11,13 @@ from ml.monitoring.columns import ColumnLook
 from ml.monitoring.estimate import Estimate, estimate
 from ml.monitoring.labels import LabelTrouble
 from ml.monitoring.losses import Mean
+from ml.monitoring.parts import ALL, parts_of
 from ml.monitoring.window import Answers, Window
 from ml.project import Project
-from ml.quality.slices import slice_rows
 from ml.records import BrokenColumn
 
-ALL = ""  # the name of no slice
 TESTS_OF_QUALITY = 3  # what is estimated; calibration; whose labels are odd
+SUSPICION = 0.01  # that the labels of one sender are odd, by chance, where quality is lost
 TESTS_A_COLUMN = 5  # three measures of its move; missing; beyond or unseen
 
 
@@ -73,7 +73,7 @@ def see(
     if project.split.kind == "time" and (by := str(project.split.by)) in reference:
         reference = reference.sort_values(by, kind="stable", ignore_index=True)
     inputs = _inputs(project, reference)
-    parts = _parts(project, reference, window.recent)
+    parts = parts_of(project, reference, window.recent)
     allowed = settings.false_alarms_a_year / settings.looks_a_year / 2
     alpha = allowed / (len(inputs.columns) * len(parts) * TESTS_A_COLUMN + labels.TESTS)
     alpha_of_quality = allowed / (len(parts) + TESTS_OF_QUALITY)
@@ -93,28 +93,26 @@ def see(
         broken = _broken(inputs, window, looks, broken_before)
     else:
         not_seen.append(f"inputs: {len(window.recent)} of at least {settings.min_rows} rows")
-    odd = labels.odd_senders(project, reference, window.judged, alpha_of_quality)
-    judged = labels.without(window.judged, odd)
-    came = int(judged.told["labelled"].sum())
     lost_before = losses.losses(project, reference, reference[project.target])
-    quality, weighted = _quality(project, reference, lost_before, judged, alpha_of_quality)
-    not_seen += [] if quality else [f"quality: {came} of at least {settings.min_labels} labels"]
+    true = _came_true(project, reference, lost_before, window, alpha_of_quality)
+    if not true.quality:
+        not_seen.append(f"quality: {true.labels} of at least {settings.min_labels} labels")
     before_as_a_whole = losses.mean(lost_before)
     estimated, lost = _estimated(project, reference, before_as_a_whole, window.said, alpha_of_quality)
     return Seen(
         columns=tuple(looks),
         broken=tuple(broken),
         said=tuple(_said(project, reference, window.said, alpha)),
-        quality=tuple(quality),
-        calibration=_calibration(project, reference, judged, alpha_of_quality),
-        weighted=weighted,
+        quality=tuple(true.quality),
+        calibration=true.calibration,
+        weighted=true.weighted,
         estimated=estimated,
         estimated_lost=lost,
         loss_before=before_as_a_whole.value,
         answers_recent=len(window.recent),
-        labels=came,
+        labels=true.labels,
         trouble_with_labels=labels.trouble_with_labels(project, reference, window, alpha),
-        odd_senders=tuple(odd),
+        odd_senders=tuple(true.odd),
         trouble_with_service=tuple(service.troubles(window, settings)),
         refused=tuple(service.refused(window)),
         not_seen=tuple(not_seen),
@@ -158,29 +156,6 @@ def _column(rows: Answers, name: str) -> pd.Series:
     return pd.Series(np.nan, index=rows.told.index, name=name, dtype="float64")
 
 
-def _parts(
-    project: Project, reference: pd.DataFrame, rows: Answers
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return the rows of the reference and of the window for all, and for each slice that both have."""
-    whole = (np.ones(len(reference), bool), np.ones(len(rows), bool))
-    slices = project.gates.slices
-    if not slices or not len(rows) or any(name not in rows.inputs for by in slices.by for name in by):
-        return {ALL: whole}
-    names = sorted({name for by in slices.by for name in by})
-    before = slice_rows(reference, slices)
-    alike = rows.inputs[names].assign(**{name: _like(reference[name], rows.inputs[name]) for name in names})
-    now = slice_rows(alike, slices.model_copy(update={"min_rows": project.monitoring.min_rows}))
-    return {ALL: whole} | {name: (before[name], now[name]) for name in before if name in now}
-
-
-def _like(before: pd.Series, now: pd.Series) -> pd.Series:
-    """Return a column with the type of the reference, so that its values have the same names."""
-    try:
-        return now.astype(before.dtype)
-    except (TypeError, ValueError):  # whole numbers of which one is missing, a text among numbers
-        return now
-
-
 def _broken(
     inputs: pd.DataFrame, window: Window, looks: list[ColumnLook], before: tuple[BrokenColumn, ...]
 ) -> list[BrokenColumn]:
@@ -219,6 +194,38 @@ def _onset(window: Window, one: ColumnLook) -> int:
     return columns.onset(one.strange(_column(window.recent, one.column)))
 
 
+@dataclass(frozen=True)
+class _True:
+    """What labels tell, without those of odd senders; whether rows were weighted; how many labels."""
+
+    odd: list[LabelTrouble]
+    quality: list[Quality]
+    weighted: bool
+    calibration: Calibration | None
+    labels: int
+
+    @property
+    def trains(self) -> bool:
+        """Whether quality is lost in a way that may start a training."""
+        return any(one.lost for one in self.quality) or bool(self.calibration and self.calibration.off)
+
+
+def _came_true(
+    project: Project, reference: pd.DataFrame, before: np.ndarray, window: Window, alpha: float
+) -> _True:
+    """Return what labels tell; before they train, less proof is enough that one sender alone says so."""
+    suspicion = SUSPICION, project.monitoring.max_loss_increase
+    for proof in ((alpha,), suspicion):
+        odd = labels.odd_senders(project, reference, window.judged, *proof)
+        judged = labels.without(window.judged, odd)
+        quality, weighted = _quality(project, reference, before, judged, alpha)
+        found = _calibration(project, reference, judged, alpha)
+        true = _True(odd, quality, weighted, found, int(judged.told["labelled"].sum()))
+        if odd or not true.trains:
+            break
+    return true
+
+
 def _quality(
     project: Project, reference: pd.DataFrame, before: np.ndarray, judged: Answers, alpha: float
 ) -> tuple[list[Quality], bool]:
@@ -231,7 +238,7 @@ def _quality(
     days = labelled.days
     weights = losses.weights_of_labelled(judged.inputs, mask)
     found = []
-    for part, (mask_before, mask_now) in _parts(project, reference, labelled).items():
+    for part, (mask_before, mask_now) in parts_of(project, reference, labelled).items():
         chosen = None if weights is None else weights[mask_now]
         if mask_now.sum() < settings.min_labels:
             continue

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from ml.monitoring.checks import ALL, Seen
+from ml.monitoring.checks import Seen
+from ml.monitoring.parts import ALL
 from ml.monitoring_settings import Cause
 
 # More columns than this share of them do not break at once by themselves: then the world moved.

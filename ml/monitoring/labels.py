@@ -51,9 +51,11 @@ def trouble_with_labels(
 
 
 def odd_senders(
-    project: Project, reference: pd.DataFrame, judged: Answers, alpha: float
+    project: Project, reference: pd.DataFrame, judged: Answers, alpha: float, more: float = ODD
 ) -> list[LabelTrouble]:
     """Return whose labels cost surely and considerably more than they were said to, while the rest's do not.
+
+    ``more`` is by how much, of the mean cost of a row.
 
     A world that changed does so for all; what one sender alone tells may be poisoned, and teaches nothing
     until a person has looked. What a row costs counts beyond what the model itself states, so that who asks
@@ -67,7 +69,7 @@ def odd_senders(
         return []
     beyond = _beyond(project, labelled.said, labelled.told["label"])
     usual = losses.mean(_beyond(project, reference, reference[project.target]))
-    margin = ODD * losses.losses(project, reference, reference[project.target]).mean()
+    margin = more * losses.losses(project, reference, reference[project.target]).mean()
     for name in names[counts >= least]:
         own = senders == name
         rest = losses.mean(beyond[~own])

@@ -9,7 +9,7 @@ from ml.monitoring.columns import ColumnLook, is_time, look, onset, seen_elsewhe
 from ml.monitoring.diagnosis import diagnose
 from ml.monitoring.losses import Mean
 from ml.monitoring_settings import Monitoring
-from tests.world import INJECTED, look_at
+from tests.world import INJECTED, look_at, produce
 
 SEEDS = range(2)
 
@@ -35,6 +35,12 @@ def test_one_place_alone_is_named() -> None:
     diagnosis, seen = look_at(INJECTED["a column missing in one place"], 1)
     assert {one.column for one in seen.broken} == {"kind"}
     assert "kind" in diagnosis.why[0]
+
+
+def test_what_one_client_poisons_trains_nothing_before_it_is_named() -> None:
+    made = produce(INJECTED["labels of one client poisoned"], 1, days=13)
+    causes = [made.look(made.changes + hour / 24)[0].cause for hour in range(72, 103, 6)]
+    assert set(causes) == {"nothing", "labels"} and causes == sorted(causes, reverse=True)
 
 
 def test_a_week_of_few_rows_says_nothing() -> None:
