@@ -62,6 +62,7 @@ def test_what_was_deployed_meanwhile_is_taken_with_its_version(hosts: Hosts) -> 
     (hosts.builds / "shop" / "versions" / "2" / "model.pkl").write_text("a model")
     hosts.move(hosts.builds, 2, day=2)
     hosts.move(hosts.builds, 2, day=2, channel="staging")
+    os.utime(hosts.builds / "shop" / "channels", (DAY, DAY))
     done = hosts.follow()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "shop, production.json: as on the host that builds\n"
