@@ -91,14 +91,16 @@ def figures_of(project: Project, workspace: Workspace, verdict: Verdict) -> Buil
 def read_history(file: Path) -> list[BuildFigures]:
     """Return the builds that a file tells of, oldest first; a line that cannot be read is left out.
 
+    Of several lines about one build the last counts: "Restart from Stage" copies that of the build before.
     A missing file is an empty history; one that cannot be opened raises ``OSError``.
     """
-    found = []
+    found: list[BuildFigures] = []
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []:
         try:
-            found.append(BuildFigures.model_validate(json.loads(line), strict=False))
+            told = BuildFigures.model_validate(json.loads(line), strict=False)
         except (ValueError, ValidationError):
             continue
+        found = [one for one in found if not one.same_build(told)] + [told]
     return found[-MAX_BUILDS:]
 
 

@@ -387,6 +387,12 @@ def test_an_approval_is_asked_for_without_an_agent(quick: Jenkins) -> None:
     assert question["submitter"] == "admin" and question.get("agent") is None
     assert "Model_20report" in question["message"] and "admin" in question["message"]
     assert "approved<br>" in asked.report["description"]
+    again = quick.build(
+        work=str(asked.folder), restart_from="deploy", environment={"APPROVALS": str(quick.root / "approval")}
+    )
+    assert again.report["result"] == "SUCCESS", again.console
+    assert again.report["description"].startswith("deploy: to be approved by admin")
+    assert "/models/job/small/2/Model_20report/" in again.report["asked"][0]["message"], "where quality ran"
 
     late = quick.build(environment={"APPROVALS": str(quick.root / "approval")}, unanswered=True)
     assert late.report["result"] == "ABORTED"

@@ -37,6 +37,12 @@ def test_each_build_is_a_line_and_built_again_it_replaces_its_line(tmp_path: Pat
     assert [entry.name for entry in tmp_path.iterdir()] == ["history.jsonl"], "nothing half-written is left"
 
 
+def test_a_restart_that_copies_a_line_makes_no_second_build(tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    file.write_text("".join(build(number).model_dump_json() + "\n" for number in (1, 1)))
+    assert [one.number for one in append(file, build(3))] == [1, 3]
+
+
 def test_builds_by_hand_are_told_apart_by_their_end(tmp_path: Path) -> None:
     file = tmp_path / "history.jsonl"
     append(file, build(None))
