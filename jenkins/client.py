@@ -69,6 +69,11 @@ class Controller:
             raise MlError(f"Jenkins tells no secret for agent {name}")
         return secret
 
+    def offline(self, names: list[str]) -> list[str]:
+        """Return which of these agents are not connected."""
+        found = self.json("/computer/api/json?tree=computer[displayName,offline]").get("computer", [])
+        return [one["displayName"] for one in found if one["offline"] and one["displayName"] in names]
+
     def settle(self) -> None:
         """Read the configuration again, so that every job shows; the repository as it is counts as a push."""
         self.post("/configuration-as-code/reload")

@@ -27,7 +27,7 @@ from ml.serving import service
 
 FILES = locations.ROOT / "jenkins"
 FOLDER = locations.ROOT / ".jenkins"
-START_SECONDS = 300.0
+START_SECONDS, AGENT_SECONDS = 300.0, 60.0
 PROPERTIES = {
     "java.awt.headless": "true",
     "jenkins.install.runSetupWizard": "false",
@@ -135,6 +135,18 @@ def _settle(port: int, process: Process, alive: Callable[[], None]) -> None:
         place = ["-url", controller.url, "-webSocket", "-workDir", str(work)]
         command = [process.command[0], "-jar", str(agent_jar), *place, "-name", name, "-secret", f"@{secret}"]
         processes.keep(FOLDER, _process(name, command, {"ML_HOME": str(FOLDER / "ml")}))
+    _tell_offline(controller)
+
+
+def _tell_offline(controller: Controller) -> None:
+    """Wait for the agents, and say which do not connect: builds would wait for them for ever."""
+    deadline = time.monotonic() + AGENT_SECONDS
+    while away := controller.offline(_agents()):
+        if time.monotonic() > deadline:
+            logs = ", ".join(str(FOLDER / f"{name}.log") for name in away)
+            print(f"not connected: {', '.join(away)}: builds wait for them (why: {logs})")
+            return
+        time.sleep(1)
 
 
 def _repository(port: int) -> str:

@@ -33,6 +33,9 @@ class Handler(BaseHTTPRequestHandler):
         answers = {
             "/crumbIssuer/api/json": {"crumbRequestField": "Jenkins-Crumb", "crumb": "abc"},
             "/job/push/api/json": {"lastBuild": None, "inQueue": False},
+            "/computer/api/json": {
+                "computer": [{"displayName": "agent-1", "offline": Path("away").exists()}]
+            },
         }
         if self.path.endswith("reload") and Path("refuse").exists():
             print("WARNING: ConfigurationAsCode.init failed\n\tat a.b(C.java:1)", file=sys.stderr)

@@ -96,6 +96,18 @@ def test_controller_and_agents_start_and_stop(
     assert [process for process in up.values() if process.runs] == []
 
 
+def test_agents_that_do_not_connect_are_told(
+    machine: Path, free_port: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "AGENT_SECONDS", 0.0)
+    local.start(free_port)
+    assert "not connected" not in capsys.readouterr().out
+    (local.FOLDER / "away").touch()
+    local.start(free_port)
+    told = f"not connected: agent-1: builds wait for them (why: {local.FOLDER}/agent-1.log)"
+    assert told in capsys.readouterr().out
+
+
 def until(what: Callable[[], bool]) -> None:
     """Wait for something that comes within seconds."""
     deadline = time.monotonic() + 60
