@@ -10,15 +10,13 @@ from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, insert, select, tuple_
-from sqlalchemy.exc import SQLAlchemyError
 
-from ml import locations
 from ml.data.contract import load_contract
 from ml.data.request import Feedback, label_adapter
 from ml.errors import MlError, describe
 from ml.monitoring.source import take_labels as take_labels_of_source
 from ml.project import Project
-from ml.store.database import open_store, reason_of
+from ml.store.database import opened
 from ml.store.lookup import labels_that_hold
 from ml.store.tables import labels, predictions
 
@@ -32,19 +30,11 @@ def take_labels(project: Project, channel: str, file: Path | None) -> str:
     with its zone) may be left out. Without a file they are those of the project's source, by id. Raises
     ``MlError`` that names the line that is none.
     """
-    url = locations.store(project.name, channel)
-    if url is None:
-        raise MlError("no answers are kept here that labels could be of: ML_STORE is off")
-    try:
-        engine = open_store(url)
-        try:
-            if file is None:
-                return f"{take_labels_of_source(engine, project, channel, time.time()):,} labels taken"
-            return _take_file(engine, project, file)
-        finally:
-            engine.dispose()
-    except SQLAlchemyError as error:
-        raise MlError(f"the store cannot be written to: {reason_of(error)}") from error
+    none, failed = "no answers are kept here that labels could be of", "the store cannot be written to"
+    with opened(project.name, channel, none=none, failed=failed) as engine:
+        if file is None:
+            return f"{take_labels_of_source(engine, project, channel, time.time()):,} labels taken"
+        return _take_file(engine, project, file)
 
 
 def _take_file(engine: Engine, project: Project, file: Path) -> str:

@@ -2,15 +2,12 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from ml import locations
 from ml.console import say
 from ml.errors import MlError
 from ml.monitoring_settings import Cause
@@ -19,7 +16,7 @@ from ml.records import Look, parse
 from ml.registry.channel import Channel
 from ml.registry.versions import Registry
 from ml.stages import Context
-from ml.store.database import alone, open_store, reason_of
+from ml.store.database import alone, opened
 from ml.store.history import died, last_builds, trained_since, unchanged_since
 from ml.workspace import Outcome
 
@@ -71,20 +68,9 @@ def lift(project: Project, channel: str, number: int) -> str:
     return f"quarantine {number} ({why}) holds no more: the next build learns from its rows"
 
 
-@contextmanager
-def _store(project: Project, channel: str) -> Iterator[Engine]:
-    """Yield the store of a channel; none that is kept, or one that cannot be had, raises ``MlError``."""
-    url = locations.store(project.name, channel)
-    if url is None:
-        raise MlError("no answers are kept here to look at: ML_STORE is off")
-    try:
-        engine = open_store(url)
-        try:
-            yield engine
-        finally:
-            engine.dispose()
-    except SQLAlchemyError as error:
-        raise MlError(f"the store cannot be looked into: {reason_of(error)}") from error
+def _store(project: Project, channel: str) -> AbstractContextManager[Engine]:
+    none, failed = "no answers are kept here to look at", "the store cannot be looked into"
+    return opened(project.name, channel, none=none, failed=failed)
 
 
 def _look(

@@ -52,6 +52,22 @@ def open_store(url: str) -> Engine:
     return engine
 
 
+@contextmanager
+def opened(project: str, channel: str, *, none: str, failed: str) -> Iterator[Engine]:
+    """Yield a channel's store; ``MlError`` says ``none`` if none is kept, ``failed`` if it cannot be had."""
+    url = locations.store(project, channel)
+    if url is None:
+        raise MlError(f"{none}: ML_STORE is off")
+    try:
+        engine = open_store(url)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+    except SQLAlchemyError as error:
+        raise MlError(f"{failed}: {reason_of(error)}") from error
+
+
 def _number(connection: Connection) -> str | None:
     """Return the number of the schema; none if the store has no table yet."""
     tables = inspect(connection).get_table_names()
