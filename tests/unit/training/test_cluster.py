@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ml import locations
+from ml.errors import MlError
 from ml.files import digest, read_json
 from ml.serving.client import wait_until
 from ml.store.history import Curve
@@ -35,8 +36,9 @@ class Cluster:
         self.folder, self.workers = folder, list[subprocess.Popen[bytes]]()
         self.told = folder / "scheduler.json"
         self.scheduler = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
-        assert wait_until(lambda: self.told.exists() or None, 60)
-        self.address = read_json(self.told)["address"]
+        address = wait_until(self._address, 60)
+        assert address
+        self.address = address
 
     def add_worker(self) -> None:
         """Start a worker and wait until the scheduler knows it."""
@@ -45,6 +47,13 @@ class Cluster:
         )
         log = self.folder / "dask_worker.log"
         assert wait_until(lambda: log.read_text().count("Registered to") == len(self.workers) or None, 60)
+
+    def _address(self) -> str | None:
+        """Return where the scheduler listens, once it has told: its file is there before its content."""
+        try:
+            return str(read_json(self.told)["address"])
+        except (OSError, MlError):
+            return None
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.{program}", "--no-dashboard", *arguments]
