@@ -15,6 +15,7 @@ import pytest
 
 from ml import locations
 from ml.cli import main
+from tests import warm
 
 if TYPE_CHECKING:
     from tests.load.servers import Postgres
@@ -151,13 +152,16 @@ def _folders_of_inner_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _warm_quality(_folders_of_inner_tests: None) -> Iterator[None]:
-    """Let the quality stage begin without seconds of imports, where a test runs it in this process."""
+def _warm_python(_folders_of_inner_tests: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let commands and the tests of a model begin without seconds of imports; workers share the server."""
     from ml.quality import testing
-    from tests.warm import WarmPytest
 
+    shared, first = tmp_path_factory.getbasetemp(), os.getpid()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared, first = shared.parent, os.getppid()
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(testing, "Process", WarmPytest)
+        monkeypatch.setattr(warm, "_shared", (shared / "warm", first))
+        monkeypatch.setattr(testing, "Process", warm.Process)
         yield
 
 

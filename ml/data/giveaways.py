@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from pandas.api import types
-from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -32,7 +31,7 @@ def one_column(project: Project, column: pd.Series) -> Pipeline:
     else:
         encoder = target_encoder(project)
     estimator = tree(max_leaf_nodes=MAX_LEAVES, random_state=project.seed)
-    return make_pipeline(make_column_transformer((encoder, [column.name])), estimator)
+    return make_pipeline(encoder, estimator)
 
 
 def giveaways(project: Project, rows: pd.DataFrame, target: pd.Series) -> dict[str, float]:
@@ -45,13 +44,17 @@ def giveaways(project: Project, rows: pd.DataFrame, target: pd.Series) -> dict[s
     else:
         scoring = "roc_auc" if target.nunique() == 2 else "roc_auc_ovr"
     kind = KFold if project.task == "regression" else StratifiedKFold
-    folds = kind(3, shuffle=True, random_state=project.seed)  # the rows may be sorted
+    # The rows may be sorted.
+    folds = list(kind(3, shuffle=True, random_state=project.seed).split(rows, target))
     found = {}
-    for name in rows:
-        column = rows[[name]]
-        if not types.is_numeric_dtype(rows[name]):
-            column = column.astype(object).where(column.notna(), "")
-        scores = cross_val_score(one_column(project, column[name]), column, target, cv=folds, scoring=scoring)
+    for name, column in rows.items():
+        # As arrays: of a small table, looking at data frames again and again would take most of the time.
+        if types.is_numeric_dtype(column):
+            values = column.to_numpy(float, na_value=np.nan)
+        else:
+            values = column.astype(object).where(column.notna(), "").to_numpy()
+        tree = one_column(project, column)
+        scores = cross_val_score(tree, values.reshape(-1, 1), target, cv=folds, scoring=scoring)
         found[str(name)] = float(np.mean(scores))
     return found
 

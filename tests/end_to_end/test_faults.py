@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from ml import locations
 from ml.registry.versions import Registry
 from ml.serving import service
+from tests import warm
 from tests.conftest import Site
 from tests.support import KILLED_AT, ErrorOf, answering_version, build_another_model, constant_load
 
@@ -31,7 +31,7 @@ STEPS = [
 
 
 def start_deploy(site: Site, *before: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, *before, "deploy", "--project", "small", "--force"]
+    command = [warm.python(), *before, "deploy", "--project", "small", "--force"]
     command += ["--build", str(site.root / "build")]
     environment = os.environ | {"PYTHONPATH": str(locations.ROOT)}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
@@ -68,16 +68,8 @@ def test_of_two_deploys_at_once_one_wins_and_both_end(served: Site, free_port: i
     shutil.copytree(served.root / "build", served.root / "second")
     first = start_deploy(served, "-m", "ml")
     other = Site(served.root)
-    command = [
-        sys.executable,
-        "-m",
-        "ml",
-        "deploy",
-        "--project",
-        "small",
-        "--build",
-        str(other.root / "second"),
-    ]
+    command = [warm.python(), "-m", "ml", "deploy", "--project", "small"]
+    command += ["--build", str(other.root / "second")]
     second = subprocess.Popen(command, env=os.environ, cwd=locations.ROOT, stderr=subprocess.PIPE, text=True)
     said = [process.communicate(timeout=120)[1] for process in (first, second)]
     codes = [first.returncode, second.returncode]
@@ -111,7 +103,7 @@ def test_a_rollback_ends_a_trial_and_its_deploy_says_so(
 ) -> None:
     assert served.ml("deploy", "--port", str(free_port)) == 0
     build_another_model(served)
-    command = [sys.executable, "-m", "ml", "deploy", "--project", "small", "--canary", "50", "--for", "60s"]
+    command = [warm.python(), "-m", "ml", "deploy", "--project", "small", "--canary", "50", "--for", "60s"]
     trial = subprocess.Popen(
         [*command, "--build", str(served.root / "build")],
         cwd=locations.ROOT,

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 
 from ml import locations
+from tests import warm
 from tests.conftest import VARIABLES
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def test_a_stranger_s_table_becomes_a_service_that_answers(customers: Path, tmp_
     places = {"ML_HOME": str(tmp_path / "home"), "ML_PROJECTS": str(tmp_path / "projects")}
 
     def ml(*arguments: str) -> str:
-        command = [sys.executable, "-m", "ml", *arguments]
+        command = [warm.python(), "-m", "ml", *arguments]
         done = subprocess.run(
             command, cwd=locations.ROOT, env=kept | places, capture_output=True, text=True, check=False
         )

@@ -15,6 +15,7 @@ import pytest
 
 from jenkins import local
 from ml import locations
+from tests import warm
 from tests.conftest import Site, make_site
 
 HERE = Path(__file__).parent
@@ -212,7 +213,9 @@ def jenkins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jenkins:
     lock = subprocess.run(
         ["sha256sum", "requirements.txt"], cwd=made.checkout, capture_output=True, text=True
     )
-    environments = site.root / "home" / "venvs"
-    environments.mkdir(parents=True)
-    (environments / lock.stdout.split()[0]).symlink_to(Path(sys.prefix), target_is_directory=True)
+    environment = site.root / "home" / "venvs" / lock.stdout.split()[0]
+    (environment / "bin").mkdir(parents=True)
+    for entry in [*Path(sys.prefix).glob("[!b]*"), *Path(sys.prefix, "bin").glob("[!p]*")]:
+        (environment / entry.relative_to(sys.prefix)).symlink_to(entry)
+    (environment / "bin" / "python").symlink_to(warm.python())
     return made

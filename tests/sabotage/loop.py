@@ -17,6 +17,7 @@ from ml.monitoring.retrain import BEGIN_HOURS, NEVER_BEGAN
 from ml.registry.versions import Registry
 from ml.store.database import open_store
 from ml.store.tables import labels, looks, predictions, quarantines, trainings
+from tests import warm
 from tests.conftest import Site
 from tests.production import (
     DAY,
@@ -95,7 +96,9 @@ def look(site: Site, *before: str, **more: str) -> Seen:
 
 
 def _start(site: Site, *before: str, build: str = "build", **environment: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, *(before or ("-m", "ml")), "monitor", "--all"]
+    # A clock of its own is set where Python begins.
+    python = sys.executable if "PYTHONPATH" in environment else warm.python()
+    command = [python, *(before or ("-m", "ml")), "monitor", "--all"]
     paths = (str(locations.ROOT), environment.get("PYTHONPATH", ""))
     return subprocess.Popen(
         [*command, "--build", str(site.root / build)],

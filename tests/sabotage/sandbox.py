@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ml import locations
+from tests import warm
 from tests.conftest import VARIABLES
 
 STAGES = ("lint", "data", "train", "quality", "deploy")
@@ -84,7 +85,9 @@ class Sandbox:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one command of ``ml`` for the project."""
         clean = {name: value for name, value in os.environ.items() if name not in VARIABLES}
-        command = [sys.executable, "-m", "ml", *arguments, "--project", self.project]
+        # What begins otherwise than a command of a person does begins by itself.
+        python = sys.executable if self.prefix or self.environment else warm.python()
+        command = [python, "-m", "ml", *arguments, "--project", self.project]
         return subprocess.run(
             [*self.prefix, *command, "--build", str(self.root / "build"), *self.arguments],
             cwd=self.repository,
