@@ -85,6 +85,7 @@ def test_a_project_is_written_and_what_was_guessed_is_told(
     assert not [one for one in projects.iterdir() if one.name != "mine"], "nothing else is left there"
 
 
+@pytest.mark.slow
 def test_the_contract_takes_other_rows_and_refuses_broken_ones(projects: Path, tmp_path: Path) -> None:
     assert new(tmp_path, customers()) == 0
     contract = load_contract(find_project("mine"))
@@ -105,6 +106,7 @@ def test_the_contract_takes_other_rows_and_refuses_broken_ones(projects: Path, t
     assert examine(fresh.drop(columns="age"), contract)[1]
 
 
+@pytest.mark.slow
 def test_a_table_without_an_id_has_its_rows_numbered(projects: Path, tmp_path: Path) -> None:
     table = customers().drop(columns=["customer_id", "joined"])
     assert new(tmp_path, table) == 0
@@ -113,6 +115,7 @@ def test_a_table_without_an_id_has_its_rows_numbered(projects: Path, tmp_path: P
     assert project.split.kind == "hash"
 
 
+@pytest.mark.slow
 def test_names_that_python_does_not_take_are_columns_all_the_same(projects: Path, tmp_path: Path) -> None:
     names = {"age": "класс", "plan": "class", "share": "🙂", "spent": "amount in €", "left": "prediction"}
     assert new(tmp_path, customers().rename(columns=names), target="prediction") == 0
@@ -123,6 +126,7 @@ def test_names_that_python_does_not_take_are_columns_all_the_same(projects: Path
     assert examine(table, load_contract(project))[1] == []
 
 
+@pytest.mark.slow
 def test_how_the_file_is_written_is_declared_so_that_a_build_never_guesses(
     projects: Path, tmp_path: Path
 ) -> None:
@@ -183,7 +187,12 @@ BAD: dict[str, tuple[Callable[[], pd.DataFrame | bytes], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+SLOW = {"5,000 columns"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in BAD]
+)
 def test_a_table_of_which_nothing_can_be_made_ends_in_one_line(
     projects: Path, tmp_path: Path, error_of: ErrorOf, name: str
 ) -> None:
@@ -217,6 +226,7 @@ def test_a_target_that_is_not_there_is_told_with_the_columns(
     assert "no column 'Left': did you mean 'left'? (the columns are customer_id, email" in error_of()
 
 
+@pytest.mark.slow
 def test_thousands_separators_are_declared(projects: Path, tmp_path: Path) -> None:
     table = customers().assign(spent=[f"{1000 + n * 7:,}" for n in range(ROWS)])
     assert new(tmp_path, table) == 0
@@ -225,6 +235,7 @@ def test_thousands_separators_are_declared(projects: Path, tmp_path: Path) -> No
     assert "spent" in project.features.numeric
 
 
+@pytest.mark.slow
 def test_with_ask_a_person_decides_what_is_doubtful(
     projects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

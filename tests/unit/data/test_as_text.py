@@ -75,6 +75,7 @@ def test_what_is_text_already_is_the_very_same_table() -> None:
     assert as_text(rows, list(rows)) is rows
 
 
+@pytest.mark.slow
 def test_a_project_is_begun_and_built_from_a_table_with_times(site: Site, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     at = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(600) * 3, unit="h")

@@ -29,6 +29,7 @@ def manifest_of(site: Site) -> dict[str, object]:
     return content
 
 
+@pytest.mark.slow
 def test_many_batches_give_the_parts_and_the_findings_of_one(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,6 +47,7 @@ def test_many_batches_give_the_parts_and_the_findings_of_one(
         assert manifest_of(site)[key] == told[key]
 
 
+@pytest.mark.slow
 def test_a_large_table_is_judged_by_a_sample(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "BATCH_ROWS", 100)
     monkeypatch.setattr(divide, "BATCH_ROWS", 100)
@@ -64,6 +66,7 @@ def test_an_id_that_comes_again_in_another_batch_is_found(site: Site, error_of: 
     assert "column 'PassengerId', values must be unique: 2 values, 1" in error_of().replace("\n", " ")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_batches")
 def test_what_is_broken_is_counted_in_all_batches_by_its_place(site: Site, error_of: ErrorOf) -> None:
     file = site.project / "data" / "train.csv"

@@ -37,6 +37,7 @@ def test_one_place_alone_is_named() -> None:
     assert "kind" in diagnosis.why[0]
 
 
+@pytest.mark.slow
 def test_what_one_client_poisons_trains_nothing_before_it_is_named() -> None:
     made = produce(INJECTED["labels of one client poisoned"], 1, days=13)
     causes = [made.look(made.changes + hour / 24)[0].cause for hour in range(72, 103, 6)]

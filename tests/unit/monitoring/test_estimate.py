@@ -57,6 +57,7 @@ def test_it_is_what_nannyml_estimates(tmp_path: Path) -> None:
     assert np.median(apart) < 0.005, apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drift", [False, True], ids=["the same inputs", "other inputs"])
 @pytest.mark.parametrize("make", [rows_of_classes, rows_of_numbers])
 def test_the_interval_of_an_estimate_holds_what_comes_true(make: Callable[..., Rows], drift: bool) -> None:

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import environment
 
 LOOKS_FOR_A_MODULE = """
@@ -32,6 +34,7 @@ def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment(), capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_python_may_look_for_a_module_where_something_was_written_meanwhile(tmp_path: Path) -> None:
     script = tmp_path / "of_tests" / "script.py"
     script.parent.mkdir()

@@ -34,6 +34,7 @@ def version(site: Site) -> str:
     return parse(DataManifest, read_json(site.build / "data" / "manifest.json"), "").version
 
 
+@pytest.mark.slow
 def test_what_is_kept_comes_back_and_is_learned_from(
     site: Site, capsys: pytest.CaptureFixture[str], error_of: ErrorOf
 ) -> None:
@@ -72,6 +73,7 @@ def test_versions_in_dvc_come_back_on_another_machine_until_the_remote_loses_the
     assert version(site) == first
 
 
+@pytest.mark.slow
 @needs_dvc
 def test_what_dvc_itself_says_is_told(site: Site, error_of: ErrorOf) -> None:
     site.edit("project.toml", SPLIT, f'[versions]\ndvc = "azure://shelf/rows"\n{SPLIT}')

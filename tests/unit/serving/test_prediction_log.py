@@ -72,6 +72,7 @@ def test_the_log_is_its_owners_alone(found: str, monkeypatch: pytest.MonkeyPatch
     assert [file.name for file in folder.iterdir() if file.stat().st_mode & 0o077] == []
 
 
+@pytest.mark.slow
 def test_a_dead_database_costs_nothing_and_gets_all_when_it_is_back() -> None:
     if not Postgres.available():
         pytest.skip("the PostgreSQL server is not installed")

@@ -94,6 +94,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_source_that_tells_the_same_is_not_read_again(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_source_that_tells_the_same_is_not_read_again(
     assert len(read) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["data/train.csv", "data/test.csv"])
 def test_a_file_that_changes_is_read_again(site: Site, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     read = reads(monkeypatch)
@@ -117,6 +119,7 @@ def test_a_file_that_changes_is_read_again(site: Site, monkeypatch: pytest.Monke
     assert (site.build / "data" / "manifest.json").read_bytes() != before
 
 
+@pytest.mark.slow
 def test_what_a_source_told_is_looked_at_with_care(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     read = reads(monkeypatch)
     site.ml("data")

@@ -23,6 +23,7 @@ def searched(target: str, search: str) -> SearchedRows:
     return SearchedRows(search, project, rows, answers, folds, ["tail", "number"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", METRICS)
 def test_the_scores_are_those_of_the_whole_pipeline(target: str) -> None:
     on, metrics = searched(target, f"whole {target}"), METRICS[target]
