@@ -26,6 +26,7 @@ class Containers:
     def __init__(self, engine: Engine, folder: Path) -> None:
         """Write the file; nothing runs yet."""
         self.engine, self.folder, self.push_port = engine, folder, service.free_port()
+        self.program = compose()
         content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
         content["name"] = PROJECT
         del content["services"]["controller"]
@@ -40,7 +41,7 @@ class Containers:
 
     def compose(self, *arguments: str) -> str:
         """Run the command for compose files; a failure fails the test."""
-        command = [*compose(), "--file", str(self.folder / "compose.yaml"), "-p", PROJECT, *arguments]
+        command = [*self.program, "--file", str(self.folder / "compose.yaml"), "-p", PROJECT, *arguments]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout

@@ -83,7 +83,12 @@ class Compose:
 
     def _call(self, *command: str) -> str:
         whole = f"{self.project.name}-{self.channel}"
-        return call([*compose(), "-f", str(COMPOSE_FILE), "-p", whole, *command], self._environment)
+        return call([*self._program, "-f", str(COMPOSE_FILE), "-p", whole, *command], self._environment)
+
+    @cached_property
+    def _program(self) -> list[str]:
+        """The command for compose files, looked for once: asking `podman-compose` alone takes a second."""
+        return compose()
 
     @cached_property
     def _environment(self) -> dict[str, str]:
