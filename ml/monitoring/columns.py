@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api import types
 from scipy import stats
 
-from ml.data.drift import MAX_CATEGORIES, Drift, measure, statistics
+from ml.data.drift import MAX_CATEGORIES, Drift, measure, places, population_stability, statistics
 from ml.monitoring.tables import is_number
 from ml.monitoring_settings import Monitoring
 
@@ -77,7 +77,7 @@ class Reference:
     @cached_property
     def values(self) -> set[Any]:
         """The distinct values, as texts."""
-        return set(self.known.astype(str).unique())
+        return set(self.statistics.get("shares") or self.known.astype(str).unique())
 
     def usual_move(self, rows: int) -> float:
         """Return the largest stability index of so many rows in a row, or of a tenth if that is less.
@@ -87,17 +87,13 @@ class Reference:
         size = min(rows, len(self.column) // BLOCKS_OF_MOVES)
         if size < MIN_BLOCK:
             return 0.0
-        starts = range(0, len(self.column) - size + 1, max(1, size // 2))
-        blocks = (self.column.iloc[start : start + size] for start in starts)
-        return max(
-            (
-                one.value
-                for block in blocks
-                for one in measure(block, self.statistics)
-                if one.measure == "psi"
-            ),
-            default=0.0,
-        )
+        if (found := places(self.column, self.statistics)) is None:
+            return 0.0
+        before, bins = found
+        starts = range(0, len(bins) - size + 1, max(1, size // 2))
+        blocks = (bins[start : start + size] for start in starts)
+        counts = (np.bincount(block[block >= 0], minlength=len(before)) for block in blocks)
+        return max((population_stability(before, one).value for one in counts if one.any()), default=0.0)
 
     def spell(self, strange: Callable[[pd.Series], np.ndarray], rows: int) -> float:
         """Return the largest share of strange rows that so many rows in a row ever had.
@@ -187,8 +183,8 @@ def _faults(
         return
     missing = _missing(now)
     share = float(missing.mean())
-    usual = before.spell(_missing, len(now))
-    if share - usual > settings.max_missing_increase and _rarely(missing, usual, alpha):
+    most = share - settings.max_missing_increase
+    if most > 0 and (usual := before.spell(_missing, len(now))) < most and _rarely(missing, usual, alpha):
         yield f"missing in {share:.0%} of the rows, before in {before.missing:.0%}", _missing
     known = now[~missing]
     if known.empty or before.known.empty:

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ml.data.drift import measure, statistics
+from ml.data.drift import measure, places, population_stability, statistics
 
 RANDOM = np.random.default_rng(1)
 
@@ -36,6 +36,31 @@ def test_a_shift_of_numbers_is_large_and_sure() -> None:
 def test_the_distance_is_that_of_scipy_but_for_the_percent_to_which_the_reference_is_known() -> None:
     before, now = RANDOM.normal(size=700), RANDOM.normal(0.2, size=500)
     assert measures(now, before)["ks"][0] == pytest.approx(stats.ks_2samp(before, now).statistic, abs=0.015)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 6])
+def test_the_distance_to_the_percentiles_is_that_of_scipy(decimals: int) -> None:
+    before, now = (RANDOM.normal(mean, size=900).round(decimals) for mean in (0.0, 0.3))
+    points = reference(before)["percentiles"]
+    known = {"rows": 900, "missing": 0, "percentiles": points}
+    found = {one.measure: one.value for one in measure(pd.Series(now), known)}
+    assert found["ks"] == pytest.approx(stats.ks_2samp(points, now).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [RANDOM.normal(size=400), RANDOM.integers(0, 5, 400).astype(float), RANDOM.choice(["a", "b", "c"], 400)],
+    ids=["numbers", "few numbers", "texts"],
+)
+def test_the_bins_of_rows_are_those_that_are_measured(values: np.ndarray) -> None:
+    rows = pd.Series(values).mask(RANDOM.random(400) < 0.1)
+    found = places(rows, reference(values))
+    assert found
+    before, bins = found
+    assert (bins == -1).tolist() == rows.isna().tolist()
+    counts = np.bincount(bins[bins >= 0], minlength=len(before))
+    [psi] = [one for one in measure(rows, reference(values)) if one.measure == "psi"]
+    assert population_stability(before, counts).value == pytest.approx(psi.value)
 
 
 def test_psi_of_two_categories_is_what_its_formula_gives() -> None:
