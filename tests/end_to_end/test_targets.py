@@ -218,44 +218,47 @@ def instance() -> Iterator[int]:
 def test_containers_are_brought_up_one_after_the_other_by_whichever_command_is_here(
     built: Site, instance: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = find_project("small")
-    with open_target("compose", project, "production", None, ()) as target:
-        with pytest.raises(MlError, match="name a file of API keys"):
-            target.prepare()
-        (built.root / "keys").write_text(hashlib.sha256(b"key").hexdigest())
-        monkeypatch.setenv("ML_API_KEYS", str(built.root / "keys"))
-        programs = built.root / "bin"
-        programs.mkdir()
-        monkeypatch.setenv("PATH", str(programs))
-        with pytest.raises(MlError, match="neither `docker compose` nor `podman-compose` is installed"):
-            target.prepare()
-        monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
-        for name in ("podman-compose", "docker"):  # where both are, the first of the table
-            (programs / name).write_text(DOCKER.format(root=built.root, port=instance))
-            (programs / name).chmod(0o755)
-            assert [one.url for one in target.prepare()] == [f"http://127.0.0.1:{instance}"] * 2
-            asked = (built.root / "asked").read_text().splitlines()
-            (built.root / "asked").unlink()
-            program = "compose" if name == "docker" else "--podman-build-args=--format=docker"
-            called = [line.split("small-production ")[1] for line in asked if " -p " in line]
-            assert called == [
-                "build serving-1",
-                "build front",
-                "up --detach --no-deps serving-1",
-                "port serving-1 8000",
-                "up --detach --no-deps serving-2",
-                "port serving-2 8000",
-                "up --detach --no-deps front",
-            ]
-            assert all(line.startswith(program) for line in asked)
-        environment = (built.root / "environment").read_text()
-        assert f"ML_REGISTRY={locations.registry()}" in environment and "CATBOOST=no" in environment
-        (programs / "docker").write_text(
-            '#!/bin/sh\n[ "$2" = version ] || { echo "no such engine" >&2; exit 1; }\n'
-        )
+    def prepare() -> list[Service]:
+        with open_target("compose", find_project("small"), "production", None, ()) as target:
+            return target.prepare()
+
+    with pytest.raises(MlError, match="name a file of API keys"):
+        prepare()
+    (built.root / "keys").write_text(hashlib.sha256(b"key").hexdigest())
+    monkeypatch.setenv("ML_API_KEYS", str(built.root / "keys"))
+    programs = built.root / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(MlError, match="neither `docker compose` nor `podman-compose` is installed"):
+        prepare()
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    for name in ("podman-compose", "docker"):  # where both are, the first of the table
+        (programs / name).write_text(DOCKER.format(root=built.root, port=instance))
+        (programs / name).chmod(0o755)
+        assert [one.url for one in prepare()] == [f"http://127.0.0.1:{instance}"] * 2
+        asked = (built.root / "asked").read_text().splitlines()
+        (built.root / "asked").unlink()
+        program = "compose" if name == "docker" else "--podman-build-args=--format=docker"
+        called = [line.split("small-production ")[1] for line in asked if " -p " in line]
+        assert called == [
+            "build serving-1",
+            "build front",
+            "up --detach --no-deps serving-1",
+            "port serving-1 8000",
+            "up --detach --no-deps serving-2",
+            "port serving-2 8000",
+            "up --detach --no-deps front",
+        ]
+        assert all(line.startswith(program) for line in asked)
+    environment = (built.root / "environment").read_text()
+    assert f"ML_REGISTRY={locations.registry()}" in environment and "CATBOOST=no" in environment
+    (programs / "docker").write_text(
+        '#!/bin/sh\n[ "$2" = version ] || { echo "no such engine" >&2; exit 1; }\n'
+    )
+    with open_target("compose", find_project("small"), "production", None, ()) as target:
         assert target.known() == []
-        with pytest.raises(MlError, match="docker failed: no such engine"):
-            target.prepare()
+    with pytest.raises(MlError, match="docker failed: no such engine"):
+        prepare()
 
 
 def test_containers_of_any_two_projects_and_channels_share_no_port_and_no_name(site: Site) -> None:
