@@ -2,8 +2,8 @@
 
 ``python -P tests/warm.py FOLDER PID`` imports, and waits at ``FOLDER/socket`` until that process is gone. For
 each call it forks, and the fork becomes what `python` would be: with the caller's arguments, folder,
-environment and files. ``FOLDER/python`` is what to call.
-It knows nothing of this project: a call imports its own.
+environment and files. ``FOLDER/python`` is what to call. It knows nothing of this project: a call imports
+its own.
 """
 
 import fcntl
@@ -48,7 +48,6 @@ os._exit(os.waitstatus_to_exitcode(status))
 """
 LOOK_SECONDS = 1.0
 START_SECONDS = 120.0
-
 
 _shared: tuple[Path, int] | None = None  # where tests share it, and the process that it ends with
 
@@ -122,19 +121,21 @@ class Server:
                 elif key.fileobj == self.ended:
                     os.read(self.ended, 4096)
                     self._tell()
-                else:
+                elif key.data in self.calls:  # it may have ended a moment ago
                     self._pass_on(key.fileobj, key.data)
         return None
 
     def _call(self) -> list[str] | None:
         caller, _ = self.listener.accept()
         size, files, _, _ = socket.recv_fds(caller, 8, 3)
-        if len(files) < 3:  # killed before it asked
+        told, part = b"", size
+        while part and len(told) < int.from_bytes(size, "big"):
+            told += (part := caller.recv(1 << 20))
+        if not part:  # it was killed while it asked
+            for file in files:
+                os.close(file)
             caller.close()
             return None
-        told = b""
-        while len(told) < int.from_bytes(size, "big"):
-            told += caller.recv(1 << 20)
         if pid := os.fork():
             for file in files:
                 os.close(file)
