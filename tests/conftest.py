@@ -151,16 +151,21 @@ def _folders_of_inner_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all workers of pytest-xdist have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _warm_python(_folders_of_inner_tests: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _warm_python(_folders_of_inner_tests: None, shared_folder: Path) -> Iterator[None]:
     """Let commands and the tests of a model begin without seconds of imports; workers share the server."""
     from ml.quality import testing
 
-    shared, first = tmp_path_factory.getbasetemp(), os.getpid()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared, first = shared.parent, os.getppid()
+    first = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(warm, "_shared", (shared / "warm", first))
+        monkeypatch.setattr(warm, "shared", (shared_folder / "warm", first))
         monkeypatch.setattr(testing, "Process", warm.Process)
         yield
 
@@ -188,16 +193,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 @pytest.fixture(scope="session")
-def _finished(tmp_path_factory: pytest.TempPathFactory) -> Site:
+def _finished(shared_folder: Path) -> Site:
     """Return a site that is built once for all workers of pytest-xdist."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    with open(shared / "finished.lock", "w") as lock:
+    with open(shared_folder / "finished.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if (shared / "finished").exists():
-            return Site(shared / "finished")
-        return Site(make_built_site(shared / "unfinished").root.rename(shared / "finished"))
+        finished = shared_folder / "finished"
+        if finished.exists():
+            return Site(finished)
+        return Site(make_built_site(shared_folder / "unfinished").root.rename(finished))
 
 
 @pytest.fixture

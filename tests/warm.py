@@ -49,21 +49,22 @@ os._exit(os.waitstatus_to_exitcode(status))
 LOOK_SECONDS = 1.0
 START_SECONDS = 120.0
 
-_shared: tuple[Path, int] | None = None  # where tests share it, and the process that it ends with
+shared: tuple[Path, int] | None = None  # where tests share it, and the process that it ends with
 
 
 def python() -> str:
     """Return what to call for a command of Python: what was started once for all tests, or Python itself."""
-    return str(_start(*_shared)) if _shared else sys.executable
+    return str(_start(*shared)) if shared else sys.executable
 
 
-class Process(subprocess.Popen[bytes]):
-    """A command of Python in a process that imported what is heavy before."""
+class Process(subprocess.Popen[Any]):
+    """Any process; the tests of a model are one that imported what is heavy before."""
 
-    def __init__(self, command: list[str], **more: Any) -> None:
-        """Start it; it must be a command of this very Python."""
-        assert command[0] == sys.executable
-        super().__init__([python(), *command[1:]], **more)
+    def __init__(self, command: Any, *arguments: Any, **more: Any) -> None:
+        """Start it as ``subprocess.Popen`` does."""
+        if command[:3] == [sys.executable, "-m", "pytest"]:
+            command = [python(), *command[1:]]
+        super().__init__(command, *arguments, **more)
 
 
 def _start(folder: Path, until: int) -> Path:
@@ -186,21 +187,9 @@ def _lives(pid: int) -> bool:
     return False
 
 
-class _Process(subprocess.Popen[Any]):
-    """Of what a fork starts, the tests of a model begin warm, too."""
-
-    python = ""
-
-    def __init__(self, command: Any, *arguments: Any, **more: Any) -> None:
-        if command[:3] == [sys.executable, "-m", "pytest"]:
-            command = [self.python, *command[1:]]
-        super().__init__(command, *arguments, **more)
-
-
 def become(arguments: list[str]) -> None:
     """Run a module (``-m``), code (``-c``) or a file as the program of this process."""
-    _Process.python = str(Path(sys.argv[1]) / "python")
-    subprocess.Popen = _Process  # type: ignore[misc]
+    subprocess.Popen = Process  # type: ignore[misc]
     sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     what, *rest = arguments
     if what == "-m":
@@ -225,7 +214,9 @@ def main() -> None:
     for name in IMPORTS:
         importlib.import_module(name)
     gc.freeze()  # nothing that was imported is copied only because a fork counts what refers to it
-    arguments = Server(Path(sys.argv[1]), int(sys.argv[2])).serve()
+    global shared
+    shared = Path(sys.argv[1]), int(sys.argv[2])  # for what the forks start
+    arguments = Server(*shared).serve()
     if arguments is not None:
         become(arguments)
 

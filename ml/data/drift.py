@@ -40,9 +40,8 @@ def statistics(table: pd.DataFrame, personal: Sequence[str] = ()) -> dict[str, d
         if name in personal:
             continue
         if types.is_numeric_dtype(column) and column.notna().any():
-            ordered = pd.Series(
-                np.sort(column.dropna().to_numpy())
-            )  # a sort is cheaper than what quantile does
+            # To sort is cheaper than what ``quantile`` does with values that are in no order.
+            ordered = pd.Series(np.sort(column.dropna().to_numpy()))
             entry |= {
                 "mean": float(column.mean()),
                 "standard_deviation": float(column.std(ddof=0)),
@@ -72,9 +71,9 @@ def measure(column: pd.Series, reference: dict[str, Any]) -> list[Drift]:
     if "percentiles" not in reference:
         return []
     percentiles, ordered = np.asarray(reference["percentiles"]), np.sort(values.to_numpy())
-    before, now = binned(percentiles, percentiles), binned(percentiles, ordered)
+    now = binned(percentiles, ordered).astype(float)
     return [
-        population_stability(before / len(percentiles) * known, now.astype(float)),
+        population_stability(_rows_before(percentiles, known), now),
         _ks(percentiles, known, ordered),
     ]
 
@@ -85,7 +84,7 @@ def binned(percentiles: np.ndarray, ordered: np.ndarray) -> np.ndarray:
     return np.diff(upto, prepend=0, append=len(ordered))
 
 
-def places(column: pd.Series, reference: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
+def bins_of_rows(column: pd.Series, reference: dict[str, Any]) -> tuple[np.ndarray, np.ndarray] | None:
     """Return how many rows of the reference lie in each of its bins, and the bin of each row (-1: in none).
 
     The bins are those of ``measure``; none if it takes no measure.
@@ -100,7 +99,11 @@ def places(column: pd.Series, reference: dict[str, Any]) -> tuple[np.ndarray, np
     percentiles = np.asarray(reference["percentiles"])
     numbers = column.to_numpy(float, na_value=np.nan)
     bins = np.where(np.isnan(numbers), -1, np.searchsorted(_edges(percentiles), numbers))
-    return binned(percentiles, percentiles) / len(percentiles) * known, bins
+    return _rows_before(percentiles, known), bins
+
+
+def _rows_before(percentiles: np.ndarray, known: int) -> np.ndarray:
+    return binned(percentiles, percentiles) / len(percentiles) * known
 
 
 def _edges(percentiles: np.ndarray) -> np.ndarray:

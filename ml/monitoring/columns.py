@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api import types
 from scipy import stats
 
-from ml.data.drift import MAX_CATEGORIES, Drift, measure, places, population_stability, statistics
+from ml.data.drift import MAX_CATEGORIES, Drift, bins_of_rows, measure, population_stability, statistics
 from ml.monitoring.tables import is_number
 from ml.monitoring_settings import Monitoring
 
@@ -87,7 +87,7 @@ class Reference:
         size = min(rows, len(self.column) // BLOCKS_OF_MOVES)
         if size < MIN_BLOCK:
             return 0.0
-        if (found := places(self.column, self.statistics)) is None:
+        if (found := bins_of_rows(self.column, self.statistics)) is None:
             return 0.0
         before, bins = found
         starts = range(0, len(bins) - size + 1, max(1, size // 2))

@@ -100,14 +100,18 @@ def read_history(file: Path) -> list[BuildFigures]:
             told = BuildFigures.model_validate(json.loads(line), strict=False)
         except (ValueError, ValidationError):
             continue
-        found = [one for one in found if not one.same_build(told)] + [told]
+        found = _with(found, told)
     return found[-MAX_BUILDS:]
+
+
+def _with(entries: list[BuildFigures], entry: BuildFigures) -> list[BuildFigures]:
+    """Return the builds and a newer line, in place of an earlier one about the same build."""
+    return [*(one for one in entries if not one.same_build(entry)), entry]
 
 
 def append(file: Path, entry: BuildFigures) -> list[BuildFigures]:
     """Add a build to the file, in place of an earlier line about it, and return all that is kept now."""
-    kept = [one for one in read_history(file) if not one.same_build(entry)]
-    entries = [*kept, entry][-MAX_BUILDS:]
+    entries = _with(read_history(file), entry)[-MAX_BUILDS:]
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         lines = (json.dumps(one.model_dump(mode="json"), allow_nan=False) + "\n" for one in entries)

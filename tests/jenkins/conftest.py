@@ -215,7 +215,8 @@ def jenkins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jenkins:
     )
     environment = site.root / "home" / "venvs" / lock.stdout.split()[0]
     (environment / "bin").mkdir(parents=True)
-    for entry in [*Path(sys.prefix).glob("[!b]*"), *Path(sys.prefix, "bin").glob("[!p]*")]:
-        (environment / entry.relative_to(sys.prefix)).symlink_to(entry)
+    for entry in Path(sys.prefix).iterdir():
+        if entry.name != "bin":
+            (environment / entry.name).symlink_to(entry)
     (environment / "bin" / "python").symlink_to(warm.python())
     return made

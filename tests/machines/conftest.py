@@ -1,7 +1,7 @@
 """What runs on real machines: skipped where there is no container engine."""
 
 import fcntl
-import os
+from pathlib import Path
 
 import pytest
 
@@ -9,12 +9,9 @@ from tests.machines.engine import NONE, Engine, find_engine
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def engine(shared_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """Return the container engine; what its images need of this machine is in the environment."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    with open(shared / "engine.lock", "w") as lock:  # one worker builds what the images of all share
+    with open(shared_folder / "engine.lock", "w") as lock:  # one worker builds what the images of all share
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = find_engine(tmp_path_factory.mktemp("engine"))
         if found is None:

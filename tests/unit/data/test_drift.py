@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from ml.data.drift import measure, places, population_stability, statistics
+from ml.data.drift import bins_of_rows, measure, population_stability, statistics
 
 RANDOM = np.random.default_rng(1)
 
@@ -54,7 +54,7 @@ def test_the_distance_to_the_percentiles_is_that_of_scipy(decimals: int) -> None
 )
 def test_the_bins_of_rows_are_those_that_are_measured(values: np.ndarray) -> None:
     rows = pd.Series(values).mask(RANDOM.random(400) < 0.1)
-    found = places(rows, reference(values))
+    found = bins_of_rows(rows, reference(values))
     assert found
     before, bins = found
     assert (bins == -1).tolist() == rows.isna().tolist()
