@@ -1,6 +1,5 @@
 """Bringing a version into a channel, and taking it out again, against the real service."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -35,6 +34,7 @@ from tests.support import (
     build_another_model,
     constant_load,
     resign,
+    wait_for,
     workers_of,
 )
 
@@ -119,10 +119,7 @@ def test_workers_with_other_code_are_renewed_without_a_failed_request(
     monkeypatch.setattr("ml.delivery.targets.local.running_code", lambda: "another checkout")
     with constant_load(running.url) as seen:
         assert served.ml("deploy") == 0
-        deadline = time.monotonic() + 30
-        while workers_of(running) & before and time.monotonic() < deadline:
-            time.sleep(0.1)
-    assert not workers_of(running) & before
+        wait_for(lambda: not workers_of(running) & before)
     assert seen.failed == [] and seen.versions == {1}
     folders = {Path(f"/proc/{worker}/cwd").readlink() for worker in workers_of(running)}
     assert all(folder.exists() for folder in folders), "what reads relative paths still can"
@@ -228,11 +225,7 @@ def test_a_service_that_runs_elsewhere_is_waited_for_and_never_started(
         process = subprocess.Popen(command, cwd=locations.ROOT)
     try:
         elsewhere = Service(f"http://127.0.0.1:{free_port}")
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(MlError):
-                if elsewhere.get("/health"):
-                    break
+        wait_for(lambda: elsewhere.get("/health"))
         assert built.ml("deploy") == 0
         assert service.find("small", "production") is None
         assert elsewhere.predict([PASSENGER])["version"] == 1
@@ -269,13 +262,7 @@ def test_a_killed_worker_comes_back(served: Site, free_port: int) -> None:
     assert len(before) == 2
     killed = min(before)
     os.kill(killed, 9)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with contextlib.suppress(MlError):
-            if len(now := workers_of(running)) == 2 and killed not in now:
-                break
-        time.sleep(0.1)
-    assert killed not in now and len(now) == 2
+    wait_for(lambda: len(now := workers_of(running)) == 2 and killed not in now)
     assert answering_version() == 1
 
 
@@ -292,10 +279,8 @@ def test_workers_answer_on_when_the_process_that_forks_them_is_killed(served: Si
     assert parent_of(leader := parent_of(before)) == running.pid
     with constant_load(running.url) as seen:
         os.kill(leader, 9)
-        deadline = time.monotonic() + 60
-        while before in workers_of(running) and time.monotonic() < deadline:
-            time.sleep(0.1)
-    assert before not in (now := workers_of(running)) and len(now) == 1
+        wait_for(lambda: before not in workers_of(running))
+    assert len(now := workers_of(running)) == 1
     assert parent_of(parent_of(now.pop())) == running.pid
     assert seen.failed == [] and seen.versions == {1}
 
@@ -307,12 +292,8 @@ def test_a_service_comes_back_when_all_but_its_keeper_are_killed(served: Site, f
     (before,) = workers_of(running)
     for pid in (parent_of(before), before):
         os.kill(pid, 9)
-    deadline, now = time.monotonic() + 60, {before}
-    while before in now and time.monotonic() < deadline:
-        time.sleep(0.1)
-        with contextlib.suppress(MlError):
-            now = workers_of(running)
-    assert len(now) == 1 and before not in now, "what the dead told is forgotten"
+    now = wait_for(lambda: workers_of(running) - {before} and workers_of(running))
+    assert len(now) == 1, "what the dead told is forgotten"
     assert answering_version() == 1
 
 
@@ -323,10 +304,7 @@ def test_no_worker_outlives_the_service(served: Site, free_port: int) -> None:
     (worker,) = workers_of(running)
     leader = parent_of(worker)
     os.kill(running.pid, 9)
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() for pid in (worker, leader)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in (worker, leader))
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (worker, leader)))
 
 
 def test_workers_share_what_was_loaded(served: Site, free_port: int) -> None:

@@ -13,7 +13,15 @@ from ml.registry.versions import Registry
 from ml.serving import service
 from tests import warm
 from tests.conftest import Site
-from tests.support import KILLED_AT, ErrorOf, answering_version, build_another_model, constant_load
+from tests.support import (
+    KILLED_AT,
+    PATIENCE_SECONDS,
+    ErrorOf,
+    answering_version,
+    build_another_model,
+    constant_load,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +79,7 @@ def test_of_two_deploys_at_once_one_wins_and_both_end(served: Site, free_port: i
     command = [warm.python(), "-m", "ml", "deploy", "--project", "small"]
     command += ["--build", str(other.root / "second")]
     second = subprocess.Popen(command, env=os.environ, cwd=locations.ROOT, stderr=subprocess.PIPE, text=True)
-    said = [process.communicate(timeout=120)[1] for process in (first, second)]
+    said = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in (first, second)]
     codes = [first.returncode, second.returncode]
     assert 0 in codes and set(codes) <= {0, 1}, said
     if 1 in codes:
@@ -110,14 +118,11 @@ def test_a_rollback_ends_a_trial_and_its_deploy_says_so(
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while Registry("small").channel("production").candidate is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(lambda: Registry("small").channel("production").candidate)
     began = time.monotonic()
     assert served.ml("rollback", "--why", "customers complain") == 0
     assert time.monotonic() - began < 10, "it must not wait for the end of the trial"
-    _, said = trial.communicate(timeout=60)
+    _, said = trial.communicate(timeout=PATIENCE_SECONDS)
     assert trial.returncode == 3 and "error: version 2 was taken back while it was tried" in said
     assert answering_version() == 1
     assert Registry("small").channel("production").history[-1].why == "customers complain"

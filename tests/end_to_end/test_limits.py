@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from tests.conftest import Site, environment
+from tests.support import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -51,9 +51,7 @@ def test_a_killed_training_leaves_the_earlier_model_and_can_be_repeated(built: S
         command(built, "train"), env=environment(), stderr=subprocess.DEVNULL, start_new_session=True
     )
     log = built.build / ".model.partial" / "trials.jsonl"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(lambda: log.exists() and log.read_text())
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert (built.build / "model" / "manifest.json").read_bytes() == before

@@ -31,7 +31,7 @@ from ml.serving import service
 from ml.serving.client import Service
 from tests.conftest import Site
 from tests.load.servers import start_nginx
-from tests.support import PASSENGER, ErrorOf, build_another_model, constant_load, workers_of
+from tests.support import PASSENGER, ErrorOf, build_another_model, constant_load, wait_for, workers_of
 
 pytestmark = pytest.mark.slow
 SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")
@@ -270,11 +270,7 @@ def test_containers_of_any_two_projects_and_channels_share_no_port_and_no_name(s
 
 def wait_for_two(running: Service) -> set[int]:
     """Return the workers once there are two that answer."""
-    deadline = time.monotonic() + 60
-    while len(found := workers_of(running)) < 2:
-        assert time.monotonic() < deadline, "no other worker took the place of the one that was killed"
-        time.sleep(0.1)
-    return found
+    return wait_for(lambda: len(found := workers_of(running)) == 2 and found or set())
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")

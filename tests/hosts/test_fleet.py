@@ -242,8 +242,7 @@ def test_hosts_are_renewed_one_by_one_and_no_request_is_lost(team: Team) -> None
 def test_a_host_that_does_not_come_back_stops_the_renewal_and_the_rest_serve_on(team: Team) -> None:
     network = team.network
     untouched = network.on("p2", "pgrep -o -u ml -f 'ml serve'")
-    version = team.version_on("p1")
-    network.on("p1", f"sudo rm /srv/ml/registry/small/versions/{version}/model/model.pkl")
+    network.on("p1", "sudo rm /srv/ml/code/ml/serving/app.py")  # what nothing brings back but a deploy
     with constant_load(team.front) as seen:
         assert "p1" in team.play("update.yml", "-e", "ready_seconds=10", fails=True)
     nothing_is_lost(team, seen)

@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from jenkins import local
 from ml import locations
 from tests import warm
 from tests.conftest import Site, make_site
+from tests.support import wait_for
 
 HERE = Path(__file__).parent
 FAKE_JAVA = HERE / "fake_java.py"
@@ -174,13 +174,9 @@ class Jenkins:
 
 def wait_for_json(file: Path) -> dict[str, dict[str, str]]:
     """Return what the stand-in for Java wrote of a process it was started as, once it is there."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if file.exists() and file.read_text().endswith("}"):
-            content: dict[str, dict[str, str]] = json.loads(file.read_text())
-            return content
-        time.sleep(0.05)
-    raise AssertionError(f"{file} was not written")
+    wait_for(lambda: file.exists() and file.read_text().endswith("}"))
+    content: dict[str, dict[str, str]] = json.loads(file.read_text())
+    return content
 
 
 def tracked_files() -> list[str]:

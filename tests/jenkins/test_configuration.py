@@ -7,7 +7,6 @@ import re
 import shutil
 import stat
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from jenkins import local
 from jenkins.make_secrets import make_secrets
 from ml.registry import signing
 from tests.jenkins.conftest import HERE, Jenkins, groovy, needs_groovy
+from tests.support import wait_for
 
 CASC = local.FILES / "casc.yaml"
 PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
@@ -454,9 +454,8 @@ def test_the_keys_open_an_agent_and_its_host_key_is_the_one_that_is_expected(
                 text=True,
             )
 
-        deadline = time.monotonic() + 10
-        while "refused" in (done := log_in("controller/AGENT_KEY", "AGENT_1_HOST_KEY")).stderr:
-            assert time.monotonic() < deadline
+        wait_for(lambda: "refused" not in log_in("controller/AGENT_KEY", "AGENT_1_HOST_KEY").stderr)
+        done = log_in("controller/AGENT_KEY", "AGENT_1_HOST_KEY")
         assert done.stdout == "in\n", done.stderr
         assert "Host key verification failed" in log_in("controller/AGENT_KEY", "AGENT_2_HOST_KEY").stderr
         assert "Permission denied" in log_in("git/push-key", "AGENT_1_HOST_KEY").stderr

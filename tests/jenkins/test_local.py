@@ -24,6 +24,7 @@ from ml import locations
 from ml.errors import MlError
 from ml.serving import service
 from tests.jenkins.conftest import FAKE_JAVA, wait_for_json
+from tests.support import wait_for
 
 
 def make_plugin(file: Path, name: str, version: str, dependencies: str = "") -> None:
@@ -108,20 +109,12 @@ def test_agents_that_do_not_connect_are_told(
     assert told in capsys.readouterr().out
 
 
-def until(what: Callable[[], bool]) -> None:
-    """Wait for something that comes within seconds."""
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("name", ["controller", "agent-2"])
 def test_what_dies_comes_back(machine: Path, free_port: int, name: str) -> None:
     local.start(free_port)
     before = processes.running(local.FOLDER)
     os.kill(before[name].pid, signal.SIGKILL)
-    until(lambda: processes.running(local.FOLDER).get(name, before[name]) != before[name])
+    wait_for(lambda: processes.running(local.FOLDER).get(name, before[name]) != before[name])
     after = processes.running(local.FOLDER)
     assert {one: after[one] for one in after if one != name} == {
         one: before[one] for one in before if one != name
@@ -134,9 +127,9 @@ def test_a_start_starts_what_is_missing(machine: Path, free_port: int, also: lis
     before = processes.running(local.FOLDER)
     for name in ["watcher", *also]:
         os.kill(before[name].pid, signal.SIGKILL)
-        until(lambda name=name: not before[name].runs)
+        wait_for(lambda name=name: not before[name].runs)
     local.start(free_port)
-    until(lambda: len(processes.running(local.FOLDER)) == len(before))
+    wait_for(lambda: len(processes.running(local.FOLDER)) == len(before))
     after = processes.running(local.FOLDER)
     assert {one for one in after if after[one] != before[one]} == {"watcher", *also}
 
@@ -146,25 +139,25 @@ def test_the_service_lives_on_unless_told_otherwise_and_comes_back(machine: Path
     port = service.free_port()
     first = service.start("titanic", "production", port)
     noted = local.FOLDER / "services.json"
-    until(noted.exists)
+    wait_for(noted.exists)
     assert local.stop() and service.find("titanic", "production") == first
 
     local.start(free_port)
     assert service.find("titanic", "production") == first
     os.kill(first.pid or 0, signal.SIGKILL)
-    until(lambda: service.find("titanic", "production") not in (None, first))
+    wait_for(lambda: service.find("titanic", "production") not in (None, first))
 
     local.stop(with_services=True)
     assert service.find("titanic", "production") is None
     local.start(free_port)
-    until(lambda: service.find("titanic", "production") is not None)
+    wait_for(lambda: service.find("titanic", "production") is not None)
     found = service.find("titanic", "production")
     assert found and found.url == first.url
 
-    until(lambda: (local.FOLDER / "ml" / "services" / "titanic-production.json").exists())
+    wait_for(lambda: (local.FOLDER / "ml" / "services" / "titanic-production.json").exists())
     time.sleep(2 * processes.LOOK_SECONDS)
     service.stop("titanic", "production")
-    until(lambda: not json.loads(noted.read_text()))
+    wait_for(lambda: not json.loads(noted.read_text()))
 
 
 def test_the_local_configuration_is_casc_yaml_with_other_launchers(machine: Path) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from ml.delivery.targets import compose as target
 from ml.project import find_project
 from ml.registry.versions import Registry
 from ml.serving import service
-from ml.serving.client import wait_until
 from tests.conftest import Site
 from tests.machines.engine import Engine
-from tests.support import PASSENGER, build_another_model, constant_load
+from tests.support import PASSENGER, build_another_model, constant_load, wait_for
 
 pytestmark = pytest.mark.slow
 KEY = "open-sesame"
@@ -115,11 +113,11 @@ def test_a_health_check_fails_when_the_process_does_not_answer(
 ) -> None:
     for part in PARTS:
         name = running[1].container(part)
-        assert wait_until(lambda name=name: engine.is_healthy(name) or None, 30), part
+        wait_for(lambda name=name: engine.is_healthy(name))
         engine("exec", name, "sh", "-c", STOP)
         assert not engine.is_healthy(name), part
         engine("exec", name, "sh", "-c", STOP.replace("STOP", "CONT"))
-        assert wait_until(lambda name=name: engine.is_healthy(name) or None, 30), part
+        wait_for(lambda name=name: engine.is_healthy(name))
 
 
 def test_the_front_has_the_files_of_the_documentation_and_shows_the_page_and_the_report(
@@ -147,16 +145,16 @@ def test_canary_rollback_a_killed_instance_and_new_code_cost_no_request(
     with constant_load(containers.url, clients=1, key=KEY) as seen:
         canary = ["--canary", "50", "--for", "30s", "--min-requests", "50", "--force"]
         assert site.ml("deploy", "--target", "compose", "--port", port, *canary) == 0
-        wait_for(containers, 2)
+        wait_for_version(containers, 2)
         assert Registry("small").channel("production").version == 2
         assert site.ml("rollback", "--target", "compose") == 0
-        wait_for(containers, 1)
+        wait_for_version(containers, 1)
 
         victim = containers.container("serving-1")
         before = engine.inspect(victim)["State"]["Pid"]
         kill_from_outside(engine, victim)
-        assert wait_until(lambda: engine.inspect(victim)["State"]["Pid"] not in (0, before) or None, 60)
-        assert wait_until(lambda: engine.is_healthy(victim) or None, 60)
+        wait_for(lambda: engine.inspect(victim)["State"]["Pid"] not in (0, before))
+        wait_for(lambda: engine.is_healthy(victim))
 
         content = target._content
 
@@ -194,11 +192,9 @@ def test_a_logistic_regression_of_the_iris_is_served_beside_another_project(
         beside.end()
 
 
-def wait_for(containers: Running, version: int) -> None:
+def wait_for_version(containers: Running, version: int) -> None:
     """Wait until both instances, asked in turn by the front, answer with a version."""
-    deadline = time.monotonic() + 30
-    while {containers.predict(PASSENGER)["version"] for _ in range(6)} != {version}:
-        assert time.monotonic() < deadline
+    wait_for(lambda: {containers.predict(PASSENGER)["version"] for _ in range(6)} == {version})
 
 
 def kill_from_outside(engine: Engine, container: str) -> None:

@@ -1,7 +1,6 @@
 """Answers and labels as resources, who told a label, and what could not be answered."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ from ml.store.database import open_store
 from ml.store.lookup import labels_that_hold
 from ml.store.tables import labels, troubles
 from tests.conftest import Site
-from tests.support import PASSENGER, register
+from tests.support import PASSENGER, register, wait_for
 
 KEY = "one of the clients"
 UNKNOWN = "0" * 32
@@ -42,15 +41,14 @@ def in_store(ask: Callable[[Connection], Any], wanted: Callable[[Any], bool] = b
     """Return what is asked of the store, once it is as wanted: it is written in the background."""
     url = locations.store("small", "production")
     assert url
-    engine, deadline = open_store(url), time.monotonic() + 20
+    engine = open_store(url)
+
+    def look() -> list[Any] | None:
+        with engine.connect() as connection:
+            return found if wanted(found := ask(connection)) else None
+
     try:
-        while True:
-            with engine.connect() as connection:
-                found = ask(connection)
-            if wanted(found):
-                return found
-            assert time.monotonic() < deadline, found
-            time.sleep(0.05)
+        return wait_for(look)
     finally:
         engine.dispose()
 
@@ -58,10 +56,7 @@ def in_store(ask: Callable[[Connection], Any], wanted: Callable[[Any], bool] = b
 def answered(client: TestClient) -> str:
     """Return the id of a request that was answered and kept."""
     identity: str = client.post("/predict", json=[PASSENGER, PASSENGER]).json()["request_id"]
-    deadline = time.monotonic() + 20
-    while client.get(f"/answers/{identity}").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(lambda: client.get(f"/answers/{identity}").status_code == 200)
     return identity
 
 

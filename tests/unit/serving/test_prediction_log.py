@@ -1,7 +1,6 @@
 """The prediction log: nothing personal in it, nothing waits for it, and what it loses it counts."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ml.serving.prediction_log import MAX_WAITING, AnsweredRows, Compared, Label
 from ml.store.lookup import Answered, look_up
 from ml.store.database import open_store
 from tests.load.servers import Postgres
+from tests.support import wait_for
 
 REQUEST = "0" * 32
 
@@ -22,20 +22,13 @@ def entry(request: str = REQUEST, row: int = 0, **inputs: Any) -> AnsweredRows:
     return AnsweredRows(request, row, time.time(), 3, False, [inputs], [{"prediction": 1}], 1.5)
 
 
-def wait_until(probe: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not probe():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
-
-
 def test_what_was_asked_answered_and_came_true_is_found_again(store_url: str) -> None:
     labelled: list[Any] = []
     log = PredictionLog(store_url, labelled=lambda *told: labelled.append(told))
     assert log.put([Label(REQUEST, 1, 0, time.time())]), "a label may come before its row"
     assert log.put([entry(Age=3.5, Sex="ünï\u0000"), entry(row=1, Age=None)])
     assert log.put([Label("f" * 32, 0, 1, time.time() - 60)])
-    wait_until(lambda: len(labelled) == 2)
+    wait_for(lambda: len(labelled) == 2)
     log.close()
     assert sorted(labelled, key=str) == [(Answered({3: 1}), 0), (None, 1)]
     rows, labels = look_up(store_url, REQUEST)
@@ -49,7 +42,7 @@ def test_a_label_finds_what_both_versions_of_a_trial_said(store_url: str) -> Non
     labelled: list[Any] = []
     log = PredictionLog(store_url, labelled=lambda *told: labelled.append(told))
     log.put([entry(), Compared(REQUEST, 0, 4, 4, 0), Label(REQUEST, 0, 0, time.time())])
-    wait_until(lambda: labelled)
+    wait_for(lambda: labelled)
     log.close()
     assert labelled == [(Answered({3: 1, 4: 0}, candidate=4), 0)]
 
@@ -65,7 +58,7 @@ def test_the_log_is_its_owners_alone(found: str, monkeypatch: pytest.MonkeyPatch
         (folder / "small-production.sqlite").touch(mode=0o644)
     log = PredictionLog(url)
     log.put([entry()])
-    wait_until(lambda: list(folder.glob("*-wal")))
+    wait_for(lambda: list(folder.glob("*-wal")))
     log.close()
     look_up(url, REQUEST)
     assert folder.stat().st_mode & 0o077 == 0
@@ -84,11 +77,11 @@ def test_a_dead_database_costs_nothing_and_gets_all_when_it_is_back() -> None:
         lost=lambda rows: lost.append(rows),
     )
     log.put([entry()])
-    wait_until(lambda: sum(written) == 1)
+    wait_for(lambda: sum(written) == 1)
     server.stop()
     assert log.put(entry(row=row) for row in range(1, 501))
     server.start()
-    wait_until(lambda: sum(written) == 501)
+    wait_for(lambda: sum(written) == 501)
     log.close()
     server.stop()
     assert sum(lost) == 0
@@ -116,11 +109,11 @@ def test_a_full_disk_costs_nothing_and_gets_all_when_there_is_room(
         said += capsys.readouterr().err
         return "trying again: database or disk is full" in said
 
-    wait_until(full)
+    wait_for(full)
     assert log.put([entry(row=1000)]), "it still takes what comes"
     assert sum(written) == 0
     pages = 10_000
-    wait_until(lambda: sum(written) == 1001)
+    wait_for(lambda: sum(written) == 1001)
     log.close()
     assert sum(lost) == 0
 

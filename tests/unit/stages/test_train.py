@@ -7,13 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
 
 from tests.conftest import SMALL_GRID, Site, environment
-from tests.support import ErrorOf, register
+from tests.support import PATIENCE_SECONDS, ErrorOf, register, wait_for
 
 
 def test_every_trial_and_the_lineage_are_kept(built: Site) -> None:
@@ -111,12 +110,9 @@ def test_an_interrupted_training_leaves_the_earlier_model(
     finally:
         signal.signal(signal.SIGINT, ours)
     log = built.build / ".model.partial" / "trials.jsonl"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert log.read_text(), "trials are written as they end"
+    wait_for(lambda: log.exists() and log.read_text())  # trials are written as they end
     os.killpg(process.pid, number)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=PATIENCE_SECONDS)[1]
     assert process.returncode == code, said
     assert "Traceback" not in said
     assert said.splitlines()[-1] == "error: interrupted; earlier results are as they were"

@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 from ml import locations
-from ml.errors import MlError
 from ml.files import digest, read_json
-from ml.serving.client import wait_until
 from ml.store.history import Curve
 from ml.training import cluster as on_dask
 from tests.conftest import Site
-from tests.support import ErrorOf
+from tests.support import ErrorOf, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,9 +34,7 @@ class Cluster:
         self.folder, self.workers = folder, list[subprocess.Popen[bytes]]()
         self.told = folder / "scheduler.json"
         self.scheduler = self._start("dask_scheduler", "--host", "127.0.0.1", "--port", "0")
-        address = wait_until(self._address, 60)
-        assert address
-        self.address = address
+        self.address = wait_for(lambda: str(read_json(self.told)["address"]) if self.told.exists() else "")
 
     def add_worker(self) -> None:
         """Start a worker and wait until the scheduler knows it."""
@@ -46,14 +42,7 @@ class Cluster:
             self._start("dask_worker", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1")
         )
         log = self.folder / "dask_worker.log"
-        assert wait_until(lambda: log.read_text().count("Registered to") == len(self.workers) or None, 60)
-
-    def _address(self) -> str | None:
-        """Return where the scheduler listens, once it has told: its file is there before its content."""
-        try:
-            return str(read_json(self.told)["address"])
-        except (OSError, MlError):
-            return None
+        wait_for(lambda: log.read_text().count("Registered to") == len(self.workers))
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.{program}", "--no-dashboard", *arguments]
