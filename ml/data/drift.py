@@ -39,7 +39,7 @@ def statistics(table: pd.DataFrame, personal: Sequence[str] = ()) -> dict[str, d
         found[str(name)] = entry
         if name in personal:
             continue
-        if types.is_numeric_dtype(column) and column.notna().any():
+        if is_number(column) and column.notna().any():
             # To sort is cheaper than what ``quantile`` does with values that are in no order.
             ordered = pd.Series(np.sort(column.dropna().to_numpy()))
             entry |= {
@@ -53,6 +53,11 @@ def statistics(table: pd.DataFrame, personal: Sequence[str] = ()) -> dict[str, d
         if len(shares) <= MAX_CATEGORIES:
             entry["shares"] = {str(value): float(share) for value, share in shares.sort_index().items()}
     return found
+
+
+def is_number(column: pd.Series) -> bool:
+    """Tell whether a column holds numbers to compare by size; true and false are two values, not a scale."""
+    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
 
 def measure(column: pd.Series, reference: dict[str, Any]) -> list[Drift]:

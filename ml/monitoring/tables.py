@@ -3,7 +3,8 @@
 from typing import Any
 
 import pandas as pd
-from pandas.api import types
+
+from ml.data.drift import is_number
 
 
 def as_numbers(inputs: pd.DataFrame) -> Any:
@@ -32,8 +33,3 @@ def plain(inputs: pd.DataFrame, like: pd.DataFrame | None = None) -> pd.DataFram
             for name in inputs
         }
     )
-
-
-def is_number(column: pd.Series) -> bool:
-    """Tell whether a column holds numbers to compare by size."""
-    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)

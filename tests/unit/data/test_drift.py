@@ -87,3 +87,11 @@ def test_statistics_tell_numbers_and_categories_apart_and_keep_names_out() -> No
     assert found["n"]["missing"] == 15 and found["n"]["mean"] == 1.0
     assert found["c"]["shares"] == pytest.approx({"a": 1 / 3, "b": 2 / 3})
     assert found["name"] == {"rows": 30, "missing": 0}
+
+
+@pytest.mark.parametrize("kind", ["bool", "boolean"])
+def test_true_and_false_are_two_values_and_no_scale(kind: str) -> None:
+    before = pd.Series([True, False, True, True] * 50, dtype=kind)
+    assert reference(before)["shares"] == {"False": 0.25, "True": 0.75}
+    found = measures(~before, before)
+    assert set(found) == {"psi", "cramers_v"} and found["psi"][1] < 1e-6

@@ -43,12 +43,12 @@ def in_store(ask: Callable[[Connection], Any], wanted: Callable[[Any], bool] = b
     assert url
     engine = open_store(url)
 
-    def look() -> list[Any] | None:
+    def look() -> tuple[Any] | None:
         with engine.connect() as connection:
-            return found if wanted(found := ask(connection)) else None
+            return (found,) if wanted(found := ask(connection)) else None
 
     try:
-        return wait_for(look)
+        return wait_for(look)[0]
     finally:
         engine.dispose()
 
