@@ -78,12 +78,16 @@ def keep_workers(project: str, channel: str, listener: socket.socket, count: int
 
     ``status`` is the folder where each worker tells what it serves.
     """
+    counters = status / "metrics"
+    if counters.is_symlink():  # of a service that was killed: memory that nobody gives back
+        shutil.rmtree(counters.readlink(), ignore_errors=True)
     shutil.rmtree(status, ignore_errors=True)
     status.mkdir(parents=True)
     here = Path.cwd()  # by name: new code takes the place of the folder that this process is in
     alive, _ = os.pipe()  # its other end is closed when this process ends, however that happens
     running: list[Generation] = []
     with tempfile.TemporaryDirectory(prefix="ml-metrics-", dir=_memory_folder()) as metrics:
+        counters.symlink_to(metrics)
         # Several processes answer side by side; and threads of OpenMP do not outlive a fork.
         environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": metrics, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "ml.serving.workers", project, channel, str(count)]

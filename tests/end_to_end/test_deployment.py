@@ -297,14 +297,18 @@ def test_a_service_comes_back_when_all_but_its_keeper_are_killed(served: Site, f
     assert answering_version() == 1
 
 
-def test_no_worker_outlives_the_service(served: Site, free_port: int) -> None:
+def test_nothing_outlives_a_service_that_is_killed(served: Site, free_port: int) -> None:
     assert served.ml("deploy", "--port", str(free_port)) == 0
     running = service.find("small", "production")
     assert running and running.pid
     (worker,) = workers_of(running)
     leader = parent_of(worker)
+    counters = (locations.home() / "services" / "small-production.status" / "metrics").readlink()
+    assert list(counters.glob("*.db"))
     os.kill(running.pid, 9)
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (worker, leader)))
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    assert not counters.exists(), "the next service gives its memory back"
 
 
 def test_workers_share_what_was_loaded(served: Site, free_port: int) -> None:
