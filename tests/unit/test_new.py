@@ -183,6 +183,12 @@ BAD: dict[str, tuple[Callable[[], pd.DataFrame | bytes], str]] = {
     "one name twice": (lambda: text("age,plan", "age,age"), "two columns are called 'age'"),
     "a huge cell": (lambda: text("Germany", '"' + "x" * 11_000_000), "more than 10,000,000 bytes"),
     "no header": (lambda: b"1,2,3\n4,5,6\n7,8,9\n", "its first line holds numbers only"),
+    "a header of words that is none": (
+        lambda: "".join(
+            f"{20 + n % 50}, {'gov' if n % 3 else 'own'}, {n}, yes\n" for n in range(99)
+        ).encode(),
+        "its first line is a row like the others (3 of its 4 values stand again in the same column)",
+    ),
     "cut off": (lambda: text()[:9000], "cut off"),
 }
 
