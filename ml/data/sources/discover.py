@@ -245,10 +245,8 @@ def _check_header(file: Path, header: list[str], body: list[list[str]]) -> None:
     columns = zip(*(row for row in body if row != header), strict=False)
     again = sum(name in values for name, values in zip(header, columns, strict=False))
     if again > len(header) / 2:
-        raise MlError(
-            f"{file}: its first line is a row like the others ({again} of its {len(header)} values stand again "
-            "in the same column): a header line with names is expected"
-        )
+        told = f"{again} of its {len(header)} values stand again in the same column"
+        raise MlError(f"{file}: its first line is a row like the others ({told}): a header is expected")
     if blank := [number for number, name in enumerate(header, 1) if not name.strip()]:
         raise MlError(f"{file}: column {blank[0]} of the header has no name: give it one, or take it out")
     if twice := [name for name, times in Counter(header).items() if times > 1]:
