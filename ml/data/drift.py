@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pandas.api import types
+
+from ml.data.rows import is_number
 
 PERCENTILES = np.linspace(0, 1, 101)
 BINS = 10
@@ -53,11 +54,6 @@ def statistics(table: pd.DataFrame, personal: Sequence[str] = ()) -> dict[str, d
         if len(shares) <= MAX_CATEGORIES:
             entry["shares"] = {str(value): float(share) for value, share in shares.sort_index().items()}
     return found
-
-
-def is_number(column: pd.Series) -> bool:
-    """Tell whether a column holds numbers to compare by size; true and false are two values, not a scale."""
-    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
 
 
 def measure(column: pd.Series, reference: dict[str, Any]) -> list[Drift]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+from pandas.api import types
 
 from ml.data.contract import check
 from ml.errors import MlError
@@ -54,3 +55,8 @@ def _plain(column: pd.Series) -> list[Any]:
     for place in np.flatnonzero(column.isna().to_numpy()):
         values[place] = None
     return values
+
+
+def is_number(column: pd.Series) -> bool:
+    """Tell whether a column holds numbers to compare by size; true and false are two values, not a scale."""
+    return types.is_numeric_dtype(column) and not types.is_bool_dtype(column)

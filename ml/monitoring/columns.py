@@ -11,15 +11,8 @@ import pandas as pd
 from pandas.api import types
 from scipy import stats
 
-from ml.data.drift import (
-    MAX_CATEGORIES,
-    Drift,
-    bins_of_rows,
-    is_number,
-    measure,
-    population_stability,
-    statistics,
-)
+from ml.data.drift import MAX_CATEGORIES, Drift, bins_of_rows, measure, population_stability, statistics
+from ml.data.rows import is_number
 from ml.monitoring_settings import Monitoring
 
 # A share of one value that makes a column constant, and what it must have been below for as many rows.

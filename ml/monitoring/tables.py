@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from ml.data.drift import is_number
+from ml.data.rows import is_number
 
 
 def as_numbers(inputs: pd.DataFrame) -> Any:
