@@ -1,22 +1,16 @@
-"""What people see: lines in a log, a bar on a terminal. Results go to stdout, all else to stderr."""
+"""What people see while work goes on: lines in a log, a bar on a terminal. All of it goes to stderr."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 LOG_EVERY_SECONDS = 5.0
-
-messages = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-results = Console(highlight=False, soft_wrap=True, emoji=False, width=None if sys.stdout.isatty() else 120)
 
 
 def say(line: str) -> None:
     """Print one line about the work under way."""
-    messages.print(line, markup=False)
+    print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -26,17 +20,9 @@ def progress(title: str, total: int | None) -> Iterator[Callable[[str], None]]:
     Call what it yields once for each finished piece, with a note to show beside the count. Without a total
     nobody knows how many there will be.
     """
-    if messages.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-        )
-        with Progress(*columns, console=messages, transient=True) as bar:
-            task = bar.add_task(title, total=total, note="")
-            yield lambda note: bar.update(task, advance=1, note=note)
+    if sys.stderr.isatty():
+        with _bar(title, total) as shown:
+            yield shown
         return
     done, last = 0, time.monotonic()
 
@@ -48,3 +34,21 @@ def progress(title: str, total: int | None) -> Iterator[Callable[[str], None]]:
             say(f"{title}: {done}/{total}  {note}" if total else f"{title}: {note}")
 
     yield advance
+
+
+@contextmanager
+def _bar(title: str, total: int | None) -> Iterator[Callable[[str], None]]:
+    # To import it takes longer than many a command, and a log has no bar.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total, note="")
+        yield lambda note: bar.update(task, advance=1, note=note)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Column, Table
 
-from ml.console import results
 from ml.errors import UsageError
 from ml.project import Project
 from ml.records import DataManifest
 from ml.registry.versions import Registry
+from ml.results import results
 from ml.workspace import ROWS_FILE, Workspace
 
 if TYPE_CHECKING:

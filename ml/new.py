@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ml import locations
-from ml.console import results, say
+from ml.console import say
 from ml.data.infer.draft import ROLES, Column, Draft, Guess, Role
 from ml.data.infer.guess import TEST_SHARE, guess
 from ml.data.infer.settings_text import Settings
@@ -29,6 +29,7 @@ from ml.errors import MlError, UsageError
 from ml.files import swap
 from ml.project import find_project, project_names
 from ml.quality.beginning import Begun, begin
+from ml.results import results
 from ml.source_settings import FilesSource
 
 FIRST_PORT, LAST_PORT = 8020, 8998

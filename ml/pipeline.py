@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from ml.console import results, say
+from ml.console import say
 from ml.errors import MlError
 from ml.files import read_json
+from ml.results import results
 from ml.stages import PIPELINE, Context, run_stage, tell
 
 

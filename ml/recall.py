@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from rich.table import Column, Table
 
 from ml import locations
-from ml.console import results, say
+from ml.console import say
 from ml.errors import MlError, UsageError
 from ml.project import Project
 from ml.records import DataManifest, Verdict
 from ml.registry.data_versions import MIN_SIGNS
 from ml.registry.versions import Registry
+from ml.results import results
 from ml.workspace import ROWS_FILE, Workspace
 
 if TYPE_CHECKING:

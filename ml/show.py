@@ -5,12 +5,12 @@ import json
 from rich.table import Column, Table
 
 from ml import locations
-from ml.console import results
 from ml.errors import MlError
 from ml.records import ModelManifest, Verdict
 from ml.project import Project
 from ml.registry.provenance import build_text, commit_text
 from ml.registry.versions import Registry
+from ml.results import results
 
 
 def show_registry(project: str) -> None:

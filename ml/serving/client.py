@@ -4,13 +4,14 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-import httpx2
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ml import locations
 from ml.errors import MlError
 from ml.serving import API_KEY_HEADER, REPLAY_HEADER
+
+if TYPE_CHECKING:
+    import httpx2
 
 POLL_SECONDS = 0.05
 Found = TypeVar("Found")
@@ -33,27 +34,35 @@ class Service:
 
     def replay(self, rows: Iterable[dict[str, Any]]) -> None:
         """Ask for each row alone; what comes of it is seen in the metrics."""
-        headers = _headers()
-        with httpx2.Client(headers=headers, timeout=10, trust_env=False) as client:
+        import httpx2
+
+        with _client(self._is_secure) as client:
             for row in rows:
                 with contextlib.suppress(httpx2.HTTPError):  # what was not answered is not counted either
-                    client.post(f"{self.url}/predict", json=row)
+                    client.post(f"{self.url}/predict", json=row, headers=_headers())
 
     def metrics(self) -> str:
         """Return what the service tells Prometheus, or raise ``MlError``."""
+        import httpx2
+
         try:
-            response = httpx2.get(self.url + "/metrics", timeout=10, trust_env=False)
+            with _client(self._is_secure) as client:
+                response = client.get(self.url + "/metrics")
             response.raise_for_status()
         except httpx2.HTTPError as error:
             raise MlError(f"the service at {self.url} does not tell its metrics: {error}") from error
         return response.text
 
+    @property
+    def _is_secure(self) -> bool:
+        return self.url.startswith("https:")
+
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        headers = _headers()
+        import httpx2
+
         try:
-            response = httpx2.request(
-                method, self.url + path, json=body, headers=headers, timeout=10, trust_env=False
-            )
+            with _client(self._is_secure) as client:
+                response = client.request(method, self.url + path, json=body, headers=_headers())
             answer: dict[str, Any] = response.json()
         except (httpx2.HTTPError, ValueError) as error:
             raise MlError(f"the service at {self.url} does not answer {path}: {error}") from error
@@ -70,6 +79,13 @@ def wait_until(probe: Callable[[], Found | None], seconds: float) -> Found | Non
             return found
         time.sleep(POLL_SECONDS)
     return None
+
+
+def _client(is_secure: bool) -> "httpx2.Client":
+    """Return who asks one service; only where it proves who it is, the certificates to trust are read."""
+    import httpx2  # which takes longer than many a command that asks nobody
+
+    return httpx2.Client(timeout=10, trust_env=False, verify=is_secure)
 
 
 def _headers() -> dict[str, str]:

@@ -4,7 +4,6 @@ What was loaded before a fork takes memory once, however many workers there are,
 replaced in an instant. ``keeper.py`` starts this process, and another when there is new code.
 """
 
-import asyncio
 import contextlib
 import gc
 import os
@@ -143,6 +142,8 @@ def _prepare_store(url: str | None) -> None:
 
 def _answer(config: "uvicorn.Config", listener: socket.socket, alive: int) -> NoReturn:
     """Be a worker until told to end, or until the keeper of the service is gone, however it ended."""
+    import asyncio  # neither is needed by who only asks for ``running_code``
+
     import uvicorn
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ml.console import results
 from ml.errors import MlError
 from ml.project import Project
+from ml.results import results
 from ml.upkeep import host, reach
 from ml.upkeep.findings import REFUSED, Finding
 from ml.upkeep.host import MEGABYTE

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from ml.console import results
 from ml.monitoring.checks import see
 from ml.monitoring.estimate import estimate
 from ml.monitoring.losses import losses
 from ml.monitoring.window import DAY, Window
+from ml.results import results
 from tests.world import (
     INJECTED,
     Injected,

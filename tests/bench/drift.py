@@ -12,9 +12,9 @@ import pandas as pd
 from rich.table import Table
 from scipy import stats
 
-from ml.console import results
 from ml.monitoring.columns import look
 from ml.monitoring_settings import Monitoring
+from ml.results import results
 from tests.bench.measuring import in_turns, record
 from tests.bench.peers import environment
 

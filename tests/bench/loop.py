@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from ml.console import results, say
+from ml.console import say
+from ml.results import results
 from tests.replay.injected import KINDS
 from tests.replay.play import Played
 from tests.replay.small_world import BEGINS, replay

@@ -13,7 +13,7 @@ import yaml
 from rich.table import Table
 
 from ml import locations
-from ml.console import results
+from ml.results import results
 from ml.serving import service
 from tests.bench.measuring import cpu_seconds, in_turns, record
 from tests.bench.peers import environment

@@ -21,11 +21,11 @@ import psutil
 import sklearn
 from rich.table import Table
 
-from ml.console import results
 from ml.data.contract import load_contract
 from ml.data.rows import records, typed_table
 from ml.errors import MlError
 from ml.project import find_project
+from ml.results import results
 from ml.serving import service
 from ml.serving.fast_path import differences, proving_rows
 from ml.serving.loaded import ready

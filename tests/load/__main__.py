@@ -19,11 +19,12 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ml.console import results, say
+from ml.console import say
 from ml.data.rows import records
 from ml.delivery.waiting import wait_for_version
 from ml.errors import MlError
 from ml.registry.versions import Registry
+from ml.results import results
 from ml.serving import service
 from ml.serving.client import Service
 from ml.workspace import Workspace

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ml.console import results
 from ml.errors import MlError
+from ml.results import results
 from tests.replay.clock import Clock
 from tests.replay.injected import KINDS, Injected, parse
 from tests.replay.picture import draw

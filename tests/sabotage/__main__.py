@@ -17,7 +17,8 @@ from typing import Any
 
 from rich.table import Table
 
-from ml.console import progress, results
+from ml.console import progress
+from ml.results import results
 from tests.conftest import make_built_site
 from tests.sabotage.faults import FAULTS, Fault
 from tests.sabotage.harmless import HARMLESS, RESAMPLED, Harmless, resample

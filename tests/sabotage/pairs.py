@@ -29,7 +29,7 @@ from rich.table import Table
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
 from threadpoolctl import threadpool_limits
 
-from ml.console import progress, results
+from ml.console import progress
 from ml.data import sources
 from ml.data.contract import examine, load_contract
 from ml.data.drift import statistics
@@ -44,6 +44,7 @@ from ml.projects.temperature.make_data import PLACES
 from ml.quality.metrics import RecordedPredictions
 from ml.quality.slices import slice_rows
 from ml.records import DataManifest, ModelManifest, Score
+from ml.results import results
 from ml.source_settings import agreed_of
 from ml.training.bundle import Bundle
 from ml.training.grid import EstimatorChoice

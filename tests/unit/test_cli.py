@@ -64,6 +64,15 @@ def test_help_imports_nothing_heavy() -> None:
     assert all(command in done.stdout for command in COMMANDS)
 
 
+def test_a_rollback_that_asks_no_service_imports_neither_bars_nor_clients(site: Site) -> None:
+    code = (
+        "import sys\nfrom ml.cli import main\nmain(['rollback'])\n"
+        "print([name for name in ('rich', 'httpx2', 'asyncio', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 def test_jenkins_parameters_are_the_defaults(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,7 +15,7 @@ from ml.stages import STAGES
 PACKAGE = locations.ROOT / "ml"
 # From the ground up; a module of a room may use its own room and all below it.
 FLOORS = (
-    ("errors", "console", "build_page", "locations", "files", "dvc"),
+    ("errors", "console", "results", "build_page", "locations", "files", "dvc"),
     ("settings", "source_settings", "monitoring_settings", "user_code", "project", "records"),
     ("registry", "workspace"),
     ("touched",),
