@@ -262,7 +262,7 @@ def _marks(body: list[list[str]], separator: str) -> tuple[str, str | None, list
     And the columns that a reader would take for numbers with that sign and that are none, as ``01.02.2020``.
     """
     columns = [
-        [value.strip() for value in column if value.strip() and not EMPTY_WORDS.fullmatch(value.strip())]
+        {word for value in set(column) if (word := value.strip()) and not EMPTY_WORDS.fullmatch(word)}
         for column in zip(*body, strict=False)
     ]
     best = 0
@@ -274,9 +274,8 @@ def _marks(body: list[list[str]], separator: str) -> tuple[str, str | None, list
             sign = re.escape(thousands)
             pattern = rf"{pattern}|[-+]?\d{{1,3}}({sign}\d{{3}})+{fraction}"
             looks = rf"[-+]?\d[\d{sign}]*{fraction}"
-        numbers = [
-            bool(values) and all(re.fullmatch(pattern, value) for value in values) for values in columns
-        ]
+        whole = re.compile(pattern).fullmatch
+        numbers = [bool(values) and all(map(whole, values)) for values in columns]
         if sum(numbers) > best:
             texts = [
                 place
