@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 from sklearn.metrics import get_scorer_names
+from sklearn.pipeline import Pipeline
 
 from ml.errors import MlError
 from ml.training.scores import Scorer, scorer
@@ -29,6 +30,8 @@ class RecordedPredictions(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
     @staticmethod
     def of(model: Any, features: pd.DataFrame) -> "RecordedPredictions":
         """Let ``model`` predict every row once."""
+        if isinstance(model, Pipeline):  # what it predicts and how sure it is are of the same features
+            features, model = model[:-1].transform(features), model[-1]
         probabilities = model.predict_proba(features) if hasattr(model, "predict_proba") else None
         # A regressor may have an empty list of classes (CatBoost's has).
         classes = model.classes_ if is_classifier(model) else None

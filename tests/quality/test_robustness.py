@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ml.project import Project
+from ml.quality.metrics import RecordedPredictions
 from ml.quality.robustness import DAMAGES, JUDGED_STRENGTH, STRENGTHS
 from ml.training.bundle import Bundle
 from ml.training.scores import scorer
@@ -33,9 +34,10 @@ def test_damage(
         for draw in range(JUDGED_DRAWS if strength == JUDGED_STRENGTH else 1):
             random = np.random.default_rng(project.seed + draw)
             damaged = DAMAGES[damage](project, test_rows, strength, random)
-            answers = candidate.predict(damaged)
+            recorded = RecordedPredictions.of(candidate.pipeline, damaged)
+            answers = pd.DataFrame(recorded.probabilities).assign(prediction=recorded.predictions)
             assert len(answers) == len(test_rows) and answers.notna().all(axis=None), "rows without an answer"
-            scores.append(score(candidate.pipeline, damaged, test_target))
+            scores.append(score(recorded, np.arange(len(damaged)), test_target.to_numpy()))
         curve[strength] = float(np.mean(scores))
     figures.setdefault("robustness", {})[damage] = {"0": test_score} | {f"{k:g}": v for k, v in curve.items()}
     gate(
