@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 # Several workers share the cores: threads that spin while they wait for each other would only heat them.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+# Where nothing that was compiled is kept, each of the commands that tests start compiles the same code anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 MEMORY = Path("/dev/shm")
 PLENTY_OF_MEMORY = 6 * 2**30  # bytes that must be free there
 SMALL_GRID = {
