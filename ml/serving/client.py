@@ -36,7 +36,7 @@ class Service:
         """Ask for each row alone; what comes of it is seen in the metrics."""
         import httpx2
 
-        with _client(self._is_secure) as client:
+        with _client(self.url) as client:
             for row in rows:
                 with contextlib.suppress(httpx2.HTTPError):  # what was not answered is not counted either
                     client.post(f"{self.url}/predict", json=row, headers=_headers())
@@ -46,22 +46,18 @@ class Service:
         import httpx2
 
         try:
-            with _client(self._is_secure) as client:
+            with _client(self.url) as client:
                 response = client.get(self.url + "/metrics")
             response.raise_for_status()
         except httpx2.HTTPError as error:
             raise MlError(f"the service at {self.url} does not tell its metrics: {error}") from error
         return response.text
 
-    @property
-    def _is_secure(self) -> bool:
-        return self.url.startswith("https:")
-
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         import httpx2
 
         try:
-            with _client(self._is_secure) as client:
+            with _client(self.url) as client:
                 response = client.request(method, self.url + path, json=body, headers=_headers())
             answer: dict[str, Any] = response.json()
         except (httpx2.HTTPError, ValueError) as error:
@@ -81,11 +77,11 @@ def wait_until(probe: Callable[[], Found | None], seconds: float) -> Found | Non
     return None
 
 
-def _client(is_secure: bool) -> "httpx2.Client":
-    """Return who asks one service; only where it proves who it is, the certificates to trust are read."""
+def _client(url: str) -> "httpx2.Client":
+    """Return who asks a service; only where it proves who it is, the certificates to trust are read."""
     import httpx2  # which takes longer than many a command that asks nobody
 
-    return httpx2.Client(timeout=10, trust_env=False, verify=is_secure)
+    return httpx2.Client(timeout=10, trust_env=False, verify=url.startswith("https:"))
 
 
 def _headers() -> dict[str, str]:
