@@ -13,3 +13,16 @@ def test_a_log_gets_a_line_now_and_then_and_one_at_the_end(
         for number in range(3):
             advance(f"piece {number} [bold]")
     assert capsys.readouterr().err.splitlines() == ["work: 3/3  piece 2 [bold]"]
+
+
+def test_a_terminal_gets_a_bar_and_lines_stand_above_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with console.progress("work", 2) as advance:
+        advance("piece [bold]")
+        console.say("meanwhile")
+        advance("last")
+    said = capsys.readouterr().err
+    assert "meanwhile\n" in said and "2/2" in said
