@@ -14,7 +14,7 @@ from ml.files import read_json
 from ml.project import Project
 from ml.registry.channel import Action, Challenger, Channel
 from ml.registry.versions import Registry
-from ml.serving.client import Service
+from ml.serving.client import Service, wait_until
 from ml.settings import Canary
 from ml.workspace import Workspace
 
@@ -22,6 +22,7 @@ from ml.workspace import Workspace
 SLACK_SECONDS = 60.0
 LOOK_SECONDS = 0.5
 REPLAYED_AT_ONCE = 20
+TOLD_SECONDS = 1.0
 
 
 def begin(registry: Registry, version: int, before: Channel, limits: Canary) -> Challenger:
@@ -67,7 +68,9 @@ def run(
             judgement = judge(champion, candidate, pairs, limits, final=enough or over)
             if judgement.against or enough or over:
                 break
-        trouble = _trouble(serving, version) if candidate.failed else ""
+        trouble = ""
+        if candidate.failed:  # workers tell why at their next look at the pointer
+            trouble = wait_until(lambda: _trouble(serving, version) or None, TOLD_SECONDS) or ""
     except BaseException as error:
         taken_back = registry.channel(before.name).candidate != trial
         _end_trial(registry, serving, trial, before, f"{type(error).__name__}: {error}")
