@@ -61,7 +61,7 @@ sys.exit(main(arguments))
 """
 
 
-def wait_for(probe: Callable[[], Found]) -> Found:
+def wait_for(probe: Callable[[], Found | None]) -> Found:
     """Return what a probe finds as soon as that is true; a service that does not answer is asked again."""
 
     def found() -> Found | None:

@@ -68,9 +68,7 @@ def run(
             judgement = judge(champion, candidate, pairs, limits, final=enough or over)
             if judgement.against or enough or over:
                 break
-        trouble = ""
-        if candidate.failed:  # workers tell why at their next look at the pointer
-            trouble = wait_until(lambda: _trouble(serving, version) or None, TOLD_SECONDS) or ""
+        trouble = _trouble(serving, version) if candidate.failed else ""
     except BaseException as error:
         taken_back = registry.channel(before.name).candidate != trial
         _end_trial(registry, serving, trial, before, f"{type(error).__name__}: {error}")
@@ -109,13 +107,20 @@ def _outcome(judgement: Judgement, limits: Canary, well: str, trouble: str) -> t
 
 
 def _trouble(serving: list[Service], version: int) -> str:
-    """Return why a candidate refuses what the champion answers, if a service tells."""
+    """Return why a candidate refuses what the champion answers, if a service tells.
+
+    Its workers tell at their next look at the pointer.
+    """
+    return wait_until(lambda: _told_trouble(serving, version), TOLD_SECONDS) or ""
+
+
+def _told_trouble(serving: list[Service], version: int) -> str | None:
     for running in serving:
         with contextlib.suppress(MlError):
             for worker in running.get("/health")["workers"]:
                 if told := worker.get("trouble", {}).get(str(version)):
                     return str(told)
-    return ""
+    return None
 
 
 def _end_trial(

@@ -454,8 +454,13 @@ def test_the_keys_open_an_agent_and_its_host_key_is_the_one_that_is_expected(
                 text=True,
             )
 
-        wait_for(lambda: "refused" not in log_in("controller/AGENT_KEY", "AGENT_1_HOST_KEY").stderr)
-        done = log_in("controller/AGENT_KEY", "AGENT_1_HOST_KEY")
+        done = wait_for(
+            lambda: (
+                None
+                if "refused" in (tried := log_in("controller/AGENT_KEY", "AGENT_1_HOST_KEY")).stderr
+                else tried
+            )
+        )
         assert done.stdout == "in\n", done.stderr
         assert "Host key verification failed" in log_in("controller/AGENT_KEY", "AGENT_2_HOST_KEY").stderr
         assert "Permission denied" in log_in("git/push-key", "AGENT_1_HOST_KEY").stderr
