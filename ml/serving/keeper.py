@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ml.console import say
+from ml.errors import MlError
+from ml.files import read_json
 from ml.serving.workers import GRACE_SECONDS, LOOK_SECONDS, SHORT_LIFE_SECONDS, forget
 
 START_SECONDS = 60.0
+# A version that answers this long, with none on trial beside it, is not about to be left again.
+SETTLED_SECONDS = 5.0
 
 
 @dataclass
@@ -32,6 +36,15 @@ class Generation:
     def answers(self) -> bool:
         """Tell whether all its workers say that they do."""
         return sum(1 for _ in self._told()) >= self.count
+
+    def version(self) -> int | None:
+        """Return the version that all its workers hold, if each of them tells the same and tries none."""
+        found = set()
+        for pid in self._told():
+            with contextlib.suppress(OSError, MlError):  # it ends now
+                told = read_json(self.status / f"{pid}.json")
+                found.add(None if told["candidate"] else told["version"])
+        return found.pop() if len(found) == 1 else None
 
     def is_led(self) -> bool:
         """Tell whether the process that replaces its workers runs."""
@@ -73,6 +86,32 @@ class Generation:
             os.killpg(self.leader.pid, number)
 
 
+class Sharing:
+    """Sees when each worker has loaded for itself what all could share: that was deployed after they began."""
+
+    def __init__(self, count: int) -> None:
+        """Look at so many workers."""
+        self._count = count
+        self._shared: tuple[Generation, int | None] | None = None
+        self._seen: int | None = None
+        self._since = self._looked = 0.0
+
+    def is_lost(self, workers: Generation) -> bool:
+        """Tell whether they hold a version that they do not share, and will for a while; told once of each."""
+        now = time.monotonic()
+        if self._count == 1 or now - self._looked < 1 or not workers.answers():
+            return False
+        self._looked, version = now, workers.version()
+        if self._shared is None or self._shared[0] is not workers:
+            self._shared = (workers, version)  # what its leader had when it forked them
+        if version != self._seen:
+            self._seen, self._since = version, now
+        if version in (None, self._shared[1]) or now - self._since < SETTLED_SECONDS:
+            return False
+        self._shared = (workers, version)
+        return True
+
+
 def keep_workers(project: str, channel: str, listener: socket.socket, count: int, status: Path) -> None:
     """Run ``count`` workers until interrupted; SIGHUP lets others, with the code as it is then, take over.
 
@@ -101,12 +140,16 @@ def keep_workers(project: str, channel: str, listener: socket.socket, count: int
             return running[-1]
 
         renewals: list[int] = []
+        sharing = Sharing(count)
         signal.signal(signal.SIGHUP, lambda *_: renewals.append(1))
         try:
             last = begin()
             while True:
                 time.sleep(LOOK_SECONDS)
                 _forget_the_gone(status, Path(metrics))
+                if sharing.is_lost(running[-1]):
+                    say("serve: workers that load the version together take the place of those that did not")
+                    renewals.append(1)
                 if renewals or (
                     not running[-1].is_led() and time.monotonic() - last.began > SHORT_LIFE_SECONDS
                 ):

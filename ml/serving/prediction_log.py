@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic_core import to_json
-from sqlalchemy import Dialect, Engine, insert
+from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from ml.console import say
@@ -173,14 +173,12 @@ class PredictionLog:
         counts = Counter(entry for entry in entries if isinstance(entry, Trouble))
         if lost_rows:
             counts[Trouble(LOST)] = lost_rows
-        answered = [
-            row for entry in entries if isinstance(entry, AnsweredRows) for row in self._answers(entry)
-        ]
+        answered = [row for entry in entries if isinstance(entry, AnsweredRows) for row in _answers(entry)]
         told = [entry for entry in entries if isinstance(entry, Label)]
         others = [entry for entry in entries if isinstance(entry, Compared)]
         with self._engine.begin() as connection:
             if answered:
-                connection.exec_driver_sql(_insert(connection.dialect), answered)
+                _add(connection, self._of, answered)
             if others:
                 given = [asdict(one) | {"prediction": _json(one.prediction)} for one in others]
                 connection.execute(insert(compared), given)
@@ -196,14 +194,6 @@ class PredictionLog:
         entries.clear()
         self._unresolved.extend(told)
         self._resolve()
-
-    def _answers(self, entry: AnsweredRows) -> Iterator[tuple[Any, ...]]:
-        """Return rows of ``predictions``, their values in the order of its columns."""
-        about, version = (entry.at, *self._of), (entry.version, entry.replay)
-        personal = set(entry.personal)
-        for place, (given, said) in enumerate(zip(entry.inputs, entry.outputs, strict=True), entry.first):
-            asked, told = (to_json(one, exclude=personal).decode() for one in (given, said))
-            yield (entry.request, place, *about, *version, asked, told, entry.milliseconds)
 
     def _row(self, trouble: Trouble, count: int) -> dict[str, Any]:
         about = {"project": self._of[0], "channel": self._of[1], "at": time.time(), "count": count}
@@ -221,11 +211,41 @@ class PredictionLog:
                 self._unresolved.append(one)
 
 
-def _insert(dialect: Dialect) -> str:
-    """Return the statement that adds rows as tuples: SQLAlchemy's own takes a dictionary a row."""
-    quote, mark = dialect.identifier_preparer.quote, "?" if dialect.paramstyle == "qmark" else "%s"
-    names = [quote(column.name) for column in predictions.columns]
-    return f"INSERT INTO predictions ({', '.join(names)}) VALUES ({', '.join([mark] * len(names))})"
+def _answers(entry: AnsweredRows) -> Iterator[tuple[Any, ...]]:
+    """Return what is kept of each row, in the order of ``KEPT``."""
+    version, personal = (entry.version, entry.replay), frozenset(entry.personal)
+    for place, said in enumerate(zip(entry.inputs, entry.outputs, strict=True), entry.first):
+        asked, told = (_without(one, personal) for one in said) if personal else said
+        yield (entry.request, place, entry.at, *version, asked, told, entry.milliseconds)
+
+
+def _without(row: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
+
+
+# What is kept of a row, in the order of ``_answers``; project and channel come before.
+KEPT = ("request", "row", "at", "version", "replay", "inputs", "output", "milliseconds")
+
+
+def _add(connection: Connection, of: tuple[str, str], answered: list[tuple[Any, ...]]) -> None:
+    """Add rows to ``predictions``: SQLAlchemy's own way takes a dictionary a row.
+
+    SQLite takes all as one text and apart by itself: row by row the interpreter, which answers requests
+    meanwhile, would change hands twice for each.
+    """
+    names = ", ".join(map(connection.dialect.identifier_preparer.quote, ("project", "channel", *KEPT)))
+    insert_into = f"INSERT INTO predictions ({names})"
+    if connection.dialect.name == "sqlite":
+        values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(KEPT)))
+        statement = f"{insert_into} SELECT ?, ?, {values} FROM json_each(?)"
+        connection.exec_driver_sql(statement, (*of, _json(answered)))
+        return
+    texts = {KEPT.index("inputs"), KEPT.index("output")}
+    rows = [
+        (*of, *(_json(value) if place in texts else value for place, value in enumerate(row)))
+        for row in answered
+    ]
+    connection.exec_driver_sql(f"{insert_into} VALUES ({', '.join(['%s'] * len(rows[0]))})", rows)
 
 
 def _rows(entry: Entry) -> int:
@@ -233,4 +253,4 @@ def _rows(entry: Entry) -> int:
 
 
 def _json(value: Any) -> str:
-    return to_json(value).decode()
+    return to_json(value, inf_nan_mode="null").decode()

@@ -62,9 +62,10 @@ def said_of(engine: Engine, request: str, row: int) -> Answered | None:
     if found is None:
         return None
     said = {found.version: json.loads(found.output)["prediction"]}
-    if found.candidate is None:
-        return Answered(said)
-    return Answered(said | {found.other: json.loads(found.prediction)}, found.candidate)
+    if found.candidate is not None:
+        said[found.other] = json.loads(found.prediction)
+    # An answer that is no number is kept as null: nothing can come true of it.
+    return Answered({one: what for one, what in said.items() if what is not None}, found.candidate)
 
 
 def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:

@@ -311,24 +311,30 @@ def test_nothing_outlives_a_service_that_is_killed(served: Site, free_port: int)
     assert not counters.exists(), "the next service gives its memory back"
 
 
-def test_workers_share_what_was_loaded(served: Site, free_port: int) -> None:
+def memory_of(worker: int) -> tuple[int, int]:
+    """Return the kilobytes that a process shares with others, and those that it has for itself."""
+    lines = Path(f"/proc/{worker}/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]
+    memory = dict(line.split(":") for line in lines)
+    shared, own = (
+        sum(int(memory[f"{whose}_{kind}"].split()[0]) for kind in ("Clean", "Dirty"))
+        for whose in ("Shared", "Private")
+    )
+    return shared, own
+
+
+def test_workers_share_what_each_of_them_loaded_when_it_was_deployed(served: Site, free_port: int) -> None:
     settings = served.project / "project.toml"
     settings.write_text("workers = 3\n" + settings.read_text(encoding="utf-8"), encoding="utf-8")
     assert served.ml("deploy", "--port", str(free_port)) == 0
     running = service.find("small", "production")
     assert running
-    for _ in range(30):
-        running.predict([PASSENGER])
+    with constant_load(running.url) as seen:
+        before = {worker: memory_of(worker) for worker in workers_of(running)}
+        wait_for(lambda: len(now := workers_of(running)) == 3 and not now & before.keys())
+    assert seen.failed == [] and seen.versions == {1}
     for worker in workers_of(running):
-        memory = dict(
-            line.split(":")
-            for line in Path(f"/proc/{worker}/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]
-        )
-        shared, own = (
-            sum(int(memory[f"{whose}_{kind}"].split()[0]) for kind in ("Clean", "Dirty"))
-            for whose in ("Shared", "Private")
-        )
-        assert shared > 2 * own, memory
+        shared, own = memory_of(worker)
+        assert shared > 2 * own and own < 0.8 * min(mine for _, mine in before.values()), (before, own)
 
 
 def test_a_canary_is_promoted_or_withdrawn_and_the_reason_is_kept(

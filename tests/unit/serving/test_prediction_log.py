@@ -1,5 +1,6 @@
 """The prediction log: nothing personal in it, nothing waits for it, and what it loses it counts."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,26 @@ def test_a_label_finds_what_both_versions_of_a_trial_said(store_url: str) -> Non
     wait_for(lambda: labelled)
     log.close()
     assert labelled == [(Answered({3: 1, 4: 0}, candidate=4), 0)]
+
+
+def test_what_is_no_number_is_kept_as_nothing_and_takes_no_other_row_along(store_url: str) -> None:
+    labelled: list[Any] = []
+    log = PredictionLog(store_url, labelled=lambda *told: labelled.append(told))
+    said = [{"prediction": math.nan, "probability_1": math.inf}, {"prediction": 0.1}]
+    log.put([AnsweredRows(REQUEST, 7, 1764459912.1234567, 3, False, [{}, {"Age": 1e300}], said, 0.25)])
+    log.put([Label(REQUEST, 7, 0, time.time()), Label(REQUEST, 8, 0, time.time())])
+    wait_for(lambda: len(labelled) == 2)
+    log.close()
+    assert sorted(labelled, key=lambda told: len(told[0].said)) == [
+        (Answered({}), 0),
+        (Answered({3: 0.1}), 0),
+    ]
+    (none, one), _ = look_up(store_url, REQUEST)
+    assert (none.output, one.output) == ('{"prediction":null,"probability_1":null}', '{"prediction":0.1}')
+    assert (one.row, one.inputs, one.at, one.milliseconds, one.replay) == (
+        *(8, '{"Age":1e+300}', 1764459912.1234567),
+        *(0.25, False),
+    )
 
 
 @pytest.mark.parametrize("found", ["nothing", "a log that all may read"])
