@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ml import locations
 from ml.data.request import Feedback
@@ -44,6 +45,7 @@ from ml.serving.worker_state import WorkerState
 
 PREDICT = "/predict"
 REQUEST_KEY_HEADER = "X-Request-Key"
+KEY_NAME, REPLAY_NAME = (name.lower().encode() for name in (REQUEST_KEY_HEADER, REPLAY_HEADER))
 ONE_LABEL = Feedback.model_json_schema()
 MANY_LABELS = {"type": "array", "items": ONE_LABEL, "minItems": 1, "maxItems": MAX_ROWS}
 FILE_ANSWER: dict[int | str, dict[str, Any]] = {
@@ -57,9 +59,27 @@ LABELS_BODY = {
 }
 
 
+@dataclass(frozen=True)
+class Application:
+    """FastAPI behind what every request passes first: layers of FastAPI's own come after its telemetry."""
+
+    framework: FastAPI
+    front: ASGIApp
+
+    @property
+    def state(self) -> Any:
+        """What works here: ``worker`` and ``predictor``."""
+        return self.framework.state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        scope["app"] = self
+        await self.front(scope, receive, send)
+
+
 def create_app(
     project: str, channel: str, follower: ChannelFollower | None = None, status: Path | None = None
-) -> FastAPI:
+) -> Application:
     """Return the application that serves what a channel points to, and follows when the pointer moves.
 
     A ``follower`` that holds a model already lets a candidate answer before it is registered; then nothing
@@ -93,18 +113,12 @@ def create_app(
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(MlError, _refuse)
     answer = _add_answers(app, parts)
-    framework = app.build_middleware_stack
-
-    def front() -> ASGIApp:  # what is added as middleware comes after layers of the framework
-        return AccessLog(ShortWay(framework(), PREDICT, answer, _refuse, check), metrics)
-
-    app.build_middleware_stack = front  # type: ignore[method-assign]
     _add_feedback(app, parts)
     add_kept(app, parts)
     _add_looks(app, parts)
     add_page(app, state, predictor, keys, parts.guard)
     _describe_rows_of_champion(app, state)
-    return app
+    return Application(app, AccessLog(ShortWay(app, PREDICT, answer, _refuse, check), metrics))
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -117,8 +131,8 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 def _asked(request: Request) -> Asked:
     headers = dict(request.scope["headers"])
-    key = headers.get(REQUEST_KEY_HEADER.lower().encode(), b"").decode("latin-1")
-    return Asked(request.state.request_id, key, REPLAY_HEADER.lower().encode() in headers)
+    key = headers.get(KEY_NAME, b"").decode("latin-1")
+    return Asked(request.scope["state"]["request_id"], key, REPLAY_NAME in headers)
 
 
 def _add_answers(app: FastAPI, parts: Parts) -> Callable[[Request], Awaitable[Response]]:

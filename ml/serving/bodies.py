@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from pydantic_core import to_json
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from ml.data.formats import Kind
@@ -45,22 +45,27 @@ def refused(error: Exception) -> Refused:
 
 async def read_body(request: Request, most: int, seconds: float) -> bytes:
     """Return the body, or refuse as soon as it proves too large or slow; no more than the limit is held."""
-    too_large = Refused(413, f"the request is larger than {most} bytes: send fewer rows at once")
-    declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > most:
-        raise too_large
-    body = bytearray()
+    for name, value in request.scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > most:
+            raise _too_large(most)
+    parts, size, more = list[bytes](), 0, True
     try:
         async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise too_large
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(408, "the request was cut off")
+                parts.append(message.get("body", b""))
+                size, more = size + len(parts[-1]), message.get("more_body", False)
+                if size > most:
+                    raise _too_large(most)
     except TimeoutError:
         raise Refused(408, f"the request did not arrive within {seconds:g} s") from None
-    except ClientDisconnect:
-        raise Refused(408, "the request was cut off") from None
-    return bytes(body)
+    return b"".join(parts)
+
+
+def _too_large(most: int) -> Refused:
+    return Refused(413, f"the request is larger than {most} bytes: send fewer rows at once")
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

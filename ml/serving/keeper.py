@@ -87,7 +87,7 @@ class Generation:
 
 
 class Sharing:
-    """Sees when each worker has loaded for itself what all could share: that was deployed after they began."""
+    """Sees when each worker has loaded for itself what all could share: a version that came after them."""
 
     def __init__(self, count: int) -> None:
         """Look at so many workers."""
@@ -97,7 +97,7 @@ class Sharing:
         self._since = self._looked = 0.0
 
     def is_lost(self, workers: Generation) -> bool:
-        """Tell whether they hold a version that they do not share, and will for a while; told once of each."""
+        """Tell, once of each version, whether they hold it, do not share it, and it is there to stay."""
         now = time.monotonic()
         if self._count == 1 or now - self._looked < 1 or not workers.answers():
             return False

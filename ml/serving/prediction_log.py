@@ -3,11 +3,11 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
@@ -16,7 +16,7 @@ from ml.errors import MlError
 from ml.store.lookup import Answered, said_of
 from ml.store.database import open_store, reason_of
 from ml.serving.troubles import LOST, Trouble
-from ml.store.tables import compared, labels, predictions, troubles
+from ml.store.tables import compared, labels, troubles
 
 MAX_WAITING = 20_000
 MAX_AT_ONCE = 2_000
@@ -26,22 +26,40 @@ RETRY_SECONDS = 1.0
 LABEL_PATIENCE_SECONDS = 15.0
 
 
+# What is kept of a row, in this order; project and channel come before.
+KEPT = ("request", "row", "at", "version", "replay", "inputs", "output", "milliseconds")
+
+
 @dataclass(frozen=True)
 class AnsweredRows:
-    """Rows of one request, from its row ``first`` on, and what a version said of each.
+    """Rows of one request, and what a version said of each, as JSON arrays in the order of ``KEPT``.
 
-    Of columns that are ``personal`` nothing is written.
+    That is written at once: rows kept as they are until the log is written cost their memory time and again.
     """
 
-    request: str
-    first: int
-    at: float
-    version: int
-    replay: bool
-    inputs: Sequence[dict[str, Any]]
-    outputs: Sequence[dict[str, Any]]
-    milliseconds: float
-    personal: Sequence[str] = ()
+    count: int
+    arrays: bytes
+
+    @classmethod
+    def of(
+        cls,
+        request: str,
+        first: int,
+        at: float,
+        version: int,
+        replay: bool,
+        inputs: Sequence[dict[str, Any]],
+        outputs: Sequence[dict[str, Any]],
+        milliseconds: float,
+        personal: Iterable[str] = (),
+    ) -> "AnsweredRows":
+        """Keep rows of one request, from its row ``first`` on; of columns that are ``personal``, nothing."""
+        hidden = frozenset(personal)
+        rows = []
+        for place, said in enumerate(zip(inputs, outputs, strict=True), first):
+            asked, told = (_without(one, hidden) for one in said) if hidden else said
+            rows.append((request, place, at, version, replay, asked, told, milliseconds))
+        return cls(len(rows), _json(rows)[1:-1])
 
 
 @dataclass(frozen=True)
@@ -173,24 +191,24 @@ class PredictionLog:
         counts = Counter(entry for entry in entries if isinstance(entry, Trouble))
         if lost_rows:
             counts[Trouble(LOST)] = lost_rows
-        answered = [row for entry in entries if isinstance(entry, AnsweredRows) for row in _answers(entry)]
+        answered = [entry for entry in entries if isinstance(entry, AnsweredRows)]
         told = [entry for entry in entries if isinstance(entry, Label)]
         others = [entry for entry in entries if isinstance(entry, Compared)]
         with self._engine.begin() as connection:
             if answered:
                 _add(connection, self._of, answered)
             if others:
-                given = [asdict(one) | {"prediction": _json(one.prediction)} for one in others]
+                given = [asdict(one) | {"prediction": _json(one.prediction).decode()} for one in others]
                 connection.execute(insert(compared), given)
             if told:
                 connection.execute(
-                    insert(labels), [asdict(one) | {"label": _json(one.label)} for one in told]
+                    insert(labels), [asdict(one) | {"label": _json(one.label).decode()} for one in told]
                 )
             if counts:
                 connection.execute(insert(troubles), [self._row(*one) for one in counts.items()])
         with self._counting:
             self._lost_rows -= lost_rows
-        self._written(len(answered))
+        self._written(sum(map(_rows, answered)))
         entries.clear()
         self._unresolved.extend(told)
         self._resolve()
@@ -211,46 +229,34 @@ class PredictionLog:
                 self._unresolved.append(one)
 
 
-def _answers(entry: AnsweredRows) -> Iterator[tuple[Any, ...]]:
-    """Return what is kept of each row, in the order of ``KEPT``."""
-    version, personal = (entry.version, entry.replay), frozenset(entry.personal)
-    for place, said in enumerate(zip(entry.inputs, entry.outputs, strict=True), entry.first):
-        asked, told = (_without(one, personal) for one in said) if personal else said
-        yield (entry.request, place, entry.at, *version, asked, told, entry.milliseconds)
-
-
 def _without(row: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name not in names}
 
 
-# What is kept of a row, in the order of ``_answers``; project and channel come before.
-KEPT = ("request", "row", "at", "version", "replay", "inputs", "output", "milliseconds")
-
-
-def _add(connection: Connection, of: tuple[str, str], answered: list[tuple[Any, ...]]) -> None:
+def _add(connection: Connection, of: tuple[str, str], answered: list[AnsweredRows]) -> None:
     """Add rows to ``predictions``: SQLAlchemy's own way takes a dictionary a row.
 
     SQLite takes all as one text and apart by itself: row by row the interpreter, which answers requests
     meanwhile, would change hands twice for each.
     """
     names = ", ".join(map(connection.dialect.identifier_preparer.quote, ("project", "channel", *KEPT)))
-    insert_into = f"INSERT INTO predictions ({names})"
+    insert_into, arrays = f"INSERT INTO predictions ({names})", b",".join(one.arrays for one in answered)
     if connection.dialect.name == "sqlite":
         values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(KEPT)))
         statement = f"{insert_into} SELECT ?, ?, {values} FROM json_each(?)"
-        connection.exec_driver_sql(statement, (*of, _json(answered)))
+        connection.exec_driver_sql(statement, (*of, f"[{arrays.decode()}]"))
         return
     texts = {KEPT.index("inputs"), KEPT.index("output")}
     rows = [
-        (*of, *(_json(value) if place in texts else value for place, value in enumerate(row)))
-        for row in answered
+        (*of, *(_json(value).decode() if place in texts else value for place, value in enumerate(row)))
+        for row in from_json(b"[" + arrays + b"]")
     ]
     connection.exec_driver_sql(f"{insert_into} VALUES ({', '.join(['%s'] * len(rows[0]))})", rows)
 
 
 def _rows(entry: Entry) -> int:
-    return len(entry.outputs) if isinstance(entry, AnsweredRows) else 1
+    return entry.count if isinstance(entry, AnsweredRows) else 1
 
 
-def _json(value: Any) -> str:
-    return to_json(value, inf_nan_mode="null").decode()
+def _json(value: Any) -> bytes:
+    return to_json(value, inf_nan_mode="null")

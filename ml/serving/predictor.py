@@ -145,7 +145,7 @@ class Predictor:
             return
         about = asked.identity, first, time.time(), loaded.version, asked.replay
         personal = loaded.bundle.project.personal
-        self.log.put([AnsweredRows(*about, inputs, answer, seconds * 1000, personal)])
+        self.log.put([AnsweredRows.of(*about, inputs, answer, seconds * 1000, personal)])
 
     def _compare(
         self,

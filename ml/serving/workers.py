@@ -23,7 +23,8 @@ from ml.workspace import code_digest
 
 if TYPE_CHECKING:
     import uvicorn
-    from fastapi import FastAPI
+
+    from ml.serving.app import Application
 
 GRACE_SECONDS = 15
 LINGER_SECONDS = 1.0
@@ -49,7 +50,7 @@ def forget(pid: int, status: Path, metrics: Path) -> None:
 class Workers:
     """Forks of this process that answer; one that ends is replaced."""
 
-    def __init__(self, app: "FastAPI", listener: socket.socket, alive: int, status: Path) -> None:
+    def __init__(self, app: "Application", listener: socket.socket, alive: int, status: Path) -> None:
         """Answer with ``app`` on ``listener``, as long as nobody closes the other end of ``alive``."""
         self._config, self._listener, self._alive, self._status = _loaded(app), listener, alive, status
         self._began: dict[int, float] = {}
@@ -106,7 +107,7 @@ def _has_ended(alive: int, seconds: float) -> bool:
     return bool(select.select([alive], [], [], seconds)[0])
 
 
-def _loaded(app: "FastAPI") -> "uvicorn.Config":
+def _loaded(app: "Application") -> "uvicorn.Config":
     """Return how workers answer, with all that they import for it, which is shared, too."""
     import uvicorn
     import uvicorn.loops.uvloop  # noqa: F401

@@ -20,7 +20,7 @@ REQUEST = "0" * 32
 
 
 def entry(request: str = REQUEST, row: int = 0, **inputs: Any) -> AnsweredRows:
-    return AnsweredRows(request, row, time.time(), 3, False, [inputs], [{"prediction": 1}], 1.5)
+    return AnsweredRows.of(request, row, time.time(), 3, False, [inputs], [{"prediction": 1}], 1.5)
 
 
 def test_what_was_asked_answered_and_came_true_is_found_again(store_url: str) -> None:
@@ -52,7 +52,7 @@ def test_what_is_no_number_is_kept_as_nothing_and_takes_no_other_row_along(store
     labelled: list[Any] = []
     log = PredictionLog(store_url, labelled=lambda *told: labelled.append(told))
     said = [{"prediction": math.nan, "probability_1": math.inf}, {"prediction": 0.1}]
-    log.put([AnsweredRows(REQUEST, 7, 1764459912.1234567, 3, False, [{}, {"Age": 1e300}], said, 0.25)])
+    log.put([AnsweredRows.of(REQUEST, 7, 1764459912.1234567, 3, False, [{}, {"Age": 1e300}], said, 0.25)])
     log.put([Label(REQUEST, 7, 0, time.time()), Label(REQUEST, 8, 0, time.time())])
     wait_for(lambda: len(labelled) == 2)
     log.close()
