@@ -51,9 +51,8 @@ class FastPath:
     def answer(self, rows: Sequence[Row]) -> list[Row]:
         """Return id, prediction and probabilities of each row, which must pass all checks."""
         predicted, likely = self.kernel(self.columns.matrix(rows))
-        names = [self.id, "prediction", *(self.probabilities if likely is not None else [])]
-        columns = [[row[self.id] for row in rows], predicted.tolist()]
-        columns += likely.T.tolist() if likely is not None else []
+        names = [self.id, "prediction", *(self.probabilities if likely else [])]
+        columns = [[row[self.id] for row in rows], predicted, *likely]
         return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
@@ -74,23 +75,27 @@ class Columns:
         by_column = len(numbers.names) > 0 and not categories
         return cls(contract, *functions, numbers, categories, by_column)
 
-    @property
+    @cached_property
     def by_table(self) -> str:
         """The first function that has no version for one row, so that all run on a table; else nothing."""
         return next((name for name, _ in self.functions if name not in self.row_functions), "")
 
-    @property
+    @cached_property
+    def _scaled(self) -> list[tuple[str, float, float, float]]:
+        """Of each number its name, what fills a gap, and what is taken off and divided by."""
+        own = self.numbers
+        return list(zip(own.names, own.fills, own.mean.tolist(), own.scale.tolist(), strict=True))
+
+    @cached_property
     def _order(self) -> Literal["C", "F"]:
         return "F" if self.by_column else "C"
 
     def matrix(self, rows: Sequence[Row]) -> np.ndarray:
         """Return what the pipeline gives its estimator of each row: shape (rows, numbers)."""
         made = self._features(rows)
-        if len(made) > FEW_ROWS:
-            matrix = self._column_by_column(made)
-        else:
-            matrix = np.array([self._line(row) for row in made], dtype=float, order=self._order)
-        numbers = len(self.numbers.names)
+        if len(made) <= FEW_ROWS:
+            return np.array([self._line(row) for row in made], dtype=float, order=self._order)
+        matrix, numbers = self._column_by_column(made), len(self.numbers.names)
         matrix[:, :numbers] -= self.numbers.mean
         matrix[:, :numbers] /= self.numbers.scale
         return matrix
@@ -125,13 +130,13 @@ class Columns:
         return matrix
 
     def _line(self, row: Row) -> list[float]:
-        line = []
-        for name, fill in zip(self.numbers.names, self.numbers.fills, strict=True):
+        line: list[float] = []
+        for name, fill, mean, scale in self._scaled:
             value = row[name]
-            line.append(fill if is_missing(value) else value)
+            line.append(((fill if value is None or value != value else value) - mean) / scale)
         for category in self.categories:
             value = row[category.name]
-            if is_missing(value):
+            if value is None or value != value:
                 line += category.missing
             else:
                 line += category.known.get(value, category.unknown)

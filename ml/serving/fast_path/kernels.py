@@ -11,8 +11,9 @@ from ml.serving.fast_path.columns import NotCompiled
 from ml.serving.fast_path.trees import ObliviousTrees, Tree, Trees, leaf, tree_of, tree_of_histogram
 from ml.training.numbered_classes import NumberedClasses
 
-# From the numbers of rows, shape (rows, numbers), to predictions and, of classes, their probabilities.
-Answer = tuple[np.ndarray, np.ndarray | None]
+# From the numbers of rows, shape (rows, numbers), to predictions and, of each class, their probabilities: lists,
+# for most requests are of one row, and of one number Python makes another sooner than NumPy does.
+Answer = tuple[list[Any], list[list[float]]]
 Kernel = Callable[[np.ndarray], Answer]
 
 
@@ -27,40 +28,40 @@ def kernel_of(estimator: Any) -> Kernel:
 
 def _linear(estimator: Any) -> Kernel:
     weights, constant = estimator.coef_.T, estimator.intercept_
-    return lambda matrix: (matrix @ weights + constant, None)
+    return lambda matrix: ((matrix @ weights + constant).tolist(), [])
 
 
 def _logistic(estimator: Any) -> Kernel:
-    weights, constant, classes = estimator.coef_.T, estimator.intercept_, estimator.classes_
+    weights, constant, classes = estimator.coef_.T, estimator.intercept_, estimator.classes_.tolist()
 
     def two(matrix: np.ndarray) -> Answer:
         scores = (matrix @ weights + constant).ravel()
-        return classes[(scores > 0).astype(int)], _two_classes(expit(scores))
+        return _two_classes(classes, (scores > 0).tolist(), expit(scores))
 
     def many(matrix: np.ndarray) -> Answer:
         scores = matrix @ weights + constant
-        return classes[scores.argmax(axis=1)], softmax(scores)
+        return _of_many(classes, scores, softmax(scores))
 
     return two if len(classes) == 2 else many
 
 
 def _tree(estimator: Any) -> Kernel:
-    fitted, classes = estimator.tree_, getattr(estimator, "classes_", None)
+    fitted, classes = estimator.tree_, _classes(estimator)
 
     def answer(matrix: np.ndarray) -> Answer:
         said = fitted.predict(matrix.astype(np.float32))
-        return (said[:, 0], None) if classes is None else (classes[said.argmax(axis=1)], said)
+        return _of_many(classes, said, said) if classes else (said[:, 0].tolist(), [])
 
     return answer
 
 
 def _forest(estimator: Any) -> Kernel:
     trees = Trees([tree_of(one.tree_) for one in estimator.estimators_])
-    count, classes = len(estimator.estimators_), getattr(estimator, "classes_", None)
+    count, classes = len(estimator.estimators_), _classes(estimator)
 
     def answer(matrix: np.ndarray) -> Answer:
         said = trees.sums(_as_sklearn_s_trees_see_it(matrix)) / count
-        return (said[:, 0], None) if classes is None else (classes[said.argmax(axis=1)], said)
+        return _of_many(classes, said, said) if classes else (said[:, 0].tolist(), [])
 
     return answer
 
@@ -109,44 +110,52 @@ def _of_sums(
     number: Callable[[np.ndarray], np.ndarray],
 ) -> Kernel:
     """Return what scikit-learn's boosting makes of its sums: classes and probabilities, or a number."""
-    classes, loss = getattr(estimator, "classes_", None), estimator._loss
+    classes, loss = _classes(estimator), estimator._loss
+    is_logistic = type(loss).__name__ == "HalfBinomialLoss"
 
     def answer(matrix: np.ndarray) -> Answer:
         found = sums(matrix)
-        if classes is None:
-            return number(found.ravel()), None
+        if not classes:
+            return number(found.ravel()).tolist(), []
         if found.shape[1] > 1:
-            return classes[found.argmax(axis=1)], loss.predict_proba(found)
+            return _of_many(classes, found, loss.predict_proba(found))
         scores = found.ravel()
-        likely = _two_classes(expit(scores)) if is_logistic else loss.predict_proba(scores)
-        return classes[is_second(scores).astype(int)], likely
+        likely = expit(scores) if is_logistic else loss.predict_proba(scores)[:, 1]
+        return _two_classes(classes, is_second(scores).tolist(), likely)
 
-    is_logistic = type(loss).__name__ == "HalfBinomialLoss"
     return answer
 
 
-def _two_classes(likely: np.ndarray) -> np.ndarray:
-    """Return the probabilities of both classes, from those of the second: shape (rows, 2)."""
-    both = np.empty((len(likely), 2))
-    both[:, 1] = likely
-    np.subtract(1, likely, out=both[:, 0])
-    return both
+def _classes(estimator: Any) -> list[Any]:
+    """Return the classes of a classifier; a regression has none."""
+    return list(np.asarray(getattr(estimator, "classes_", [])).tolist())
+
+
+def _two_classes(classes: list[Any], is_second: list[bool], likely: np.ndarray) -> Answer:
+    """Return the answer, given whether it is the second of two classes and how likely that is."""
+    second = likely.tolist()
+    return [classes[one] for one in is_second], [[1 - one for one in second], second]
+
+
+def _of_many(classes: list[Any], scores: np.ndarray, likely: np.ndarray) -> Answer:
+    """Return the class with the largest score, and how likely each is: both of shape (rows, classes)."""
+    return [classes[one] for one in scores.argmax(axis=1).tolist()], likely.T.tolist()
 
 
 def _catboost(estimator: Any) -> Kernel:
-    trees, classes = ObliviousTrees(estimator), getattr(estimator, "classes_", [])
+    trees, classes = ObliviousTrees(estimator), _classes(estimator)
 
     def number(matrix: np.ndarray) -> Answer:
-        return trees.sums(matrix)[:, 0], None
+        return trees.sums(matrix)[:, 0].tolist(), []
 
     def two(matrix: np.ndarray) -> Answer:
         scores = trees.sums(matrix)[:, 0]
-        return classes[(scores > 0).astype(int)], _two_classes(expit(scores))
+        return _two_classes(classes, (scores > 0).tolist(), expit(scores))
 
     def many(matrix: np.ndarray) -> Answer:
         # Its exponential function rounds otherwise than any other: only CatBoost itself says the same.
         likely = estimator.predict_proba(matrix)
-        return classes[likely.argmax(axis=1)], likely
+        return _of_many(classes, likely, likely)
 
     if type(estimator).__name__ == "CatBoostRegressor":
         return number
@@ -157,12 +166,11 @@ def _dummy(estimator: Any) -> Kernel:
     if getattr(estimator, "strategy", "") in ("stratified", "uniform"):
         raise NotCompiled(f"{type(estimator).__name__} answers at random")
     row = np.zeros((1, 1))
-    said = np.ravel(estimator.predict(row))
-    likely = estimator.predict_proba(row) if hasattr(estimator, "predict_proba") else None
+    said = np.ravel(estimator.predict(row)).tolist()
+    [likely] = estimator.predict_proba(row).tolist() if hasattr(estimator, "predict_proba") else [[]]
 
     def answer(matrix: np.ndarray) -> Answer:
-        count = len(matrix)
-        return np.repeat(said, count), None if likely is None else np.repeat(likely, count, axis=0)
+        return said * len(matrix), [[one] * len(matrix) for one in likely]
 
     return answer
 
