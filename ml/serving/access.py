@@ -131,8 +131,8 @@ class AccessLog:
             # A label, or a line, must not grow with what strangers type.
             path = scope["path"] if scope["path"] in PATHS else _resource(scope["path"])
             method = scope["method"] if scope["method"] in METHODS else "other"
-            self.metrics.of(self.metrics.requests, method, path, str(told["status"])).inc()
-            self.metrics.of(self.metrics.seconds, path).observe(seconds)
+            self.metrics.count(self.metrics.requests, method, path, str(told["status"]))
+            self.metrics.observe(self.metrics.seconds, path, value=seconds)
             line = {
                 "at": _second(int(time.time())),
                 "request": identity,

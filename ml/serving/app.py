@@ -105,6 +105,7 @@ def create_app(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        metrics.settle()
         if predictor.log:
             await asyncio.to_thread(predictor.log.close)
 
@@ -219,6 +220,7 @@ def _add_looks(app: FastAPI, parts: Parts) -> None:
 
     @app.get("/metrics", summary="Counters for Prometheus", response_class=Response)
     async def metrics() -> Response:
+        parts.predictor.metrics.settle()
         text = await asyncio.to_thread(parts.predictor.metrics.text)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 

@@ -1,5 +1,6 @@
 """What is counted of answers: by version, of the same rows by both versions of a trial, of what came true."""
 
+from collections import Counter
 from typing import Any
 
 from ml.serving.loaded import LoadedVersion
@@ -18,17 +19,16 @@ class Counts:
 
     def answered(self, loaded: LoadedVersion, answer: list[dict[str, Any]], seconds: float) -> None:
         """Count rows that a version answered."""
-        self.metrics.rows.inc(len(answer))
+        self.metrics.count(self.metrics.rows, amount=len(answer))
         self.scored(loaded, answer, seconds)
 
     def scored(self, loaded: LoadedVersion, answer: list[dict[str, Any]], seconds: float) -> None:
         """Count what a version says, whoever is answered."""
         version = str(loaded.version)
-        self.metrics.of(self.metrics.answers, version, "ok").inc()
-        self.metrics.of(self.metrics.answer_seconds, version).observe(seconds)
-        where = loaded.bins(answer)
-        for one in set(where):
-            self.metrics.of(self.metrics.predictions, version, one).inc(where.count(one))
+        self.metrics.count(self.metrics.answers, version, "ok")
+        self.metrics.observe(self.metrics.answer_seconds, version, value=seconds)
+        for where, count in Counter(loaded.bins(answer)).items():
+            self.metrics.count(self.metrics.predictions, version, where, amount=count)
 
     def paired(self, candidate: int, before: Any, after: Any) -> None:
         """Count what champion and candidate say of one row."""
@@ -36,7 +36,7 @@ class Counts:
         if isinstance(before, float) and isinstance(after, float):
             self._add_up(version, {"rows": 1.0, "difference": after - before, "champion": before})
         else:
-            self.metrics.pairs.labels(version, str(before), str(after)).inc()
+            self.metrics.count(self.metrics.pairs, version, str(before), str(after))
 
     def _add_up(self, version: str, values: dict[str, float]) -> None:
         for name, value in values.items():

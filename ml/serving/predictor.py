@@ -94,7 +94,7 @@ class Predictor:
 
     def _note_trouble(self, candidate: LoadedVersion, error: MlError) -> None:
         """Count that a candidate refuses what the champion answers, and keep why for who judges it."""
-        self.metrics.answers.labels(str(candidate.version), "failed").inc()
+        self.metrics.count(self.metrics.answers, str(candidate.version), "failed")
         told = str(error)
         if isinstance(error, BrokenRows):
             told = "; ".join(f"{' '.join(one['place'])}: {one['problem']}" for one in error.problems[:1])
@@ -126,10 +126,10 @@ class Predictor:
             self.metrics.shed.labels("request").inc()
             raise
         except (Unavailable, ModelFailed):
-            self.metrics.answers.labels(version, "failed").inc()
+            self.metrics.count(self.metrics.answers, version, "failed")
             raise
         except MlError:
-            self.metrics.answers.labels(version, "refused").inc()
+            self.metrics.count(self.metrics.answers, version, "refused")
             raise
 
     def _log(

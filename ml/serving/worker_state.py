@@ -76,9 +76,10 @@ class WorkerState:
                 self._state = state
 
     async def follow_forever(self) -> None:
-        """Follow again and again, until cancelled."""
+        """Follow again and again, until cancelled; what was counted meanwhile is settled."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
+            self.metrics.settle()
             try:
                 await asyncio.to_thread(self.follow)
             except Exception as error:  # following must not end, whatever happens

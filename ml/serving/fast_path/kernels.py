@@ -11,8 +11,8 @@ from ml.serving.fast_path.columns import NotCompiled
 from ml.serving.fast_path.trees import ObliviousTrees, Tree, Trees, leaf, tree_of, tree_of_histogram
 from ml.training.numbered_classes import NumberedClasses
 
-# From the numbers of rows, shape (rows, numbers), to predictions and, of each class, their probabilities: lists,
-# for most requests are of one row, and of one number Python makes another sooner than NumPy does.
+# From the numbers of rows, shape (rows, numbers), to predictions and, of each class, their probabilities.
+# They are lists: most requests are of one row, and of one number Python makes another sooner than NumPy does.
 Answer = tuple[list[Any], list[list[float]]]
 Kernel = Callable[[np.ndarray], Answer]
 
