@@ -230,7 +230,7 @@ class PredictionLog:
 
 
 def _without(row: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in names}
+    return row if names.isdisjoint(row) else {name: row[name] for name in row if name not in names}
 
 
 def _add(connection: Connection, of: tuple[str, str], answered: list[AnsweredRows]) -> None:

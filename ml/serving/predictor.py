@@ -234,8 +234,9 @@ class Predictor:
         answer = await self._wait(loaded, lambda _: loaded.answer_table(part), [None] * len(part))
         seconds = time.perf_counter() - began
         self.counts.answered(loaded, answer, seconds)
-        inputs = records(part) if self.log else []
-        self._log(asked, loaded, inputs, answer, seconds, start)
+        if self.log:
+            kept = part.drop(columns=list(loaded.bundle.project.personal), errors="ignore")
+            self._log(asked, loaded, await asyncio.to_thread(records, kept), answer, seconds, start)
         return answer
 
     async def try_row(self, loaded: LoadedVersion, content: bytes) -> tuple[dict[str, Any], Contributions]:

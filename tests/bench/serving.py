@@ -35,7 +35,7 @@ from ml.training.search import fit
 from tests.bench.measuring import in_turns, record
 from tests.bench.peers import Peer, peers, start_hello
 from tests.conftest import make_site
-from tests.support import workers_of
+from tests.support import wait_for, workers_of
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "LogisticRegression": {"max_iter": 1000},
@@ -176,6 +176,8 @@ def _memory() -> Table:
     with tempfile.TemporaryDirectory(prefix="ml-bench-") as folder, _service(Path(folder), SHARING):
         running = service.find("small", "production")
         assert running
+        began = workers_of(running)
+        wait_for(lambda: len(now := workers_of(running)) == SHARING and not now & began)
         for row in _rows(ASKED):
             running.predict([row])
         for pid in sorted(workers_of(running)):
