@@ -243,8 +243,10 @@ def _add(connection: Connection, of: tuple[str, str], answered: list[AnsweredRow
     insert_into, arrays = f"INSERT INTO predictions ({names})", b",".join(one.arrays for one in answered)
     if connection.dialect.name == "sqlite":
         values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(KEPT)))
-        statement = f"{insert_into} SELECT ?, ?, {values} FROM json_each(?)"
-        connection.exec_driver_sql(statement, (*of, f"[{arrays.decode()}]"))
+        # Else each value would be made anew for each of its parts.
+        each = "WITH each AS MATERIALIZED (SELECT value FROM json_each(?))"
+        statement = f"{each} {insert_into} SELECT ?, ?, {values} FROM each"
+        connection.exec_driver_sql(statement, (f"[{arrays.decode()}]", *of))
         return
     texts = {KEPT.index("inputs"), KEPT.index("output")}
     rows = [

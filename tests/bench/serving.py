@@ -121,7 +121,8 @@ def _beside_others() -> Iterator[Table]:
     ):
         folder = Path(name)
         table = Table(
-            title="Requests/s of one row, one worker each, metrics and logs on", title_justify="left"
+            title="Requests/s of one row and the p99, one worker each, metrics and logs on",
+            title_justify="left",
         )
         for heading in ("connections", "ours", "p50, ms", "p99, ms", "hello", *(one.name for one in others)):
             table.add_column(heading)
@@ -130,9 +131,10 @@ def _beside_others() -> Iterator[Table]:
             asked = [lambda own=own: _wrk(folder, own, one, connections) for own in (ours, *others)]
             found = _medians([asked[0], lambda: _wrk(folder, hello, None, connections), *asked[1:]])
             (rate, half, most), *rest = found
-            for name, (theirs, *_) in zip(("hello", *(own.name for own in others)), rest, strict=True):
+            for name, (theirs, _, last) in zip(("hello", *(own.name for own in others)), rest, strict=True):
                 record("serving", f"{connections} connections, requests/s beside {name}", rate / theirs)
-            told = [f"{theirs:,.0f} ({rate / theirs:.2f}x)" for theirs, *_ in rest]
+                record("serving", f"{connections} connections, p99 beside {name}", most / last)
+            told = [f"{theirs:,.0f} ({rate / theirs:.2f}x), {last:,.0f} ms" for theirs, _, last in rest]
             table.add_row(str(connections), f"{rate:,.0f}", f"{half:.2f}", f"{most:.2f}", *told)
         yield table
 
