@@ -46,6 +46,8 @@ def typed_table(rows: Sequence[dict[str, Any]], contract: pa.DataFrameSchema) ->
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as JSON objects: Python's own types, ``None`` for a missing value, floats unrounded."""
     names = [str(name) for name in table]
+    if not names:
+        return [{} for _ in range(len(table))]
     columns = [_plain(table.iloc[:, place]) for place in range(len(names))]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 

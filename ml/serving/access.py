@@ -103,6 +103,7 @@ class AccessLog:
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         """Stand before the application."""
         self.app, self.metrics = app, metrics
+        self.ending = False
         self._lines: list[bytes] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,6 +123,8 @@ class AccessLog:
                     if name == b"x-model-version":
                         told["version"] = int(value)
                 message["headers"].append((b"x-request-id", identity.encode()))
+                if self.ending:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         try:

@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ml import locations
 from ml.data.request import Feedback
@@ -61,15 +61,19 @@ LABELS_BODY = {
 
 @dataclass(frozen=True)
 class Application:
-    """FastAPI behind what every request passes first: layers of FastAPI's own come after its telemetry."""
+    """FastAPI behind what every request passes first, before even the layers that FastAPI brings itself."""
 
     framework: FastAPI
-    front: ASGIApp
+    front: AccessLog
 
     @property
     def state(self) -> Any:
         """What works here: ``worker`` and ``predictor``."""
         return self.framework.state
+
+    def end(self) -> None:
+        """Let each client go with its next answer: what it asks then is another worker's."""
+        self.front.ending = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -100,7 +104,8 @@ def create_app(
             # What stays is looked at no more: that takes a fifth of a second, in which nobody is answered.
             gc.collect()
             gc.freeze()
-        tasks = [asyncio.create_task(state.follow_forever()), asyncio.create_task(predictor.batcher.run())]
+        work = (state.follow_forever(), predictor.batcher.run(), metrics.settle_forever())
+        tasks = [asyncio.create_task(one) for one in work]
         yield
         for task in tasks:
             task.cancel()

@@ -48,20 +48,25 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     for name, value in request.scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > most:
             raise _too_large(most)
-    parts, size, more = list[bytes](), 0, True
+    body: bytes | bytearray = b""
+    more = True
     try:
         async with asyncio.timeout(seconds):
             while more:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
                     raise Refused(408, "the request was cut off")
-                parts.append(message.get("body", b""))
-                size, more = size + len(parts[-1]), message.get("more_body", False)
-                if size > most:
+                part, more = message.get("body", b""), message.get("more_body", False)
+                if body and part:
+                    body = body if isinstance(body, bytearray) else bytearray(body)
+                    body += part
+                else:
+                    body = body or part
+                if len(body) > most:
                     raise _too_large(most)
     except TimeoutError:
         raise Refused(408, f"the request did not arrive within {seconds:g} s") from None
-    return b"".join(parts)
+    return bytes(body)
 
 
 def _too_large(most: int) -> Refused:

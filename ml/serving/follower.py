@@ -30,6 +30,11 @@ class ChannelFollower:
         self._read_at = -READ_AGAIN_SECONDS
         self._complained = ""
 
+    @property
+    def loaded(self) -> list[int]:
+        """The versions in memory."""
+        return sorted(self._loaded)
+
     def follow(self) -> bool:
         """Serve what the channel points to, else keep what answers and note why; tell of a change."""
         before, refused = self.routing, dict(self.refused)

@@ -16,7 +16,15 @@ from pathlib import Path
 from ml.console import say
 from ml.errors import MlError
 from ml.files import read_json
-from ml.serving.workers import GRACE_SECONDS, LOOK_SECONDS, SHORT_LIFE_SECONDS, forget
+from ml.serving.workers import (
+    GRACE_SECONDS,
+    LEAVE,
+    LEAVE_SECONDS,
+    LOOK_SECONDS,
+    SHORT_LIFE_SECONDS,
+    forget,
+    loaded_file,
+)
 
 START_SECONDS = 60.0
 # A version that answers this long, with none on trial beside it, is not about to be left again.
@@ -32,6 +40,7 @@ class Generation:
     count: int
     status: Path
     metrics: Path
+    _until: float = 0.0
 
     def answers(self) -> bool:
         """Tell whether all its workers say that they do."""
@@ -46,21 +55,47 @@ class Generation:
                 found.add(None if told["candidate"] else told["version"])
         return found.pop() if len(found) == 1 else None
 
+    def shared(self) -> list[int]:
+        """Return the versions that were loaded once for all its workers."""
+        try:
+            return list(read_json(loaded_file(self.status, self.leader.pid))["versions"])
+        except (OSError, MlError):
+            return []
+
     def is_led(self) -> bool:
         """Tell whether the process that replaces its workers runs."""
         return self.leader.poll() is None
 
     def end(self) -> None:
         """Let every process of the group end what it is doing, and end."""
-        told = list(self._told())
+        self._forget()
         deadline = time.monotonic() + GRACE_SECONDS
         self._signal(signal.SIGTERM)
         while self._is_there() and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
+        self._kill()
+
+    def leave(self) -> None:
+        """Let every process of the group end what it is doing: others answer already, so it may take long."""
+        self._forget()
+        self._until = time.monotonic() + LEAVE_SECONDS + GRACE_SECONDS
+        self._signal(LEAVE)
+
+    def has_left(self) -> bool:
+        """Tell whether all are gone that were let leave."""
+        if self._is_there() and time.monotonic() < self._until:
+            return False
+        self._kill()
+        return True
+
+    def _forget(self) -> None:
+        for pid in list(self._told()):
+            forget(pid, self.status, self.metrics)
+        loaded_file(self.status, self.leader.pid).unlink(missing_ok=True)
+
+    def _kill(self) -> None:
         self._signal(signal.SIGKILL)
         self.leader.wait()
-        for pid in told:
-            forget(pid, self.status, self.metrics)
 
     def _told(self) -> Iterator[int]:
         for file in self.status.glob("[0-9]*.json"):
@@ -92,7 +127,7 @@ class Sharing:
     def __init__(self, count: int) -> None:
         """Look at so many workers."""
         self._count = count
-        self._shared: tuple[Generation, int | None] | None = None
+        self._asked: tuple[Generation, int] | None = None
         self._seen: int | None = None
         self._since = self._looked = 0.0
 
@@ -102,13 +137,13 @@ class Sharing:
         if self._count == 1 or now - self._looked < 1 or not workers.answers():
             return False
         self._looked, version = now, workers.version()
-        if self._shared is None or self._shared[0] is not workers:
-            self._shared = (workers, version)  # what its leader had when it forked them
         if version != self._seen:
             self._seen, self._since = version, now
-        if version in (None, self._shared[1]) or now - self._since < SETTLED_SECONDS:
+        if version is None or version in workers.shared() or now - self._since < SETTLED_SECONDS:
             return False
-        self._shared = (workers, version)
+        if self._asked == (workers, version):  # those that should have taken over did not start
+            return False
+        self._asked = (workers, version)
         return True
 
 
@@ -124,7 +159,7 @@ def keep_workers(project: str, channel: str, listener: socket.socket, count: int
     status.mkdir(parents=True)
     here = Path.cwd()  # by name: new code takes the place of the folder that this process is in
     alive, _ = os.pipe()  # its other end is closed when this process ends, however that happens
-    running: list[Generation] = []
+    running, leaving = list[Generation](), list[Generation]()
     with tempfile.TemporaryDirectory(prefix="ml-metrics-", dir=_memory_folder()) as metrics:
         counters.symlink_to(metrics)
         # Several processes answer side by side; and threads of OpenMP do not outlive a fork.
@@ -147,6 +182,7 @@ def keep_workers(project: str, channel: str, listener: socket.socket, count: int
             while True:
                 time.sleep(LOOK_SECONDS)
                 _forget_the_gone(status, Path(metrics))
+                leaving = [one for one in leaving if not one.has_left()]
                 if sharing.is_lost(running[-1]):
                     say("serve: workers that load the version together take the place of those that did not")
                     renewals.append(1)
@@ -157,15 +193,15 @@ def keep_workers(project: str, channel: str, listener: socket.socket, count: int
                         say("serve: the process that keeps the workers ended: another takes its place")
                     renewals.clear()
                     last = begin()
-                    _take_over(running)
+                    leaving += _take_over(running)
         finally:
-            for one in running:
+            for one in (*running, *leaving):
                 one.end()
             shutil.rmtree(status, ignore_errors=True)
 
 
-def _take_over(running: list[Generation]) -> None:
-    """End the older workers once all of the newest answer; if those do not start, end them."""
+def _take_over(running: list[Generation]) -> list[Generation]:
+    """Return who leaves: the older workers once all of the newest answer, or those if they do not start."""
     newest = running[-1]
     deadline = time.monotonic() + START_SECONDS
     while newest.is_led() and not newest.answers() and time.monotonic() < deadline:
@@ -177,8 +213,9 @@ def _take_over(running: list[Generation]) -> None:
         say("serve: the new workers did not start: the old ones stay")
         old = [newest]
     for one in old:
-        one.end()
+        one.leave()
         running.remove(one)
+    return old
 
 
 def _forget_the_gone(status: Path, metrics: Path) -> None:

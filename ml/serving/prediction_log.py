@@ -191,7 +191,7 @@ class PredictionLog:
         counts = Counter(entry for entry in entries if isinstance(entry, Trouble))
         if lost_rows:
             counts[Trouble(LOST)] = lost_rows
-        answered = [entry for entry in entries if isinstance(entry, AnsweredRows)]
+        answered = [entry for entry in entries if isinstance(entry, AnsweredRows) and entry.count]
         told = [entry for entry in entries if isinstance(entry, Label)]
         others = [entry for entry in entries if isinstance(entry, Compared)]
         with self._engine.begin() as connection:

@@ -108,7 +108,8 @@ class Predictor:
         answer = await self._score(loaded, rows)
         seconds = time.perf_counter() - start
         self.counts.answered(loaded, answer, seconds)
-        self._log(asked, loaded, rows, answer, seconds)
+        if self.log:
+            self.log.put([_kept(asked, loaded, rows, answer, seconds)])
         return answer
 
     async def _score(self, loaded: LoadedVersion, rows: list[Row]) -> list[Row]:
@@ -131,21 +132,6 @@ class Predictor:
         except MlError:
             self.metrics.count(self.metrics.answers, version, "refused")
             raise
-
-    def _log(
-        self,
-        asked: Asked,
-        loaded: LoadedVersion,
-        inputs: list[Row],
-        answer: list[Row],
-        seconds: float,
-        first: int = 0,
-    ) -> None:
-        if self.log is None:
-            return
-        about = asked.identity, first, time.time(), loaded.version, asked.replay
-        personal = loaded.bundle.project.personal
-        self.log.put([AnsweredRows.of(*about, inputs, answer, seconds * 1000, personal)])
 
     def _compare(
         self,
@@ -235,8 +221,10 @@ class Predictor:
         seconds = time.perf_counter() - began
         self.counts.answered(loaded, answer, seconds)
         if self.log:
-            kept = part.drop(columns=list(loaded.bundle.project.personal), errors="ignore")
-            self._log(asked, loaded, await asyncio.to_thread(records, kept), answer, seconds, start)
+            # In a thread: of so many rows it takes longer than others should wait.
+            self.log.put(
+                [await asyncio.to_thread(_kept_of_table, asked, loaded, part, answer, seconds, start)]
+            )
         return answer
 
     async def try_row(self, loaded: LoadedVersion, content: bytes) -> tuple[dict[str, Any], Contributions]:
@@ -276,6 +264,25 @@ class Predictor:
         if not self.log.put(told):
             raise Busy
         return len(given)
+
+
+def _kept(
+    asked: Asked,
+    loaded: LoadedVersion,
+    inputs: list[Row],
+    answer: list[Row],
+    seconds: float,
+    first: int = 0,
+) -> AnsweredRows:
+    about = asked.identity, first, time.time(), loaded.version, asked.replay
+    return AnsweredRows.of(*about, inputs, answer, seconds * 1000, loaded.bundle.project.personal)
+
+
+def _kept_of_table(
+    asked: Asked, loaded: LoadedVersion, rows: pd.DataFrame, answer: list[Row], seconds: float, first: int
+) -> AnsweredRows:
+    known = rows.drop(columns=list(loaded.bundle.project.personal), errors="ignore")
+    return _kept(asked, loaded, records(known), answer, seconds, first)
 
 
 def _id_of_first_row(routing: Routing, content: bytes) -> str:

@@ -1,5 +1,6 @@
 """What the service counts: told to Prometheus, and to the deploy that judges a candidate by it."""
 
+import asyncio
 import os
 import time
 from collections.abc import Sequence
@@ -9,6 +10,9 @@ from typing import Any, Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from ml.console import say
+
+SETTLE_SECONDS = 0.1
 # Half a millisecond to half a minute, each bound a third above the one before: p50 and p99 to within a third.
 SECONDS = tuple(0.0005 * 1.33**step for step in range(39))
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -98,12 +102,21 @@ class Metrics:
 
     def settle(self) -> None:
         """Hand on what was counted and seen; only by the thread that counts."""
-        counted, self._counted = self._counted, {}
-        observed, self._observed = self._observed, []
-        for counter, amount in counted.items():
+        while self._counted:
+            counter, amount = self._counted.popitem()
             counter.inc(amount)
-        for histogram, value in observed:
+        while self._observed:
+            histogram, value = self._observed.pop()
             histogram.observe(value)
+
+    async def settle_forever(self) -> None:
+        """Settle again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(SETTLE_SECONDS)
+            try:
+                self.settle()
+            except Exception as error:  # the rest is settled the next time
+                say(f"serve: cannot count: {type(error).__name__}: {error}")
 
     def measure_process(self) -> None:
         """Note what this process takes."""

@@ -62,7 +62,8 @@ class WorkerState:
             "refused": {str(version): reason for version, reason in self.follower.refused.items()},
             "trouble": self._predictor.trouble,
         }
-        self.metrics.swaps.inc(self.follower.swaps - self._swaps)
+        if self._state:  # what it begins with is no change
+            self.metrics.swaps.inc(self.follower.swaps - self._swaps)
         self._swaps = self.follower.swaps
         self.metrics.version.set(champion.version if champion else 0)
         self.metrics.queue.set(self.batcher.waiting_rows)
@@ -76,10 +77,9 @@ class WorkerState:
                 self._state = state
 
     async def follow_forever(self) -> None:
-        """Follow again and again, until cancelled; what was counted meanwhile is settled."""
+        """Follow again and again, until cancelled."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
-            self.metrics.settle()
             try:
                 await asyncio.to_thread(self.follow)
             except Exception as error:  # following must not end, whatever happens

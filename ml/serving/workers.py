@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ml import locations
 from ml.console import say
 from ml.errors import MlError
+from ml.files import write_json
 from ml.workspace import code_digest
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from ml.serving.app import Application
 
 GRACE_SECONDS = 15
+# Who is replaced already need not hurry: a file may take two minutes to come in, and as long to be answered.
+LEAVE_SECONDS = 300
+LEAVE = signal.SIGUSR1
 LINGER_SECONDS = 1.0
 LOOK_SECONDS = 0.1
 # How long a request waits at most for a thread that works beside it, as the one that writes the log.
@@ -38,6 +42,11 @@ SHORT_LIFE_SECONDS = 5.0
 def running_code() -> str:
     """Return one sha256 over the code of a worker."""
     return code_digest(Path(__file__))
+
+
+def loaded_file(status: Path, leader: int) -> Path:
+    """Return where the process that forks workers tells which versions it loaded for all of them."""
+    return status / f"loaded-by-{leader}.json"
 
 
 def forget(pid: int, status: Path, metrics: Path) -> None:
@@ -52,39 +61,48 @@ class Workers:
 
     def __init__(self, app: "Application", listener: socket.socket, alive: int, status: Path) -> None:
         """Answer with ``app`` on ``listener``, as long as nobody closes the other end of ``alive``."""
-        self._config, self._listener, self._alive, self._status = _loaded(app), listener, alive, status
+        self._app, self._config = app, _loaded(app)
+        self._listener, self._alive, self._status = listener, alive, status
         self._began: dict[int, float] = {}
         self._pause_until = 0.0
-        self._ending = False
+        self._ending: signal.Signals | None = None
 
     def keep(self, count: int) -> None:
-        """Run so many workers until this process is told to end, or nobody keeps it any more."""
-        signal.signal(signal.SIGTERM, self._end)
+        """Run so many workers until this process is told to end, or to leave, or nobody keeps it any more."""
+        for one in (signal.SIGTERM, LEAVE):
+            signal.signal(one, self._end)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # who keeps this process is asked, and ends it
-        while not self._ending:
+        while self._ending is None:
             if time.monotonic() >= self._pause_until:
                 for _ in range(count - len(self._began)):
                     self._fork()
             if _has_ended(self._alive, LOOK_SECONDS):
-                self._end()
+                self._ending = signal.SIGTERM
             for pid, code in self._ended():
                 self._replace(pid, code)
-        for pid in self._began:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + GRACE_SECONDS
-        while self._began and time.monotonic() < deadline:
+        told, began = None, time.monotonic()
+        while self._began and time.monotonic() - began < (
+            LEAVE_SECONDS if self._ending == LEAVE else GRACE_SECONDS
+        ):
+            if told != self._ending:  # who leaves may be told to end meanwhile
+                told, began = self._ending, time.monotonic()
+                self._tell(told)
             for pid, _ in self._ended():
                 del self._began[pid]
             time.sleep(LOOK_SECONDS)
 
-    def _end(self, *_: object) -> None:
-        self._ending = True
+    def _tell(self, number: int) -> None:
+        for pid in self._began:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _end(self, number: int, _: object) -> None:
+        self._ending = signal.Signals(number)
 
     def _fork(self) -> None:
         pid = os.fork()
         if pid == 0:
-            _answer(self._config, self._listener, self._alive)
+            _answer(self._app, self._config, self._listener, self._alive)
         self._began[pid] = time.monotonic()
 
     def _ended(self) -> Iterator[tuple[int, int]]:
@@ -141,13 +159,14 @@ def _prepare_store(url: str | None) -> None:
     os.waitpid(pid, 0)
 
 
-def _answer(config: "uvicorn.Config", listener: socket.socket, alive: int) -> NoReturn:
-    """Be a worker until told to end, or until the keeper of the service is gone, however it ended."""
+def _answer(app: "Application", config: "uvicorn.Config", listener: socket.socket, alive: int) -> NoReturn:
+    """Be a worker until told to end or leave, or the keeper of the service is gone, however it ended."""
     import asyncio  # neither is needed by who only asks for ``running_code``
 
     import uvicorn
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(LEAVE, signal.SIG_DFL)
     sys.setswitchinterval(SWITCH_SECONDS)
 
     class Server(uvicorn.Server):
@@ -155,15 +174,21 @@ def _answer(config: "uvicorn.Config", listener: socket.socket, alive: int) -> No
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             asyncio.get_running_loop().add_reader(alive, self._end)
+            asyncio.get_running_loop().add_signal_handler(LEAVE, self._leave)
             await super().startup(sockets)
 
         def _end(self) -> None:
             asyncio.get_running_loop().remove_reader(alive)
             self.should_exit = True
 
+        def _leave(self) -> None:
+            self.config.timeout_graceful_shutdown = LEAVE_SECONDS
+            self.should_exit = True
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             for server in self.servers:
                 server.close()
+            app.end()
             await asyncio.sleep(LINGER_SECONDS)
             await super().shutdown(sockets)
 
@@ -178,7 +203,9 @@ def main() -> None:
 
     project, channel, count, descriptor, alive, status = sys.argv[1:]
     app = create_app(project, channel, status=Path(status))
-    app.state.worker.follower.follow()
+    follower = app.state.worker.follower
+    follower.follow()
+    write_json(loaded_file(Path(status), os.getpid()), {"versions": follower.loaded})
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"*_{os.getpid()}.db"):
         file.unlink()  # this process serves nothing
     _prepare_store(locations.store(project, channel))

@@ -72,6 +72,8 @@ def build_fast_path(bundle: Bundle) -> FastPath:
         for some in (rows, *([row] for row in rows[:PROVED_ALONE])):
             if places := differences(path, bundle, some):
                 raise NotCompiled(f"row {places[0]} of {len(some)} would be answered otherwise")
+        if places := columns.differs_alone(rows):
+            raise NotCompiled(f"row {places[0]} of {len(rows)} would be answered otherwise if it came alone")
     except (NotCompiled, MlError):
         raise
     except Exception as error:  # whatever a model does that nobody thought of, its pickle answers
@@ -98,5 +100,5 @@ def _by_pickle(bundle: Bundle, rows: Sequence[Row]) -> list[Row]:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Return the least of a few times: a collection of garbage or another process falls into some of them."""
+    """Return the least of a few times: another process falls into some; garbage is collected in none."""
     return min(timeit.repeat(work, number=1, repeat=REPEATS))

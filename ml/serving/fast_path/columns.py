@@ -93,12 +93,12 @@ class Columns:
     def matrix(self, rows: Sequence[Row]) -> np.ndarray:
         """Return what the pipeline gives its estimator of each row: shape (rows, numbers)."""
         made = self._features(rows)
-        if len(made) <= FEW_ROWS:
-            return np.array([self._line(row) for row in made], dtype=float, order=self._order)
-        matrix, numbers = self._column_by_column(made), len(self.numbers.names)
-        matrix[:, :numbers] -= self.numbers.mean
-        matrix[:, :numbers] /= self.numbers.scale
-        return matrix
+        return self._row_by_row(made) if len(made) <= FEW_ROWS else self._column_by_column(made)
+
+    def differs_alone(self, rows: Sequence[Row]) -> list[int]:
+        """Return the places of the rows of which few together would become other numbers than many do."""
+        made = self._features(rows)
+        return np.flatnonzero((self._row_by_row(made) != self._column_by_column(made)).any(axis=1)).tolist()
 
     def _features(self, rows: Sequence[Row]) -> Sequence[Row]:
         if self.by_table:
@@ -115,6 +115,9 @@ class Columns:
             rows = [function(row) for row in rows]
         return rows
 
+    def _row_by_row(self, rows: Sequence[Row]) -> np.ndarray:
+        return np.array([self._line(row) for row in rows], dtype=float, order=self._order)
+
     def _column_by_column(self, rows: Sequence[Row]) -> np.ndarray:
         widths = [1] * len(self.numbers.names) + [len(one.unknown) for one in self.categories]
         matrix, places = np.empty((len(rows), sum(widths)), order=self._order), accumulate(widths, initial=0)
@@ -127,13 +130,17 @@ class Columns:
             matrix[:, start : start + len(unknown)] = [
                 category.missing if one is None or one != one else known.get(one, unknown) for one in values
             ]
+        numbers = len(self.numbers.names)
+        matrix[:, :numbers] -= self.numbers.mean
+        matrix[:, :numbers] /= self.numbers.scale
         return matrix
 
     def _line(self, row: Row) -> list[float]:
         line: list[float] = []
         for name, fill, mean, scale in self._scaled:
             value = row[name]
-            line.append(((fill if value is None or value != value else value) - mean) / scale)
+            # A float, whatever kind of number a function made: NumPy's short ones are computed with as such.
+            line.append((float(fill if value is None or value != value else value) - mean) / scale)
         for category in self.categories:
             value = row[category.name]
             if value is None or value != value:

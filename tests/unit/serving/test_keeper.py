@@ -11,6 +11,7 @@ import pytest
 
 from ml.serving import keeper
 from ml.serving.keeper import Generation, Sharing
+from ml.serving.workers import loaded_file
 
 
 @pytest.fixture
@@ -33,38 +34,47 @@ def tell(workers: Generation, version: int | None, candidate: int | None = None)
     (workers.status / f"{workers.leader.pid}.json").write_text(json.dumps(told))
 
 
+def seconds_until_lost(
+    sharing: Sharing, workers: Generation, clock: list[float], most: int = 20
+) -> int | None:
+    for second in range(most):
+        clock[0] += 1
+        if sharing.is_lost(workers):
+            return second
+    return None
+
+
 def test_a_version_that_workers_loaded_each_is_soon_shared_and_asked_for_once(
     workers: Generation, clock: list[float]
 ) -> None:
     sharing = Sharing(2)
-
-    def seconds_until_lost(most: int = 20) -> int | None:
-        for second in range(most):
-            clock[0] += 1
-            if sharing.is_lost(workers):
-                return second
-        return None
-
-    assert seconds_until_lost() is None, "who tells nothing serves nothing"
+    given = sharing, workers, clock
+    assert seconds_until_lost(*given) is None, "who tells nothing serves nothing"
     tell(workers, None)
-    assert seconds_until_lost() is None, "no version needs no memory"
+    assert seconds_until_lost(*given) is None, "no version needs no memory"
     tell(workers, 1)
-    assert seconds_until_lost() == 5
-    assert seconds_until_lost() is None, "new workers that did not start are not tried for ever"
+    assert seconds_until_lost(*given) == 5
+    assert seconds_until_lost(*given) is None, "new workers that did not start are not tried for ever"
     tell(workers, 1, candidate=2)
-    assert seconds_until_lost() is None, "a trial is not disturbed"
+    assert seconds_until_lost(*given) is None, "a trial is not disturbed"
     tell(workers, 2)
-    assert seconds_until_lost(3) is None
-    tell(workers, 1)
-    assert seconds_until_lost() is None, "a version that was left at once was never shared"
+    assert seconds_until_lost(*given, 3) is None
+    tell(workers, 3)
+    assert seconds_until_lost(*given, 3) is None, "a version that was left at once is not looked at"
     tell(workers, 2)
-    assert seconds_until_lost() == 5
+    assert seconds_until_lost(*given) == 5
+
+
+def test_what_was_loaded_for_all_workers_is_shared_already(workers: Generation, clock: list[float]) -> None:
+    sharing = Sharing(2)
+    loaded_file(workers.status, workers.leader.pid).write_text('{"versions": [1, 2]}')
+    for version in (2, 1, 2):
+        tell(workers, version)
+        assert seconds_until_lost(sharing, workers, clock) is None
+    tell(workers, 3)
+    assert seconds_until_lost(sharing, workers, clock) == 5
 
 
 def test_a_worker_alone_shares_with_nobody(workers: Generation, clock: list[float]) -> None:
-    sharing = Sharing(1)
-    tell(workers, None)
-    assert not sharing.is_lost(workers)
     tell(workers, 1)
-    clock[0] += 100
-    assert not sharing.is_lost(workers)
+    assert seconds_until_lost(Sharing(1), workers, clock) is None
