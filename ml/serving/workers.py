@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from ml import locations
@@ -32,6 +33,8 @@ GRACE_SECONDS = 15
 LEAVE_SECONDS = 300
 LEAVE = signal.SIGUSR1
 LINGER_SECONDS = 1.0
+# So long a client may be silent that keeps its connection: it goes with the answer to what it asks then.
+SILENT_SECONDS = 10.0
 LOOK_SECONDS = 0.1
 # How long a request waits at most for a thread that works beside it, as the one that writes the log.
 SWITCH_SECONDS = 0.0005
@@ -185,11 +188,21 @@ def _answer(app: "Application", config: "uvicorn.Config", listener: socket.socke
             self.config.timeout_graceful_shutdown = LEAVE_SECONDS
             self.should_exit = True
 
+        def _is_leaving(self) -> bool:
+            return self.config.timeout_graceful_shutdown == LEAVE_SECONDS
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            self.config.timeout_graceful_shutdown = GRACE_SECONDS - 3
+            super().handle_exit(sig, frame)
+
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             for server in self.servers:
                 server.close()
             app.end()
             await asyncio.sleep(LINGER_SECONDS)
+            silent_until = time.monotonic() + SILENT_SECONDS
+            while self._is_leaving() and self.server_state.connections and time.monotonic() < silent_until:
+                await asyncio.sleep(LOOK_SECONDS)
             await super().shutdown(sockets)
 
     with contextlib.suppress(KeyboardInterrupt):

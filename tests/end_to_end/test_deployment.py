@@ -8,8 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
@@ -24,11 +26,13 @@ from ml.registry import signing
 from ml.registry.versions import Registry
 from ml.serving import service
 from ml.serving.client import Service
+from ml.serving.workers import GRACE_SECONDS
 from ml.store.tables import builds
 from tests.conftest import Site
 from tests.production import kept
 from tests.support import (
     PASSENGER,
+    PATIENCE_SECONDS,
     ErrorOf,
     answering_version,
     build_another_model,
@@ -328,9 +332,25 @@ def test_workers_share_what_each_of_them_loaded_when_it_was_deployed(served: Sit
     assert served.ml("deploy", "--port", str(free_port)) == 0
     running = service.find("small", "production")
     assert running
-    with constant_load(running.url) as seen:
+    go_on = threading.Event()
+
+    def file_that_takes_long() -> Iterator[bytes]:
+        yield ",".join(PASSENGER).encode() + b"\n"
+        go_on.wait(PATIENCE_SECONDS)
+        yield b'892,3,"Kelly, Mr. James",male,34.5,0,0,330911,7.8292,,Q\n'
+
+    def send() -> httpx2.Response:
+        with httpx2.Client(trust_env=False, timeout=PATIENCE_SECONDS) as client:
+            asked = {"content": file_that_takes_long(), "headers": {"Content-Type": "text/csv"}}
+            return client.post(f"{running.url}/predict/file", **asked)  # type: ignore[arg-type]
+
+    with constant_load(running.url) as seen, ThreadPoolExecutor(1) as pool:
         before = {worker: memory_of(worker) for worker in workers_of(running)}
+        file = pool.submit(send)
         wait_for(lambda: len(now := workers_of(running)) == 3 and not now & before.keys())
+        time.sleep(GRACE_SECONDS)  # longer than who is stopped may take
+        go_on.set()
+        assert file.result().status_code == 200 and "892" in file.result().text
     assert seen.failed == [] and seen.versions == {1}
     for worker in workers_of(running):
         shared, own = memory_of(worker)
