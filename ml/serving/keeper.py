@@ -55,12 +55,12 @@ class Generation:
                 found.add(None if told["candidate"] else told["version"])
         return found.pop() if len(found) == 1 else None
 
-    def shared(self) -> list[int]:
-        """Return the versions that were loaded once for all its workers."""
+    def shared(self) -> list[int] | None:
+        """Return the versions that were loaded once for all its workers; none if that was not told."""
         try:
             return list(read_json(loaded_file(self.status, self.leader.pid))["versions"])
         except (OSError, MlError):
-            return []
+            return None
 
     def is_led(self) -> bool:
         """Tell whether the process that replaces its workers runs."""
@@ -127,7 +127,7 @@ class Sharing:
     def __init__(self, count: int) -> None:
         """Look at so many workers."""
         self._count = count
-        self._asked: tuple[Generation, int] | None = None
+        self._asked: int | None = None
         self._seen: int | None = None
         self._since = self._looked = 0.0
 
@@ -139,11 +139,13 @@ class Sharing:
         self._looked, version = now, workers.version()
         if version != self._seen:
             self._seen, self._since = version, now
-        if version is None or version in workers.shared() or now - self._since < SETTLED_SECONDS:
+        # Asked for twice it would be asked for again and again: who should share it did not start, or cannot.
+        if version is None or version == self._asked or now - self._since < SETTLED_SECONDS:
             return False
-        if self._asked == (workers, version):  # those that should have taken over did not start
+        shared = workers.shared()
+        if shared is None or version in shared:
             return False
-        self._asked = (workers, version)
+        self._asked = version
         return True
 
 

@@ -218,7 +218,8 @@ def main() -> None:
     app = create_app(project, channel, status=Path(status))
     follower = app.state.worker.follower
     follower.follow()
-    write_json(loaded_file(Path(status), os.getpid()), {"versions": follower.loaded})
+    with contextlib.suppress(OSError):  # a full disk: then nobody asks for workers that share more
+        write_json(loaded_file(Path(status), os.getpid()), {"versions": follower.loaded})
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"*_{os.getpid()}.db"):
         file.unlink()  # this process serves nothing
     _prepare_store(locations.store(project, channel))

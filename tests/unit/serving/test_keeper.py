@@ -49,6 +49,7 @@ def test_a_version_that_workers_loaded_each_is_soon_shared_and_asked_for_once(
 ) -> None:
     sharing = Sharing(2)
     given = sharing, workers, clock
+    loaded_file(workers.status, workers.leader.pid).write_text('{"versions": []}')
     assert seconds_until_lost(*given) is None, "who tells nothing serves nothing"
     tell(workers, None)
     assert seconds_until_lost(*given) is None, "no version needs no memory"
@@ -75,6 +76,14 @@ def test_what_was_loaded_for_all_workers_is_shared_already(workers: Generation, 
     assert seconds_until_lost(sharing, workers, clock) == 5
 
 
+def test_nobody_is_replaced_where_nothing_is_told_of_what_was_loaded(
+    workers: Generation, clock: list[float]
+) -> None:
+    tell(workers, 1)
+    assert seconds_until_lost(Sharing(2), workers, clock) is None
+
+
 def test_a_worker_alone_shares_with_nobody(workers: Generation, clock: list[float]) -> None:
+    loaded_file(workers.status, workers.leader.pid).write_text('{"versions": []}')
     tell(workers, 1)
     assert seconds_until_lost(Sharing(1), workers, clock) is None
