@@ -18,6 +18,7 @@ from ml.errors import MlError
 from ml.project import Project
 from ml.serving import fast_path
 from ml.serving.fast_path import differences, proving_rows
+from ml.serving.fast_path.columns import Columns
 from ml.serving.fast_path.kernels import KERNELS
 from ml.serving.loaded import LoadedVersion, ready
 from ml.training.bundle import Bundle
@@ -155,6 +156,18 @@ def test_a_path_that_is_off_by_a_bit_is_not_taken(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(columns.Columns, "matrix", lambda self, rows: np.nextafter(whole(self, rows), 9e9))
     loaded = load("yield", "LinearRegression", {})
     assert loaded.scoring == "pandas: row 0 of 1020 would be answered otherwise"
+
+
+def test_a_path_that_makes_other_numbers_of_a_row_alone_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Columns._line
+
+    def rounded(columns: Columns, row: dict[str, Any]) -> list[float]:
+        found = line(columns, row)
+        return [float(np.float32(one)) for one in found] if row["kind"] == "never seen" else found
+
+    monkeypatch.setattr(Columns, "_line", rounded)
+    loaded = load("late", "DecisionTree" + TARGETS["late"], {"max_depth": 5})
+    assert loaded.scoring.endswith("would be answered otherwise if it came alone")
 
 
 def test_which_way_is_faster_is_not_said_by_a_moment_in_which_something_else_was_done() -> None:
