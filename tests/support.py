@@ -74,10 +74,10 @@ def wait_for(probe: Callable[[], Found | None]) -> Found:
     return result
 
 
-def register(site: Site, identity: str = "a") -> int:
+def register(site: Site, identity: str = "a", **more: str) -> int:
     return Registry("small").register(
         {"model": site.build / "model", "quality": site.build / "quality"},
-        {"model_sha256": identity},
+        {"model_sha256": identity, **more},
     )
 
 

@@ -48,20 +48,15 @@ async def read_body(request: Request, most: int, seconds: float) -> bytes:
     for name, value in request.scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > most:
             raise _too_large(most)
-    body: bytes | bytearray = b""
-    more = True
+    body, more = bytearray(), True
     try:
         async with asyncio.timeout(seconds):
             while more:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
                     raise Refused(408, "the request was cut off")
-                part, more = message.get("body", b""), message.get("more_body", False)
-                if body and part:
-                    body = body if isinstance(body, bytearray) else bytearray(body)
-                    body += part
-                else:
-                    body = body or part
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
                 if len(body) > most:
                     raise _too_large(most)
     except TimeoutError:

@@ -68,34 +68,29 @@ class Generation:
 
     def end(self) -> None:
         """Let every process of the group end what it is doing, and end."""
-        self._forget()
-        deadline = time.monotonic() + GRACE_SECONDS
-        self._signal(signal.SIGTERM)
-        while self._is_there() and time.monotonic() < deadline:
+        self._ask(signal.SIGTERM, GRACE_SECONDS)
+        while not self.has_left():
             time.sleep(LOOK_SECONDS)
-        self._kill()
 
     def leave(self) -> None:
         """Let every process of the group end what it is doing: others answer already, so it may take long."""
-        self._forget()
-        self._until = time.monotonic() + LEAVE_SECONDS + GRACE_SECONDS
-        self._signal(LEAVE)
+        self._ask(LEAVE, LEAVE_SECONDS + GRACE_SECONDS)
 
     def has_left(self) -> bool:
-        """Tell whether all are gone that were let leave."""
+        """Tell whether all are gone that were asked to go; who takes too long is killed."""
         if self._is_there() and time.monotonic() < self._until:
             return False
-        self._kill()
+        self._signal(signal.SIGKILL)
+        self.leader.wait()
         return True
 
-    def _forget(self) -> None:
+    def _ask(self, number: int, seconds: float) -> None:
+        """Ask all to go within so many seconds; what they told counts no more."""
         for pid in list(self._told()):
             forget(pid, self.status, self.metrics)
         loaded_file(self.status, self.leader.pid).unlink(missing_ok=True)
-
-    def _kill(self) -> None:
-        self._signal(signal.SIGKILL)
-        self.leader.wait()
+        self._until = time.monotonic() + seconds
+        self._signal(number)
 
     def _told(self) -> Iterator[int]:
         for file in self.status.glob("[0-9]*.json"):
@@ -152,6 +147,7 @@ class Sharing:
 def keep_workers(project: str, channel: str, listener: socket.socket, count: int, status: Path) -> None:
     """Run ``count`` workers until interrupted; SIGHUP lets others, with the code as it is then, take over.
 
+    So does a version that workers do not share and could.
     ``status`` is the folder where each worker tells what it serves.
     """
     counters = status / "metrics"

@@ -38,7 +38,7 @@ class AnsweredRows:
     """
 
     count: int
-    arrays: bytes
+    arrays: str
 
     @classmethod
     def of(
@@ -198,11 +198,11 @@ class PredictionLog:
             if answered:
                 _add(connection, self._of, answered)
             if others:
-                given = [asdict(one) | {"prediction": _json(one.prediction).decode()} for one in others]
+                given = [asdict(one) | {"prediction": _json(one.prediction)} for one in others]
                 connection.execute(insert(compared), given)
             if told:
                 connection.execute(
-                    insert(labels), [asdict(one) | {"label": _json(one.label).decode()} for one in told]
+                    insert(labels), [asdict(one) | {"label": _json(one.label)} for one in told]
                 )
             if counts:
                 connection.execute(insert(troubles), [self._row(*one) for one in counts.items()])
@@ -240,18 +240,18 @@ def _add(connection: Connection, of: tuple[str, str], answered: list[AnsweredRow
     meanwhile, would change hands twice for each.
     """
     names = ", ".join(map(connection.dialect.identifier_preparer.quote, ("project", "channel", *KEPT)))
-    insert_into, arrays = f"INSERT INTO predictions ({names})", b",".join(one.arrays for one in answered)
+    insert_into, arrays = f"INSERT INTO predictions ({names})", ",".join(one.arrays for one in answered)
     if connection.dialect.name == "sqlite":
         values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(KEPT)))
         # Else each value would be made anew for each of its parts.
         each = "WITH each AS MATERIALIZED (SELECT value FROM json_each(?))"
         statement = f"{each} {insert_into} SELECT ?, ?, {values} FROM each"
-        connection.exec_driver_sql(statement, (f"[{arrays.decode()}]", *of))
+        connection.exec_driver_sql(statement, (f"[{arrays}]", *of))
         return
     texts = {KEPT.index("inputs"), KEPT.index("output")}
     rows = [
-        (*of, *(_json(value).decode() if place in texts else value for place, value in enumerate(row)))
-        for row in from_json(b"[" + arrays + b"]")
+        (*of, *(_json(value) if place in texts else value for place, value in enumerate(row)))
+        for row in from_json(f"[{arrays}]")
     ]
     connection.exec_driver_sql(f"{insert_into} VALUES ({', '.join(['%s'] * len(rows[0]))})", rows)
 
@@ -260,5 +260,5 @@ def _rows(entry: Entry) -> int:
     return entry.count if isinstance(entry, AnsweredRows) else 1
 
 
-def _json(value: Any) -> bytes:
-    return to_json(value, inf_nan_mode="null")
+def _json(value: Any) -> str:
+    return to_json(value, inf_nan_mode="null").decode()

@@ -83,7 +83,7 @@ class Metrics:
     def _gauge(self, name: str, told: str, mode: Literal["liveall", "sum"], *labels: str) -> Gauge:
         return Gauge(name, told, labels, multiprocess_mode=mode, registry=self.registry)
 
-    def of(self, metric: Any, *labels: str) -> Any:
+    def _of(self, metric: Any, *labels: str) -> Any:
         """Return what counts for some labels of a metric: its own ``labels`` takes longer than counting."""
         key = (metric, *labels)
         found = self._with_labels.get(key)
@@ -93,12 +93,12 @@ class Metrics:
 
     def count(self, metric: Any, *labels: str, amount: float = 1.0) -> None:
         """Count with a counter, as soon as all is settled."""
-        counter = self.of(metric, *labels) if labels else metric
+        counter = self._of(metric, *labels) if labels else metric
         self._counted[counter] = self._counted.get(counter, 0.0) + amount
 
     def observe(self, metric: Any, *labels: str, value: float) -> None:
         """Let a histogram see a value, as soon as all is settled."""
-        self._observed.append((self.of(metric, *labels), value))
+        self._observed.append((self._of(metric, *labels), value))
 
     def settle(self) -> None:
         """Hand on what was counted and seen; only by the thread that counts."""

@@ -38,7 +38,7 @@ class WorkerState:
         self.metrics, self.batcher = predictor.metrics, predictor.batcher
         self._predictor = predictor
         self.code = running_code()
-        self._swaps = 0
+        self._swaps: int | None = None
         self._state: dict[str, Any] = {}
 
     def ready(self) -> Routing:
@@ -62,7 +62,7 @@ class WorkerState:
             "refused": {str(version): reason for version, reason in self.follower.refused.items()},
             "trouble": self._predictor.trouble,
         }
-        if self._state:  # what it begins with is no change
+        if self._swaps is not None:  # what it begins with is no change
             self.metrics.swaps.inc(self.follower.swaps - self._swaps)
         self._swaps = self.follower.swaps
         self.metrics.version.set(champion.version if champion else 0)

@@ -1,11 +1,13 @@
 """The workers of a service: a process that loads the model once, and its forks, which answer on one socket.
 
 What was loaded before a fork takes memory once, however many workers there are, and a worker that ended is
-replaced in an instant. ``keeper.py`` starts this process, and another when there is new code.
+replaced in an instant. ``keeper.py`` starts this process, and another when there is new code, or a version
+that workers loaded each and could share.
 """
 
 import contextlib
 import gc
+import math
 import os
 import select
 import signal
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ml.serving.app import Application
 
 GRACE_SECONDS = 15
+ANSWER_SECONDS = GRACE_SECONDS - 3  # of it, for what is being answered
 # Who is replaced already need not hurry: a file may take two minutes to come in, and as long to be answered.
 LEAVE_SECONDS = 300
 LEAVE = signal.SIGUSR1
@@ -83,12 +86,11 @@ class Workers:
                 self._ending = signal.SIGTERM
             for pid, code in self._ended():
                 self._replace(pid, code)
-        told, began = None, time.monotonic()
-        while self._began and time.monotonic() - began < (
-            LEAVE_SECONDS if self._ending == LEAVE else GRACE_SECONDS
-        ):
+        told, deadline = None, math.inf
+        while self._began and time.monotonic() < deadline:
             if told != self._ending:  # who leaves may be told to end meanwhile
-                told, began = self._ending, time.monotonic()
+                told = self._ending
+                deadline = time.monotonic() + (LEAVE_SECONDS if told == LEAVE else GRACE_SECONDS)
                 self._tell(told)
             for pid, _ in self._ended():
                 del self._began[pid]
@@ -139,7 +141,7 @@ def _loaded(app: "Application") -> "uvicorn.Config":
         access_log=False,
         proxy_headers=False,  # who asks is not looked at
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=GRACE_SECONDS - 3,
+        timeout_graceful_shutdown=ANSWER_SECONDS,
     )
     config.load()
     return config
@@ -192,7 +194,7 @@ def _answer(app: "Application", config: "uvicorn.Config", listener: socket.socke
             return self.config.timeout_graceful_shutdown == LEAVE_SECONDS
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            self.config.timeout_graceful_shutdown = GRACE_SECONDS - 3
+            self.config.timeout_graceful_shutdown = ANSWER_SECONDS
             super().handle_exit(sig, frame)
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -10,19 +10,15 @@ from ml.registry.versions import Registry
 from ml.serving.prediction_log import AnsweredRows, Label, PredictionLog
 from ml.show import show_registry, show_request, show_version
 from tests.conftest import Site
+from tests.support import register
 
 REQUEST = "0" * 32
-
-
-def register(built: Site) -> None:
-    folders = {"model": built.build / "model", "quality": built.build / "quality"}
-    Registry("small").register(folders, {"model_sha256": "a" * 64, "data_sha256": "b" * 64})
 
 
 def test_a_registry_is_shown(built: Site, capsys: pytest.CaptureFixture[str]) -> None:
     show_registry("small")
     assert "small has no version yet" in capsys.readouterr().out
-    register(built)
+    register(built, "a" * 64, data_sha256="b" * 64)
     Registry("small").move("production", 1, "deploy", "a try")
     show_registry("small")
     assert "LogisticRegression" in (told := capsys.readouterr().out) and "production" in told
@@ -41,7 +37,7 @@ def test_a_registry_is_shown(built: Site, capsys: pytest.CaptureFixture[str]) ->
 def test_a_request_is_shown_with_what_came_true_and_the_version(
     built: Site, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    register(built)
+    register(built, "a" * 64, data_sha256="b" * 64)
     assert (url := locations.store("small", "production"))
     log = PredictionLog(url, of=("small", "production"))
     about = REQUEST, 0, time.time(), 1, True

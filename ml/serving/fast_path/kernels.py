@@ -32,7 +32,7 @@ def _linear(estimator: Any) -> Kernel:
 
 
 def _logistic(estimator: Any) -> Kernel:
-    weights, constant, classes = estimator.coef_.T, estimator.intercept_, estimator.classes_.tolist()
+    weights, constant, classes = estimator.coef_.T, estimator.intercept_, _classes(estimator)
 
     def two(matrix: np.ndarray) -> Answer:
         scores = (matrix @ weights + constant).ravel()
