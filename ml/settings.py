@@ -106,9 +106,9 @@ class Training(Settings):
     """How candidates are compared: the scikit-learn scorer and the number of cross-validation folds.
 
     Of a larger table, ``max_rows`` are learned from, and of its test rows as many judge: those with the
-    lowest hashes in each class. ``windows_days``: learn from the newest days only, if one of these predicts
-    the newest rows better than all. ``backend``: whether the search runs on this machine or a Dask cluster,
-    which changes nothing in the model.
+    lowest hashes in each class. ``windows_days``: learn from so many newest days only, or since the rows came
+    true otherwise, if that predicts the newest rows better than all. ``backend``: whether the search runs on
+    this machine or a Dask cluster, which changes nothing in the model.
     """
 
     metric: str

@@ -1,6 +1,8 @@
 """How far back a model learns: all rows, or only the newest days, if that predicts what came next better."""
 
+import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
 from ml.data.split import times
 from ml.errors import MlError
@@ -11,6 +13,7 @@ from ml.training.search import fit
 
 # The rows that judge are as many as this share of a part that is as long as the test; fewer judge nothing.
 OF_THE_TEST, LEAST_ROWS = 0.5, 100
+SINCE_CHANGE = "since the change"
 
 
 def newest(project: Project, rows: pd.DataFrame, days: float | None) -> pd.DataFrame:
@@ -27,11 +30,11 @@ def choose_window(
 ) -> tuple[float | None, dict[str, float]]:
     """Return how many of the newest days to learn from, none for all, and what each choice scored.
 
-    Each is learned from what was before a stretch half as long as the test, and the gap, and judged by that
-    stretch: forward in time. A window that has too few rows, or one class only, is not tried.
+    Tried are all rows, the declared windows, and those since rows began to come true otherwise. Each is
+    learned from what was before a stretch half as long as the test, and the gap, and judged by that stretch:
+    forward in time. A window that has too few rows, or one class only, is not tried.
     """
-    windows = project.training.windows_days
-    if not windows:
+    if not project.training.windows_days:
         return None, {}
     if project.split.kind != "time":
         raise MlError('project.toml: training.windows_days needs [split] kind = "time"')
@@ -41,17 +44,72 @@ def choose_window(
         longest = min(longest, pd.Timedelta(days=project.split.max_test_days))
     start = when.max() - longest * OF_THE_TEST
     before, after = when < start - pd.Timedelta(days=project.split.gap_days), when >= start
-    least = 2 if project.task == "classification" else 1
-    if after.sum() < LEAST_ROWS or target[after.to_numpy()].nunique() < least:
+    if not _teaches(project, target[after.to_numpy()]):
         return None, {}
     known = rows[before.to_numpy()].assign(**{project.target: target[before.to_numpy()]})
     score = scorer(project.training.metric, positive_class(project, target))
-    scores: dict[float | None, float] = {}
-    for days in (None, *windows):
+    windows = {"all": None, **{f"{days:g} days": days for days in project.training.windows_days}}
+    until = when[before.to_numpy()].max()
+    begins = _change(project, chosen, known)
+    if begins is not None:
+        windows[SINCE_CHANGE] = _days(until - begins)
+    scores = {}
+    for name, days in windows.items():
         learned = newest(project, known, days)
-        if len(learned) < LEAST_ROWS or learned[project.target].nunique() < least:
-            continue
-        pipeline = fit(project, chosen, learned.drop(columns=project.target), learned[project.target])
-        scores[days] = float(score(pipeline, rows[after.to_numpy()], target[after.to_numpy()]))
-    best = max(scores, key=lambda days: scores[days], default=None)
-    return best, {"all" if days is None else f"{days:g} days": one for days, one in scores.items()}
+        if _teaches(project, learned[project.target]):
+            pipeline = fit(project, chosen, *_apart(project, learned))
+            scores[name] = float(score(pipeline, rows[after.to_numpy()], target[after.to_numpy()]))
+    if not scores:
+        return None, {}
+    best = max(scores, key=lambda name: scores[name])
+    if best == SINCE_CHANGE and begins is not None:
+        return _days(when.max() - begins), scores
+    return windows[best], scores
+
+
+def _change(project: Project, chosen: EstimatorChoice, known: pd.DataFrame) -> pd.Timestamp | None:
+    """Return since when the newer half of the rows comes true otherwise than what the older half taught.
+
+    It is where two means fit the cost of the rows best, by least squares (Hinkley, 1970), and the second is
+    higher. Whether it is more than chance is not asked: a window is judged by what it predicts.
+    """
+    when = times(known, project)
+    order = np.argsort(when.to_numpy(), kind="stable")
+    half = len(order) // 2
+    older, newer = known.iloc[order[:half]], known.iloc[order[half:]]
+    if not _teaches(project, older[project.target]) or len(newer) < 2 * LEAST_ROWS:
+        return None
+    cost = _cost(project, fit(project, chosen, *_apart(project, older)), *_apart(project, newer))
+    count = np.arange(LEAST_ROWS, len(cost) - LEAST_ROWS + 1)
+    sums = cost.cumsum()
+    first, second = sums[count - 1] / count, (sums[-1] - sums[count - 1]) / (len(cost) - count)
+    gained = np.where(second > first, count * (len(cost) - count) * (second - first) ** 2, 0.0)
+    if not gained.any():
+        return None
+    begins: pd.Timestamp = when.iloc[order[half + count[gained.argmax()]]]
+    return begins
+
+
+def _cost(project: Project, pipeline: Pipeline, rows: pd.DataFrame, truth: pd.Series) -> np.ndarray:
+    """Return how far off each answer is; of classes, the probability of the others, or whether it is one."""
+    if project.task == "regression":
+        return np.asarray(np.abs(np.asarray(pipeline.predict(rows), float) - truth.to_numpy(float)))
+    if not hasattr(pipeline, "predict_proba"):
+        return np.asarray(np.asarray(pipeline.predict(rows)) != truth.to_numpy(), float)
+    places = pd.Index(pipeline.classes_).get_indexer(truth)
+    chances = np.column_stack([pipeline.predict_proba(rows), np.zeros(len(rows))])
+    return np.asarray(1.0 - chances[np.arange(len(rows)), places])
+
+
+def _teaches(project: Project, target: pd.Series) -> bool:
+    """Tell whether rows of this target are enough to learn from, or to be judged by."""
+    return len(target) >= LEAST_ROWS and target.nunique() >= (2 if project.task == "classification" else 1)
+
+
+def _apart(project: Project, known: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    return known.drop(columns=project.target), known[project.target]
+
+
+def _days(length: pd.Timedelta) -> float:
+    """Return how many days a window is long whose oldest row is so much older than its newest."""
+    return (length + pd.Timedelta(seconds=1)) / pd.Timedelta(days=1)

@@ -42,10 +42,32 @@ def test_the_newest_rows_are_learned_from_where_the_world_changed(tmp_path: Path
     made = project(tmp_path, windows_days=[8.0, 0.001])
     table, truth = rows(changed=30)
     window, scores = choose_window(made, CHOICE, table, truth)
-    assert window == 8.0 and list(scores) == ["all", "8 days"], "a few seconds have too few rows"
+    assert window is not None and 7 < window < 11
+    assert list(scores) == ["all", "8 days", "since the change"], "a few seconds have too few rows"
     assert scores["8 days"] > scores["all"] + 0.05
     learned = newest(made, table, window)
-    assert 700 < len(learned) < 900 and learned["when"].min() > "2025-02-01"
+    assert 700 < len(learned) < 1100 and learned["when"].min() > "2025-01-30T12"
+
+
+@pytest.mark.parametrize("estimator", ["LogisticRegression", "RidgeClassifier"])
+def test_the_day_of_a_change_is_found(tmp_path: Path, estimator: str) -> None:
+    """Nobody declared a window of that length; a model without probabilities tells it by its errors."""
+    table, truth = rows(changed=24)
+    window, scores = choose_window(
+        project(tmp_path, windows_days=[1.5]), EstimatorChoice(estimator, {}), table, truth
+    )
+    assert max(scores, key=lambda name: scores[name]) == "since the change", scores
+    assert window == pytest.approx(40 - 24, abs=0.7)
+
+
+def test_the_day_of_a_change_of_numbers_is_found(tmp_path: Path) -> None:
+    table, _ = rows(changed=99)
+    late = table["when"] >= "2025-01-26"
+    truth = pd.Series(np.where(late, -table["size"], table["size"]), name="answer")
+    made = project(tmp_path, windows_days=[0.001], metric="r2").model_copy(update={"task": "regression"})
+    window, scores = choose_window(made, EstimatorChoice("LinearRegression", {}), table, truth)
+    assert scores["since the change"] > 0.99 > scores["all"]
+    assert window == pytest.approx(15, abs=0.2)
 
 
 def test_all_rows_are_learned_from_where_nothing_says_otherwise(tmp_path: Path) -> None:
