@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ml import locations
 from ml.console import say
@@ -170,6 +170,8 @@ def _answer(app: "Application", config: "uvicorn.Config", listener: socket.socke
 
     import uvicorn
 
+    from ml.serving.accepting import accept_who_waits
+
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(LEAVE, signal.SIG_DFL)
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -181,6 +183,12 @@ def _answer(app: "Application", config: "uvicorn.Config", listener: socket.socke
             asyncio.get_running_loop().add_reader(alive, self._end)
             asyncio.get_running_loop().add_signal_handler(LEAVE, self._leave)
             await super().startup(sockets)
+            accepting = accept_who_waits(listener, self._protocol, lambda: self.should_exit)
+            self._accepting = asyncio.create_task(accepting)
+
+        def _protocol(self) -> Any:
+            made: Any = config.http_protocol_class
+            return made(config=config, server_state=self.server_state, app_state=self.lifespan.state)
 
         def _end(self) -> None:
             asyncio.get_running_loop().remove_reader(alive)

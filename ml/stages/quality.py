@@ -54,10 +54,10 @@ def run(context: Context) -> Outcome[Verdict]:
     }
 
     def work(folder: Path) -> dict[str, Any]:
-        from ml.quality.report import write_report
-
         judged = _judge(context, folder, champion, looser, model.outputs["model.pkl"])
         _say(judged)
+        from ml.quality.report import write_report  # imported while the tests ran
+
         write_report(folder, project, workspace, judged)
         return judged.model_dump()
 

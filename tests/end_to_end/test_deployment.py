@@ -1,5 +1,6 @@
 """Bringing a version into a channel, and taking it out again, against the real service."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -254,6 +255,32 @@ def test_swaps_and_rollbacks_under_load_lose_nothing_on_any_worker(served: Site,
             registry.move("production", version, "deploy" if turn % 5 else "rollback")
             wait_for_version(running, version, seconds=5)
     assert seen.failed == [] and seen.versions == {1, 2} and seen.answered > 50
+
+
+def test_a_crowd_that_comes_at_once_waits_its_turn_and_no_longer(served: Site, free_port: int) -> None:
+    """Whose connection was taken in first is not answered many times before others are at all."""
+    assert served.ml("deploy", "--port", str(free_port)) == 0
+    body = json.dumps([PASSENGER] * 10).encode()
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    answered = [0] * 200
+
+    async def ask(client: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", free_port)
+        while not all(answered):
+            writer.write(head + body)
+            told = await reader.readuntil(b"\r\n\r\n")
+            assert told.startswith(b"HTTP/1.1 200"), told
+            length = re.search(rb"content-length: (\d+)", told)
+            assert length
+            await reader.readexactly(int(length[1]))
+            answered[client] += 1
+        writer.close()
+
+    async def crowd() -> None:
+        await asyncio.gather(*map(ask, range(len(answered))))
+
+    asyncio.run(crowd())
+    assert max(answered) < 40, answered
 
 
 def test_a_killed_worker_comes_back(served: Site, free_port: int) -> None:
