@@ -88,6 +88,7 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
     settings = replace(
         settings,
         max_rows=MAX_LEARNED if len(parts["train"]) > MAX_LEARNED else None,
+        rows=len(parts["train"]),
         data_gates=_data_gates(project, draft, parts, scores),
         gates=_gates(look),
         floors={
@@ -120,7 +121,7 @@ def _write(
     files = {
         "contract.py": contract_text(draft, name),
         "project.toml": settings_text(draft, settings),
-        "grid.json": grid_text(draft.task),
+        "grid.json": grid_text(draft.task, settings.rows),
     }
     for file, text_of in (("features.py", features_text), (ROW_FILE, features_row_text)):
         files |= {file: text_of(draft, made)} if made else {}

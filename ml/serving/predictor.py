@@ -196,11 +196,11 @@ class Predictor:
 
         async def lines() -> AsyncIterator[bytes]:
             try:
-                yield write_rows(first, kind, header=True)
+                yield await asyncio.to_thread(write_rows, first, kind, header=True)
                 for start in range(FILE_ROWS, len(table), FILE_ROWS):
                     await self._room_in_the_log()
                     part = await self._answer_part(asked, loaded, table, start)
-                    yield write_rows(part, kind, header=False)
+                    yield await asyncio.to_thread(write_rows, part, kind, header=False)
             finally:
                 self._files.release()
 

@@ -14,7 +14,10 @@ COLUMN = 34  # where comments begin
 
 @dataclass(frozen=True)
 class Settings:
-    """What stands in ``project.toml`` beside what the draft says: the source, gates, features and ports."""
+    """What stands in ``project.toml`` beside what the draft says: the source, gates, features and ports.
+
+    ``rows`` are those to learn from, by which the grid is chosen.
+    """
 
     title: str
     source: dict[str, Any]
@@ -22,6 +25,7 @@ class Settings:
     functions: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     max_rows: int | None = None
+    rows: int = 0
     data_gates: dict[str, tuple[Any, str]] = field(default_factory=dict)
     gates: dict[str, tuple[Any, str]] = field(default_factory=dict)
     floors: dict[str, tuple[float, str]] = field(default_factory=dict)
