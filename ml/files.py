@@ -91,8 +91,11 @@ def make_secret(file: Path, content: Callable[[], bytes]) -> bool:
     return True
 
 
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object so that the file appears whole or not at all."""
+def write_json(file: Path, content: Mapping[str, Any], *, lasting: bool = True) -> None:
+    """Write a JSON object so that the file appears whole or not at all.
+
+    One that need not outlive the machine's next start is not ``lasting``: nobody waits for the disk then.
+    """
     try:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     except ValueError as error:
@@ -103,8 +106,9 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
     try:
         with open(aside, "w", encoding="utf-8") as stream:
             stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+            if lasting:
+                stream.flush()
+                os.fsync(stream.fileno())
         aside.replace(file)
     finally:
         aside.unlink(missing_ok=True)

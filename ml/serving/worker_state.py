@@ -16,7 +16,7 @@ from ml.serving.predictor import Predictor
 from ml.serving.scoring import Unavailable
 from ml.serving.workers import running_code
 
-FOLLOW_SECONDS = 0.1
+FOLLOW_SECONDS = 0.05
 NO_MODEL = "channel '{}' serves no model yet: deploy one"
 
 
@@ -71,7 +71,7 @@ class WorkerState:
         if state != self._state:
             if self.status:
                 with contextlib.suppress(OSError):  # a full disk: told again at the next look
-                    write_json(self.status / f"{os.getpid()}.json", state)
+                    write_json(self.status / f"{os.getpid()}.json", state, lasting=False)
                     self._state = state
             else:
                 self._state = state

@@ -229,7 +229,7 @@ def main() -> None:
     follower = app.state.worker.follower
     follower.follow()
     with contextlib.suppress(OSError):  # a full disk: then nobody asks for workers that share more
-        write_json(loaded_file(Path(status), os.getpid()), {"versions": follower.loaded})
+        write_json(loaded_file(Path(status), os.getpid()), {"versions": follower.loaded}, lasting=False)
     for file in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"*_{os.getpid()}.db"):
         file.unlink()  # this process serves nothing
     _prepare_store(locations.store(project, channel))

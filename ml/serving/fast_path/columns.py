@@ -68,7 +68,7 @@ class Columns:
             elif hasattr(fitted, "steps"):
                 categories += _target_means(list(columns), fitted[0], fitted[1])
             else:
-                raise NotCompiled(f"{pipeline[-1].__class__.__name__} encodes '{columns[0]}' itself")
+                categories += _numbered(list(columns), fitted)
         if np.isnan(np.array(numbers.fills, dtype=float)).any():
             raise NotCompiled("a column of numbers was empty in training")
         functions = feature_functions(project), row_functions(project)
@@ -175,4 +175,17 @@ def _target_means(names: list[str], encoder: Any, scaler: Any) -> list[_Category
         known = dict(zip(np.asarray(categories, dtype=object).tolist(), each, strict=True))
         missing = [numbers for value, numbers in known.items() if is_missing(value)]
         found.append(_Category(name, known, unknown, missing[0] if missing else unknown))
+    return found
+
+
+def _numbered(names: list[str], encoder: Any) -> list[_Category]:
+    """Return categories that an estimator encodes itself, each of which a number stands for."""
+    unknown, gap = (float(encoder.unknown_value),), (float(encoder.encoded_missing_value),)
+    found = []
+    for name, categories in zip(names, encoder.categories_, strict=True):
+        values = np.asarray(categories, dtype=object).tolist()
+        known: dict[Any, tuple[float, ...]] = {
+            value: (float(place),) for place, value in enumerate(values) if not is_missing(value)
+        }
+        found.append(_Category(name, known, unknown, gap if len(known) < len(values) else unknown))
     return found

@@ -143,18 +143,33 @@ def _of_many(classes: list[Any], scores: np.ndarray, likely: np.ndarray) -> Answ
 
 
 def _catboost(estimator: Any) -> Kernel:
-    trees, classes = ObliviousTrees(estimator), _classes(estimator)
+    classes, categories = _classes(estimator), estimator.get_cat_feature_indices()
+
+    def given(matrix: np.ndarray) -> np.ndarray:
+        """Return numbers as CatBoost takes them: those that stand for categories must be whole ones."""
+        if not categories:
+            return matrix
+        found = matrix.astype(object)
+        found[:, categories] = matrix[:, categories].astype(int)
+        return found
+
+    def own_sums(matrix: np.ndarray) -> np.ndarray:
+        said = estimator.predict(given(matrix), prediction_type="RawFormulaVal", thread_count=1)
+        return np.asarray(said).reshape(len(matrix), -1)
+
+    # What it makes of categories with many values only CatBoost itself knows.
+    sums = own_sums if categories else ObliviousTrees(estimator).sums
 
     def number(matrix: np.ndarray) -> Answer:
-        return trees.sums(matrix)[:, 0].tolist(), []
+        return sums(matrix)[:, 0].tolist(), []
 
     def two(matrix: np.ndarray) -> Answer:
-        scores = trees.sums(matrix)[:, 0]
+        scores = sums(matrix)[:, 0]
         return _two_classes(classes, (scores > 0).tolist(), expit(scores))
 
     def many(matrix: np.ndarray) -> Answer:
         # Its exponential function rounds otherwise than any other: only CatBoost itself says the same.
-        likely = estimator.predict_proba(matrix)
+        likely = estimator.predict_proba(given(matrix), thread_count=1)
         return _of_many(classes, likely, likely)
 
     if type(estimator).__name__ == "CatBoostRegressor":
