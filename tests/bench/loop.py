@@ -1,7 +1,9 @@
 """The whole loop in many worlds: how long a cause goes on until it is found, and until it is mended."""
 
+import os
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +36,13 @@ def play_loops(seeds: int) -> None:
     table = Table(
         *header, title=f"The whole loop, {seeds} worlds each, from {BEGINS} on; changed on {CHANGE}"
     )
-    for name in ("nothing", *KINDS):
-        cause = KINDS[name].cause if name in KINDS else "nothing"
-        played = [_play(name, seed) for seed in range(seeds)]
-        table.add_row(name, cause, *_told(cause, played))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each world is played by processes of its own
+        worlds = {
+            name: [pool.submit(_play, name, seed) for seed in range(seeds)] for name in ("nothing", *KINDS)
+        }
+        for name, own in worlds.items():
+            cause = KINDS[name].cause if name in KINDS else "nothing"
+            table.add_row(name, cause, *_told(cause, [one.result() for one in own]))
     results.print(table)
 
 
