@@ -114,10 +114,20 @@ def write_json(file: Path, content: Mapping[str, Any], *, lasting: bool = True) 
         aside.unlink(missing_ok=True)
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON whose keys stand there once: Python would take the last without a word."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object; content that is none raises ``MlError``."""
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(file.read_bytes(), object_pairs_hook=_once)
     except ValueError as error:
         raise MlError(f"{file}: not valid JSON: {error}") from error
     if not isinstance(content, dict):

@@ -129,6 +129,9 @@ class Project(Settings):
             raise ValueError(f"personal: the target '{self.target}' must stay as it is, without {rule}")
         if hashed := [name for name in self.features.columns if self.personal_rules.get(name) == "hash"]:
             raise ValueError(f"personal: '{hashed[0]}' is a feature, and of a hash a model learns nothing")
+        ports = [one.port for one in self.channels.values()]
+        if len(set(ports)) < len(ports):
+            raise ValueError("channels: two of them have one port, and each needs its own")
         for role, column in (("target", self.target), ("id", self.id)):
             if column in self.features.columns:
                 raise ValueError(f"the {role} '{column}' must not be a feature")

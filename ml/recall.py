@@ -74,6 +74,8 @@ def recall(
     marked = add(registry, what, why, found, by_id=by_id)
     bad = [version for version in registry.versions() if recall_of(registry, version)]
     say(f"recall {marked.number}: {len(found)} rows are marked bad; versions trained on them: {_list(bad)}")
+    if rows is not None and (strange := _strange(registry, found)):
+        say(f"recall {marked.number}: {strange} of these rows are in no version: are their ids written so?")
     moved = _take_out(project, registry, bad, f"recall {marked.number}: {why}", target)
     answers = _answers(project, bad, Workspace(build, project.name).root / f"recall-{marked.number}.csv")
     for line in (*moved, answers):
@@ -88,19 +90,30 @@ def _list(versions: list[int]) -> str:
 def _of_file(project: Project, file: Path) -> "tuple[pd.DataFrame, bool]":
     """Return the fingerprints of a file's rows, and whether it names them by id alone."""
     from ml.data.contract import check, load_contract, text_columns
+    from ml.data.gap_words import words_that_are_values
     from ml.data.personal_rules import obey
     from ml.data.row_index import fingerprints
     from ml.data.sources.table_files import read_whole
     from ml.source_settings import Format
 
     contract = load_contract(project)
-    table = obey(read_whole(file, Format(), text_columns(contract)), project)
+    table = obey(read_whole(file, Format(), text_columns(contract), words_that_are_values(contract)), project)
     if project.id not in table:
         raise MlError(f"{file}: has no column '{project.id}', which names the rows")
     if set(contract.columns) <= set(table):
         return fingerprints(check(table, contract, str(file)), project), False
     ids = table[[project.id]].astype({project.id: contract.columns[project.id].dtype.type})
     return fingerprints(ids.assign(content=0), project), True
+
+
+def _strange(registry: Registry, found: "pd.DataFrame") -> int:
+    """Return how many rows have an id that no version was made of."""
+    import pandas as pd
+
+    strange = set(found["id"])
+    for version in registry.versions():
+        strange -= set(pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE, columns=["id"])["id"])
+    return len(strange)
 
 
 def _of_data(registry: Registry, workspace: Workspace, given: str) -> "pd.DataFrame":

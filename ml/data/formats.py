@@ -1,6 +1,7 @@
 """Reading rows, as CSV, JSON, NDJSON or Parquet: what cannot be read is told on one line."""
 
 import csv
+import functools
 import io
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic_core import from_json, to_json
 
 from ml.data.as_text import as_text
 from ml.data.contract import check, text_columns
+from ml.data.gap_words import reading, words_that_are_values
 from ml.data.personal_rules import obey_in_request, obey_in_table
 from ml.data.request import BrokenRows, RowReader
 from ml.data.rows import Row, rows_to_table
@@ -29,10 +31,11 @@ def read_table(
 
     With a contract, its text columns are read as text, so that a column of digits keeps its leading zeros.
     """
-    options = {}
-    if contract is not None:
-        options["dtype"] = dict.fromkeys(text_columns(contract), "str")
     try:
+        options: dict[str, Any] = {}
+        if contract is not None:
+            words = words_that_are_values(contract)
+            options = reading(functools.partial(read, file), text_columns(contract), words)
         return read(file, **options)
     except FileNotFoundError as error:
         raise MlError(f"{file} is missing: check the path") from error

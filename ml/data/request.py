@@ -1,5 +1,6 @@
 """What a request may be: the contract without the target, as the pydantic model of a row."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
     create_model,
+    field_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -95,6 +97,9 @@ def example_values(column: Any) -> list[Any]:
     return ["text"]
 
 
+CLOCKS_DIFFER_SECONDS = 3600.0
+
+
 class Told(BaseModel):
     """What came true for a row, and when; of several labels the latest holds."""
 
@@ -102,6 +107,14 @@ class Told(BaseModel):
 
     label: int | float | str | bool
     at: AwareDatetime | None = Field(default=None, description="when it came true; else now")
+
+    @field_validator("at")
+    @classmethod
+    def _has_been(cls, at: AwareDatetime | None) -> AwareDatetime | None:
+        """Refuse what is yet to come: it would hold against all that comes true until then."""
+        if at is not None and at.timestamp() > time.time() + CLOCKS_DIFFER_SECONDS:
+            raise ValueError("it has not come true yet")
+        return at
 
     @property
     def since(self) -> float | None:

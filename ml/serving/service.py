@@ -249,10 +249,16 @@ def _locked(lock: Path) -> bool:
 def _copy_code(folder: Path) -> None:
     aside = folder.with_suffix(".incoming")
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(locations.ROOT / "ml", aside / "ml", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(locations.ROOT / "ml", aside / "ml", ignore=_not_copied)
     shutil.copy(locations.LOCK_FILE, aside / locations.LOCK_FILE.name)
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
+
+
+def _not_copied(folder: str, names: list[str]) -> set[str]:
+    """Return what is no code: a service must not keep the rows of projects."""
+    is_project = Path(folder).parent == locations.ROOT / "ml" / "projects"
+    return {"__pycache__", *(["data"] if is_project else [])} & set(names)
 
 
 def _is_loopback(host: str) -> bool:

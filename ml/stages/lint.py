@@ -50,9 +50,7 @@ def run(context: Context) -> Outcome[LintReport]:
 
 def _inputs(project: Project) -> dict[str, Any]:
     return {
-        "sources": {
-            str(file): digest(file) for folder in _folders(project) for file in sorted(folder.rglob("*.py"))
-        },
+        "sources": {str(file): digest(file) for file in _sources(project)},
         "settings": {
             name: digest(locations.ROOT / name) for name in (".flake8", "pyproject.toml", "requirements.txt")
         },
@@ -74,7 +72,7 @@ def _run(check: str, context: Context, inputs: dict[str, Any]) -> Outcome[LintRe
 
 def _syntax(project: Project) -> list[str]:
     findings = []
-    for file in sorted(file for folder in _folders(project) for file in folder.rglob("*.py")):
+    for file in _sources(project):
         try:
             with warnings.catch_warnings(action="ignore"):
                 compile(file.read_bytes(), file, "exec", dont_inherit=True)
@@ -85,13 +83,14 @@ def _syntax(project: Project) -> list[str]:
 
 def _flake8(project: Project) -> list[str]:
     config = str(locations.ROOT / ".flake8")
-    return _tool("flake8", "-m", "flake8", "--config", config, *map(str, _folders(project)))
+    return _tool("flake8", "-m", "flake8", "--config", config, *map(str, _sources(project)))
 
 
 def _pydocstyle(project: Project) -> list[str]:
-    folders = [str(folder) for folder in _folders(project) if folder != locations.ROOT / "tests"]
+    tests = locations.ROOT / "tests"
+    documented = [str(file) for file in _sources(project) if not file.is_relative_to(tests)]
     config = f"--config={locations.ROOT / 'pyproject.toml'}"
-    lines = _tool("pydocstyle", "-c", PYDOCSTYLE, config, *folders)
+    lines = _tool("pydocstyle", "-c", PYDOCSTYLE, config, *documented)
     places, problems = lines[::2], lines[1::2]
     return [
         f"{place.split(' ')[0]}:1: {problem.strip().replace(': ', ' ', 1)}"
@@ -136,9 +135,16 @@ CHECKS: dict[str, Callable[[Project], list[str]]] = {
 }
 
 
-def _folders(project: Project) -> list[Path]:
-    folders = [locations.ROOT / name for name in ("ml", "jenkins", "tests")]
-    return folders if project.folder.is_relative_to(locations.ROOT / "ml") else [*folders, project.folder]
+def _sources(project: Project) -> list[Path]:
+    """Return the Python files of the repository and the project; what is wrong in another stops that one."""
+    projects = locations.ROOT / "ml" / "projects"
+    folders = {*(locations.ROOT / name for name in ("ml", "jenkins", "tests")), project.folder}
+    files = {file for folder in folders for file in folder.rglob("*.py")}
+    return sorted(
+        file
+        for file in files
+        if not file.is_relative_to(projects) or file.parent == projects or file.is_relative_to(project.folder)
+    )
 
 
 def _tool(name: str, *arguments: str) -> list[str]:

@@ -51,6 +51,8 @@ def test_a_version_is_deployed_replaced_rolled_back_and_stopped(
 ) -> None:
     assert served.ml("deploy", "--port", str(free_port)) == 0
     assert answering_version() == 1
+    kept = [file.name for file in (served.root / "home" / "services").rglob("*") if file.suffix == ".csv"]
+    assert kept == [], "a service keeps the code, and nobody's rows"
     build_another_model(served)
     assert served.ml("deploy") == 0
     assert answering_version() == 2

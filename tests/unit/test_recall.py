@@ -109,6 +109,15 @@ def test_a_row_that_was_mended_since_is_learned_from_again(built: Site, three: R
     assert json.loads((built.build / "data" / "manifest.json").read_text())["rows_in"]["labelled"] == 891
 
 
+def test_ids_that_no_version_knows_are_told(
+    built: Site, three: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = built.root / "bad.csv"
+    bad.write_text("PassengerId\n1\n70000\n70001\n")
+    assert built.ml("recall", "--rows", str(bad), "--why", "typed by hand") == 0
+    assert "2 of these rows are in no version: are their ids written so?" in capsys.readouterr().err
+
+
 def test_a_whole_data_version_is_recalled_by_its_hash(
     built: Site, three: Registry, capsys: pytest.CaptureFixture[str], error_of: ErrorOf
 ) -> None:

@@ -123,16 +123,30 @@ def origin(source: AnySource, role: Role) -> str:
 def ask(project: Project, scratch: Path) -> Asked:
     """Return what is asked of whatever source a project has."""
     from ml.data.contract import load_contract, text_columns
+    from ml.data.gap_words import words_that_are_values
 
+    contract = load_contract(project)
+    # A key that the contract does not know is no number: 012 is not 12.
+    keys = sorted(_keys(agreed_of(project.source)) - set(contract.columns))
     return Asked(
         project.name,
         project.folder,
         scratch,
         "",
-        text_columns=tuple(text_columns(load_contract(project))),
+        text_columns=(*text_columns(contract), *keys),
+        words=words_that_are_values(contract),
         target=project.target,
         id=project.id,
         personal=tuple(project.personal),
+    )
+
+
+def _keys(agreed: Agreed) -> set[str]:
+    """Return the columns by which a table, or one that stands for it or is added to it, is joined."""
+    others = [*(one.source for one in agreed.join), *agreed.append]
+    others += [agreed.snapshot] if agreed.snapshot else []
+    return {name for join in agreed.join for name in join.on}.union(
+        *(_keys(agreed_of(one)) for one in others)
     )
 
 
@@ -186,7 +200,12 @@ def batches(source: AnySource, asked: Asked, role: Role) -> Batches:
     if agreed.max_age_days is not None:
         check_age(told, module.delivered(source, asked), agreed.max_age_days)
     partners = [
-        Partner(join, origin(join.source, "labelled"), list(batches(join.source, asked, "labelled")))
+        Partner(
+            join,
+            origin(join.source, "labelled"),
+            list(batches(join.source, asked, "labelled")),
+            asked.text_columns,
+        )
         for join in agreed.join
     ]
     columns: list[str] = []

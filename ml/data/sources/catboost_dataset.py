@@ -31,7 +31,7 @@ def read(source: CatboostSource, asked: Asked) -> Batches:
         if reason := _download(source, asked.scratch):
             raise SourceAway(reason)
         say(f"data: downloaded catboost.datasets.{source.dataset}()")
-    yield from read_batches(file, Format(), asked.text_columns, counted=True)
+    yield from read_batches(file, Format(), asked.text_columns, asked.words, counted=True)
 
 
 def origin(source: CatboostSource, _: str) -> str:

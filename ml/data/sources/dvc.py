@@ -28,7 +28,7 @@ def read(source: DvcSource, asked: Asked) -> Batches:
         raise SourceAway(f"{told}: nothing came within {source.max_seconds:g} s") from error
     except DvcFailed as error:
         raise SourceAway(f"{told}: {error}") from error
-    yield from read_batches(file, source.format, asked.text_columns, counted=True)
+    yield from read_batches(file, source.format, asked.text_columns, asked.words, counted=True)
 
 
 def origin(source: DvcSource, name: str) -> str:

@@ -27,7 +27,7 @@ def read(source: FilesSource, asked: Asked) -> Batches:
         if expected and file.exists() and (sha256 := digest(file)) != expected:
             raise MlError(f"{file} was changed: its sha256 is {sha256}, project.toml says {expected}")
         counted = asked.role in source.rows
-        for batch in read_batches(file, source.format, asked.text_columns, counted=counted):
+        for batch in read_batches(file, source.format, asked.text_columns, asked.words, counted=counted):
             columns, first = columns or set(batch), first or file
             if set(batch) != columns:
                 odd = sorted(map(str, set(batch) ^ columns))[0]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
@@ -11,6 +11,8 @@ from ml.source_settings import Role
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ml.data.gap_words import Words
 
 # Of a larger table so many rows are in memory at a time; and so many are the sample that statistics look at.
 BATCH_ROWS = 250_000
@@ -32,6 +34,8 @@ def secret(variable: str) -> str:
 class Asked:
     """One table of a source: its name there, its role here, and the columns that are read as text.
 
+    ``words`` are those that are values of a text column, and would be gaps elsewhere.
+
     ``folder`` is the project's: what is relative is looked for there. ``scratch`` is deleted at the end.
     """
 
@@ -41,6 +45,7 @@ class Asked:
     name: str
     role: Role = "labelled"
     text_columns: tuple[str, ...] = ()
+    words: "Words" = field(default_factory=dict)
     target: str = ""
     id: str = ""
     personal: tuple[str, ...] = ()

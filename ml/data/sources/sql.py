@@ -26,6 +26,7 @@ def read(source: SqlSource, asked: Asked) -> Batches:
     query = _query(asked)
     with _connected(source, asked) as connection:
         _run_checks(source, connection)
+        _check_parameters(source, query)
         found = connection.execute(text(query), _parameters(source))
         columns = list(found.keys())
         if len(set(columns)) != len(columns):
@@ -131,6 +132,19 @@ def _parameters(source: SqlSource) -> dict[str, Any]:
     today = datetime.now(UTC).date()
     days = {name: (today - timedelta(days=ago)).isoformat() for name, ago in source.days_ago.items()}
     return {**source.parameters, **days}
+
+
+def _check_parameters(source: SqlSource, query: str) -> None:
+    """Raise ``MlError`` for a declared parameter that no query asks for: all rows would come."""
+    asked = {name for one in (query, *(check.sql for check in source.checks)) for name in _named(one)}
+    if unused := [name for name in (*source.parameters, *source.days_ago) if name not in asked]:
+        raise MlError(
+            f"project.toml: source: no query asks for the parameter '{unused[0]}': write :{unused[0]}"
+        )
+
+
+def _named(query: str) -> set[str]:
+    return set(text(query).compile().params)
 
 
 def _run_checks(source: SqlSource, connection: Connection) -> None:

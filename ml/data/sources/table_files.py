@@ -1,10 +1,12 @@
 """Tables in files, read in batches: text, spreadsheets, JSON, Parquet; compressed or not."""
 
+import functools
 import gzip
 import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 
 from ml.data.as_text import as_text
 from ml.data.completeness import check_compressed, check_file, open_file
+from ml.data.gap_words import Words, reading
 from ml.data.sources.file_types import JSON_LINES, KNOWN, SHEETS, TEXT, can_read, ending
 from ml.data.sources.interface import BATCH_ROWS, Batches
 from ml.errors import MlError
@@ -22,13 +25,15 @@ def read_batches(
     file: Path,
     written: Format,
     text_columns: Sequence[str] = (),
+    words: Words = {},
     *,
     file_type: str | None = None,
     counted: bool = False,
 ) -> Batches:
     """Yield the rows of a file; what cannot be read raises ``MlError`` on one line that names it.
 
-    ``text_columns`` keep their leading zeros. ``file_type`` overrules the name's ending. ``counted`` says
+    ``text_columns`` keep their leading zeros; ``words`` are values of a column, and gaps in others.
+    ``file_type`` overrules the name's ending. ``counted`` says
     that the number of rows is agreed on, so that the last line of a text needs no line break.
     """
     kind = file_type or ending(file.name)
@@ -40,9 +45,9 @@ def read_batches(
     try:
         check_compressed(file)
         if kind in TEXT:
-            yield from _text(file, written, text_columns, TEXT[kind], counted=counted)
+            yield from _text(file, written, text_columns, words, TEXT[kind], counted=counted)
         elif kind in SHEETS:
-            yield _sheet(file, written, text_columns)
+            yield _sheet(file, written, text_columns, words)
         else:
             for batch in READERS[kind](file):
                 # A batch of missing values alone does not know that it is text.
@@ -61,16 +66,24 @@ def read_batches(
         raise MlError(f"{file} cannot be read as a table: {error}") from error
 
 
-def read_whole(file: Path, written: Format, text_columns: Sequence[str] = ()) -> pd.DataFrame:
+def read_whole(
+    file: Path, written: Format, text_columns: Sequence[str] = (), words: Words = {}
+) -> pd.DataFrame:
     """Return all rows of a file, as ``read_batches`` yields them; its last line needs no line break."""
     table: pd.DataFrame = pd.concat(
-        list(read_batches(file, written, text_columns, counted=True)), ignore_index=True
+        list(read_batches(file, written, text_columns, words, counted=True)), ignore_index=True
     )
     return table
 
 
 def _text(
-    file: Path, written: Format, text_columns: Sequence[str], separator: str, *, counted: bool
+    file: Path,
+    written: Format,
+    text_columns: Sequence[str],
+    words: Words,
+    separator: str,
+    *,
+    counted: bool,
 ) -> Batches:
     if "separator" in written.model_fields_set:
         separator = written.separator
@@ -83,7 +96,8 @@ def _text(
         skip_blanks=blanks,
         counted=counted,
     )
-    with pd.read_csv(
+    read: Any = functools.partial(
+        pd.read_csv,
         file,
         sep=separator,
         encoding=written.encoding,
@@ -91,23 +105,21 @@ def _text(
         thousands=written.thousands,
         skipinitialspace=blanks,
         skiprows=written.skip_lines,
-        na_values=written.empty or None,
-        dtype=dict.fromkeys(text_columns, "str"),
-        chunksize=BATCH_ROWS,
-    ) as chunks:
+    )
+    with read(chunksize=BATCH_ROWS, **reading(read, text_columns, words, written.empty)) as chunks:
         yield from chunks
 
 
-def _sheet(file: Path, written: Format, text_columns: Sequence[str]) -> pd.DataFrame:
+def _sheet(file: Path, written: Format, text_columns: Sequence[str], words: Words) -> pd.DataFrame:
     try:
-        table = pd.read_excel(
+        read: Any = functools.partial(
+            pd.read_excel,
             file,
             sheet_name=written.sheet or 0,
             engine="calamine",
             skiprows=written.skip_lines,
-            na_values=written.empty or None,
-            dtype=dict.fromkeys(text_columns, "object"),
         )
+        table: pd.DataFrame = read(**reading(read, text_columns, words, written.empty, as_text="object"))
     except FileNotFoundError:
         raise
     except Exception as error:  # calamine has errors of its own

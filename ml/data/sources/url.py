@@ -47,7 +47,9 @@ def read(source: UrlSource, asked: Asked) -> Batches:
             f"{_plain(asked.name)} was changed: its sha256 is {sha256}, project.toml says {expected}"
         )
     counted = asked.role in source.rows
-    yield from read_batches(file, source.format, asked.text_columns, file_type=kind, counted=counted)
+    yield from read_batches(
+        file, source.format, asked.text_columns, asked.words, file_type=kind, counted=counted
+    )
 
 
 def origin(_: UrlSource, name: str) -> str:

@@ -181,9 +181,12 @@ def test_labels_are_taken_and_counted_for_the_version_that_answered(client: Test
             break
     assert 'ml_feedback_total{outcome="right",version="1"} 1.0' in metrics
     assert 'ml_feedback_total{outcome="wrong",version="1"} 1.0' in metrics
-    for label in (2, "x", None, True):
-        wrong = {"request_id": answer["request_id"], "label": label}
-        assert client.post("/feedback", json=wrong).status_code == 422
+    for wrong in ({"label": 2}, {"label": "x"}, {"label": None}, {"label": True}):
+        about = {"request_id": answer["request_id"]}
+        assert client.post("/feedback", json=about | wrong).status_code == 422
+    later = {"request_id": answer["request_id"], "label": 1, "at": "2099-01-01T00:00:00Z"}
+    refused = client.post("/feedback", json=later)
+    assert refused.status_code == 422 and "it has not come true yet" in refused.text
 
 
 def test_the_example_of_the_documentation_is_answered(client: TestClient) -> None:

@@ -88,6 +88,16 @@ def test_code_that_is_no_python_is_told_once_with_file_and_line(
     assert (copy / "outcome.html").read_text() == html.escape(errors[0]) + "<br>\n"
 
 
+@pytest.mark.parametrize(("project", "stops"), [("titanic", True), ("iris", False)])
+def test_what_is_wrong_in_a_project_stops_that_one_alone(copy: Path, project: str, stops: bool) -> None:
+    with open(copy / "ml" / "projects" / "titanic" / "features.py", "a", encoding="utf-8") as stream:
+        stream.write("def broken(:\n")
+    environment = os.environ | {"PYTHONPATH": str(copy), "PROJECT": project}
+    command = [sys.executable, "-m", "ml", "lint", "--check", "syntax"]
+    done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    assert ("titanic/features.py" in done.stderr) == stops == bool(done.returncode), done.stderr
+
+
 def test_only_the_check_that_was_asked_for_is_run(site: Site) -> None:
     assert site.ml("lint", "--check", "dependencies") == 0
     assert [folder.name for folder in (site.build / "lint").iterdir() if folder.is_dir()] == ["dependencies"]

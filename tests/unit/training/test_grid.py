@@ -43,6 +43,12 @@ def test_what_is_wrong_in_a_grid_is_named(site: Site, grid: object, problem: str
     assert problem in str(caught.value) and "grid.json" in str(caught.value)
 
 
+def test_an_estimator_that_is_named_twice_is_told(site: Site) -> None:
+    (site.project / "grid.json").write_text('{"LogisticRegression": {"C": [1]}, "LogisticRegression": {}}')
+    with pytest.raises(MlError, match="the key 'LogisticRegression' stands twice"):
+        read_grid(find_project("small"))
+
+
 def test_a_missing_grid_is_named(site: Site) -> None:
     (site.project / "grid.json").unlink()
     with pytest.raises(MlError, match=r"grid.json is missing"):

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 import zstandard
 
-from ml.data.sources.discover import _marks, discover
+from ml.data.sources.discover import discover
+from ml.data.sources.text_format import _marks
 from ml.errors import MlError, UsageError
 
 TABLE = pd.DataFrame(
@@ -158,3 +159,16 @@ def test_an_endless_first_line_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a," * 1_500_000, encoding="utf-8")
     with pytest.raises(MlError, match="its first line has more than 2,000,000 bytes"):
         discover(str(tmp_path / "t.csv"))
+
+
+def test_codes_keep_their_zeros_and_a_word_that_may_be_a_value_is_told(tmp_path: Path) -> None:
+    rows = [
+        f"{n},{n:03},{'NA' if n % 5 == 0 else 'DE'},{'NA' if n % 7 == 0 else n / 2}" for n in range(1, 60)
+    ]
+    (tmp_path / "t.csv").write_text("id,hall,country,pay\n" + "\n".join(rows) + "\n")
+    found = discover(str(tmp_path / "t.csv"))
+    assert found.table["hall"].tolist()[:2] == ["001", "002"]
+    assert found.table["pay"].dtype == float
+    assert [one for one in found.told if "read as a gap" in one] == [
+        "NA in 'country' (19%) is read as a gap; it is a value if `isin` of the contract lists it"
+    ]

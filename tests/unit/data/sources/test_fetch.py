@@ -48,6 +48,31 @@ def test_columns_of_another_table_are_joined_by_declared_keys(site: Site, ports:
     assert len(table) == 891 and table["Fare"].isna().sum() == 2, "of two the port is not known"
 
 
+CODES = """
+[[source.join]]
+from = {kind = "files", table = "data/halls.%s"}
+on = ["hall"]
+max_without_partner = 1.0
+"""
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_key_that_the_contract_does_not_know_is_no_number(site: Site, kind: str) -> None:
+    """012 is another hall than 12, and 1E2 another than 100, whatever the other table holds."""
+    file = site.project / "data" / "train.csv"
+    table = pd.read_csv(file, dtype=str).assign(hall=["012", "12", "1E2"] * 297).drop(columns="Fare")
+    table.to_csv(file, index=False)
+    halls = pd.DataFrame({"hall": [12, 100], "Fare": [11.0, 77.0]})
+    if kind == "csv":
+        halls.to_csv(site.project / "data" / "halls.csv", index=False)
+    else:
+        halls.to_parquet(site.project / "data" / "halls.parquet")
+    declare(site, FILES + CODES % kind)
+    found = fetched(site).groupby("hall")["Fare"].agg(["min", "max", "count"])
+    assert found["count"].to_dict() == {"012": 0, "12": 297, "1E2": 0}
+    assert found.loc["12", ["min", "max"]].tolist() == [11.0, 11.0]
+
+
 def test_more_rows_without_a_partner_than_agreed_stop_the_stage(
     site: Site, ports: Path, error_of: ErrorOf
 ) -> None:

@@ -68,6 +68,14 @@ def test_days_ago_are_counted_from_today(database: dict[str, str], tmp_path: Pat
     assert len(none) == 0 and list(none) == ["id"]
 
 
+@pytest.mark.parametrize("given", [{"days_ago": {"since": 1}}, {"parameters": {"since": "2024-01-02"}}])
+def test_a_parameter_that_no_query_asks_for_is_told(
+    database: dict[str, str], tmp_path: Path, given: dict[str, Any]
+) -> None:
+    with pytest.raises(MlError, match="no query asks for the parameter 'since': write :since"):
+        read(tmp_path, "SELECT id FROM people", **database, **given)
+
+
 def test_rows_come_in_batches(
     database: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
