@@ -70,6 +70,33 @@ def test_of_a_database(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.M
     }
 
 
+@pytest.mark.parametrize("gap", [False, None])
+def test_true_and_false_are_the_texts_that_a_csv_file_has(tmp_path: Path, gap: bool | None) -> None:
+    rows = pd.DataFrame({"flag": pd.array([True, False, gap], dtype="boolean"), "n": [1, 2, 3]})
+    files = {
+        name: tmp_path / f"rows.{name}" for name in ("csv", "parquet", "plain.parquet", "ndjson", "json")
+    }
+    rows.to_csv(files["csv"], index=False)
+    rows.to_parquet(files["parquet"])
+    rows.astype({"flag": object}).to_parquet(files["plain.parquet"])
+    rows.to_json(files["ndjson"], orient="records", lines=True)
+    rows.to_json(files["json"], orient="records")
+    for file in files.values():
+        table = discover(str(file)).table
+        assert texts(table["flag"]) == ["True", "False", None if gap is None else "False"], file
+        assert pd.api.types.is_string_dtype(table["flag"]) and table["n"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("gap", ["false", "NULL"])
+def test_true_and_false_of_a_database(
+    tmp_path: Path, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, gap: str
+) -> None:
+    monkeypatch.setenv("PLACE", postgres.new_database())
+    (tmp_path / "query.sql").write_text(f"SELECT * FROM (VALUES (true), (false), ({gap})) AS told (flag)")
+    table = discover(f"sql:PLACE:{tmp_path / 'query.sql'}").table
+    assert texts(table["flag"]) == ["True", "False", "False" if gap == "false" else None]
+
+
 def test_what_is_text_already_is_the_very_same_table() -> None:
     rows = pd.DataFrame({"a": ["2024-03-01"], "b": [1.0]})
     assert as_text(rows, list(rows)) is rows
