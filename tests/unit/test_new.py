@@ -62,6 +62,17 @@ def new(tmp_path: Path, table: pd.DataFrame | bytes, *more: str, target: str = "
     return main(["new", "mine", "--from", str(file), "--target", target, *more])
 
 
+@pytest.mark.parametrize("words", [["true", "false"], ["TRUE", "FALSE"], ["True", "False"]])
+def test_true_and_false_are_the_texts_that_the_table_has(
+    projects: Path, tmp_path: Path, words: list[str]
+) -> None:
+    rows = customers().assign(paid=np.resize([*words, ""], ROWS))
+    assert new(tmp_path, rows) == 0
+    contract = load_contract(find_project("mine"))
+    assert contract.columns["paid"].nullable
+    assert contract.columns["paid"].checks[0].statistics["allowed_values"] == sorted(words)
+
+
 def test_a_project_is_written_and_what_was_guessed_is_told(
     projects: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
