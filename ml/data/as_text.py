@@ -1,30 +1,78 @@
-"""Times, days and identities as texts: so a table writes them, whatever kind of source it comes from."""
+"""Numbers and texts, whatever kind of source a table is from: a contract has no other types.
+
+Times, days, identities and truths are texts, as a table writes them; decimals and durations are numbers.
+"""
 
 import datetime
 import uuid
 from collections.abc import Hashable, Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow
 from pandas.api import types
 
+TRUTHS = (bool, np.bool_)
 TIMES = (datetime.date, datetime.time)  # a datetime is a date
 
 
 def as_text(rows: pd.DataFrame, names: Iterable[Hashable]) -> pd.DataFrame:
-    """Return rows with the times, days and identities of these columns as texts, ISO 8601 and RFC 9562.
+    """Return rows with plain numbers, and the times, days and identities of these columns as texts.
 
     A database, a Parquet file and a spreadsheet have types of their own for them; a contract, a request and
-    the rows that are kept have text. What is text already, or a number, stays as it is.
+    the rows that are kept have text, ISO 8601 and RFC 9562. True and false become "True" and "False", as a
+    CSV file has them. In all columns decimals become floats, durations seconds, and of a dictionary come the
+    values. What is text already, or a number, stays as it is.
     """
+    rows = _plain(rows)
     changed = {str(name): _texts(rows[name]) for name in names if name in rows and _holds_some(rows[name])}
     return rows.assign(**changed) if changed else rows
 
 
+def _plain(rows: pd.DataFrame) -> pd.DataFrame:
+    found = ((name, column, _plain_column(column)) for name, column in rows.items())
+    changed = {name: plain for name, column, plain in found if plain is not column}
+    if changed:
+        rows = rows.copy(deep=False)
+        for name, plain in changed.items():
+            rows[name] = plain
+    return rows
+
+
+def _plain_column(column: pd.Series) -> pd.Series:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        values = pd.Series(column.cat.categories, name=column.name)
+        column = values.reindex(column.cat.codes).set_axis(column.index)
+    if isinstance(column.dtype, pd.ArrowDtype):
+        values = pyarrow.array(column.array).to_pandas()
+        column = values.set_axis(column.index).rename(column.name)
+    if types.is_object_dtype(column):
+        inside = types.infer_dtype(column, skipna=True)
+        if inside == "decimal":
+            return pd.to_numeric(column)
+        column = pd.to_timedelta(column) if inside in ("timedelta", "timedelta64") else column
+    if types.is_timedelta64_dtype(column):
+        seconds: pd.Series = column.dt.total_seconds()
+        return seconds
+    if isinstance(column.dtype, pd.StringDtype) and column.dtype.na_value is pd.NA:
+        return column.astype("str")
+    number = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+    return _widest(column) if number and column.dtype not in (np.int64, np.float64) else column
+
+
+def _widest(column: pd.Series) -> pd.Series:
+    """Return numbers of 64 bits; whole ones are floats where some are missing, or too large."""
+    whole = types.is_integer_dtype(column) and not column.isna().any()
+    fits = whole and (column.empty or column.max() <= np.iinfo(np.int64).max)
+    return column.astype("int64" if fits else "float64")
+
+
 def _holds_some(column: pd.Series) -> bool:
-    if types.is_datetime64_any_dtype(column):
+    if types.is_datetime64_any_dtype(column) or types.is_bool_dtype(column):
         return True
-    return types.is_object_dtype(column) and any(isinstance(one, (*TIMES, uuid.UUID)) for one in column)
+    changed = (*TIMES, *TRUTHS, uuid.UUID)
+    return types.is_object_dtype(column) and any(isinstance(one, changed) for one in column)
 
 
 def _texts(column: pd.Series) -> pd.Series:
@@ -34,4 +82,4 @@ def _texts(column: pd.Series) -> pd.Series:
 def _text(value: Any) -> Any:
     if isinstance(value, TIMES):
         return None if value is pd.NaT else value.isoformat()
-    return str(value) if isinstance(value, uuid.UUID) else value
+    return str(value) if isinstance(value, (*TRUTHS, uuid.UUID)) else value

@@ -95,14 +95,16 @@ def examine(
 ) -> tuple[pd.DataFrame, list[Violation]]:
     """Return ``table`` in the contract's order and types, and every deviation from the contract.
 
-    Only lossless changes of type are made: whole numbers to float, and a column without any value to the
-    type the contract gives it. Columns more are left out if the contract says ``strict = "filter"``. Values
-    of ``personal`` columns are not told.
+    Only lossless changes of type are made: whole numbers to float, true and false to 1 and 0 where numbers
+    are asked for, and a column without any value to the type the contract gives it. Columns more are left
+    out if the contract says ``strict = "filter"``. Values of ``personal`` columns are not told.
     """
     table = table.copy()
     for name, column in contract.columns.items():
         if name in table and column.dtype is not None:
             wanted = column.dtype.type
+            if types.is_numeric_dtype(wanted) and not types.is_bool_dtype(wanted):
+                table[name] = _truths_as_numbers(table[name])
             whole_numbers = types.is_float_dtype(wanted) and types.is_integer_dtype(table[name])
             if whole_numbers or (not types.is_integer_dtype(wanted) and table[name].isna().all()):
                 table[name] = table[name].astype(wanted)
@@ -110,6 +112,14 @@ def examine(
         table = table[[name for name in table if name in contract.columns]]
     violations = _contract_violations(table, contract, personal)
     return table[[name for name in contract.columns if name in table]], violations
+
+
+def _truths_as_numbers(column: pd.Series) -> pd.Series:
+    """Return 1 for true and 0 for false, with gaps as floats; another column as it is."""
+    if types.is_bool_dtype(column) or types.is_object_dtype(column):
+        if types.infer_dtype(column, skipna=True) == "boolean":
+            return column.astype(float if column.isna().any() else int)
+    return column
 
 
 def examples(

@@ -62,6 +62,36 @@ def new(tmp_path: Path, table: pd.DataFrame | bytes, *more: str, target: str = "
     return main(["new", "mine", "--from", str(file), "--target", target, *more])
 
 
+@pytest.mark.parametrize("kind", ["parquet", "ndjson"])
+def test_lists_and_objects_are_left_out_all_the_way_to_a_build(
+    projects: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    rows = customers()
+    rows["tags"] = [["a", "b"][: number % 3] for number in range(ROWS)]
+    rows["place"] = [{"town": number % 4} for number in range(ROWS)]
+    file = tmp_path / f"given.{kind}"
+    if kind == "parquet":
+        rows.assign(photo=b"0").to_parquet(file)
+    else:
+        rows.to_json(file, orient="records", lines=True)
+    assert main(["new", "mine", "--from", str(file), "--target", "left"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("holds lists or objects") == 2 and ("holds bytes" in said) == (kind == "parquet")
+    assert main(["data", "--project", "mine", "--build", str(tmp_path / "build")]) == 0
+    assert "tags" not in pd.read_parquet(tmp_path / "build" / "mine" / "data" / "train.parquet")
+
+
+@pytest.mark.parametrize("words", [["true", "false"], ["TRUE", "FALSE"], ["True", "False"]])
+def test_true_and_false_are_the_texts_that_the_table_has(
+    projects: Path, tmp_path: Path, words: list[str]
+) -> None:
+    rows = customers().assign(paid=np.resize([*words, ""], ROWS))
+    assert new(tmp_path, rows) == 0
+    contract = load_contract(find_project("mine"))
+    assert contract.columns["paid"].nullable
+    assert contract.columns["paid"].checks[0].statistics["allowed_values"] == sorted(words)
+
+
 def test_a_project_is_written_and_what_was_guessed_is_told(
     projects: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

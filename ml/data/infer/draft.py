@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["id", "target", "feature", "time", "group", "personal", "left out"]
-Kind = Literal["whole number", "number", "category", "code", "date", "text"]
+Kind = Literal["whole number", "number", "category", "code", "date", "text", "objects"]
 Task = Literal["classification", "regression"]
 
 ROLES: tuple[Role, ...] = ("id", "target", "feature", "time", "group", "personal", "left out")

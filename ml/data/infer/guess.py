@@ -9,8 +9,8 @@ import pandas as pd
 from pandas.api import types
 
 from ml.data.infer.draft import Column, Draft, Guess, Role, Task
-from ml.data.infer.kinds import Found, kind_of
-from ml.data.infer.refusals import check_classes, check_said, check_table, check_target
+from ml.data.infer.kinds import Found, kind_of, objects_in
+from ml.data.infer.refusals import check_classes, check_objects, check_said, check_table, check_target
 from ml.data.infer.roles import find_group, find_id, find_time, role_of, words_of
 from ml.data.infer.rules import rules_of
 
@@ -41,6 +41,16 @@ def guess(
     leading zeros. A table without a column that names its rows gets a draft without an id.
     """
     check_table(table, target, roles or {})
+    held = {str(name): told for name in table if (told := objects_in(table[name]))}
+    check_objects(held, target, roles or {})
+    said = {name: role for name, role in (roles or {}).items() if name not in held}
+    draft = _guess(table.drop(columns=list(held)), target, said, codes)
+    known = {one.name: one for one in draft.columns}
+    known |= {name: Column(name, "objects", "left out", f"holds {told}") for name, told in held.items()}
+    return replace(draft, columns=tuple(known[str(name)] for name in table))
+
+
+def _guess(table: pd.DataFrame, target: str, roles: Mapping[str, Role], codes: frozenset[str]) -> Draft:
     kinds = {str(name): kind_of(table[name], name in codes) for name in table}
     check_target(table[target], kinds[target].kind)
     task, task_guess = _task(table[target], kinds[target])
@@ -48,7 +58,7 @@ def guess(
     if task == "classification":
         folds = FOLDS if table[target].value_counts().min() >= FEW_ROWS else FEW_FOLDS
         check_classes(table[target], folds, TEST_SHARE)
-    columns = _columns(table, target, kinds, roles or {})
+    columns = _columns(table, target, kinds, roles)
     first, rest = _parts(table, columns)
     columns = [_with_rules(one, table, first, rest, kinds[one.name]) for one in columns]
     ordered = _ordered(table, [one for one in columns if one.role != "left out"], first)

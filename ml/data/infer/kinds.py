@@ -28,6 +28,8 @@ DATES = {
     r"[A-Z][a-z]{2,8} \d{1,2}, \d{4}": "%B %d, %Y",
 }
 ISO = ("%Y-%m-%d", "ISO8601")
+OBJECTS = (list, tuple, dict, set, np.ndarray)
+BYTES = (bytes, bytearray, memoryview)
 
 
 class Found(NamedTuple):
@@ -54,6 +56,16 @@ def kind_of(column: pd.Series, codes: bool = False) -> Found:
         whole = len(values) > 0 and bool((values % 1 == 0).all()) and bool(values.abs().lt(2**53).all())
         return Found("whole number" if whole and column.isna().any() else "number")
     return _of_texts(column)
+
+
+def objects_in(column: pd.Series) -> str | None:
+    """Return what a column holds of which no contract knows, if it does."""
+    if types.is_object_dtype(column):
+        if any(isinstance(one, OBJECTS) for one in column):
+            return "lists or objects"
+        if any(isinstance(one, BYTES) for one in column):
+            return "bytes"
+    return None
 
 
 def _of_texts(column: pd.Series) -> Found:

@@ -25,6 +25,16 @@ def check_said(column: pd.Series, role: Role) -> None:
         raise MlError(f"column '{column.name}' cannot name each row: its value in row {row} {told}")
 
 
+def check_objects(held: Mapping[str, str], target: str, said: Mapping[str, Role]) -> None:
+    """Raise ``MlError`` if a column of lists, objects or bytes is the target, or is to be used."""
+    used = [target, *(name for name, role in said.items() if role != "left out")]
+    if wrong := next((name for name in used if name in held), None):
+        raise MlError(
+            f"column '{wrong}' holds {held[wrong]}, which no model learns: have the source make numbers or "
+            "texts of it"
+        )
+
+
 def check_table(table: pd.DataFrame, target: str, said: Mapping[str, Role]) -> None:
     """Raise ``MlError`` for a table that is no table, ``UsageError`` for a target that it does not have."""
     names = [str(name) for name in table]

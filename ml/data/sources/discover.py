@@ -136,8 +136,8 @@ def _of_database(kind: str, rest: str, max_rows: int) -> Discovered:
 
 
 def _rows(source: Any, asked: Asked, max_rows: int) -> pd.DataFrame:
-    rows = first_rows(module_of(source).read(source, asked), max_rows)
-    return as_text(rows, list(rows))
+    batches = module_of(source).read(source, asked)
+    return first_rows((as_text(batch, list(batch)) for batch in batches), max_rows)
 
 
 def _declared(written: Format) -> dict[str, Any]:

@@ -69,10 +69,9 @@ def read_batches(
 def read_whole(
     file: Path, written: Format, text_columns: Sequence[str] = (), words: Words = {}
 ) -> pd.DataFrame:
-    """Return all rows of a file, as ``read_batches`` yields them; its last line needs no line break."""
-    table: pd.DataFrame = pd.concat(
-        list(read_batches(file, written, text_columns, words, counted=True)), ignore_index=True
-    )
+    """Return all rows of a file, as a source with that file gives them; its last line needs no line break."""
+    batches = read_batches(file, written, text_columns, words, counted=True)
+    table: pd.DataFrame = pd.concat([as_text(batch, text_columns) for batch in batches], ignore_index=True)
     return table
 
 

@@ -19,16 +19,8 @@ BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\
 NUMBER = re.compile(r"[-+]?(\d{1,3}([.,]\d{3})+([.,]\d+)?|\d+([.,]\d+)?|[.,]\d+)([eE][-+]?\d+)?")
 CODE = re.compile(r"\s*0\d+\s*").fullmatch  # as a number it would lose its zeros
 # Decimal sign and sign between thousands, the likelier first
-MARKS: list[tuple[str, str | None]] = [
-    (".", None),
-    (".", ","),
-    (",", None),
-    (",", "."),
-    (".", " "),
-    (",", " "),
-    (".", "'"),
-    (",", "'"),
-]
+MARKS = [(both[0], both[1:] or None) for both in (".", ".,", ",", ",.", ". ", ", ", ".'", ",'")]
+TRUTHS = {"true", "false"}
 EMPTY_WORDS = re.compile(r"[-–—.?*]+|n\.?/?a\.?|none|null|nil|missing|unknown|keine|нет|#n/?a", re.IGNORECASE)
 
 
@@ -63,6 +55,9 @@ def written_as(file: Path) -> tuple[Format, list[str], tuple[str, ...]]:
     header, body = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
     _check_header(file, header, body)
     decimal, thousands, texts = _marks(body, separator)
+    for place, values in enumerate(zip(*body, strict=False)):
+        if TRUTHS >= (words := {value.strip().lower() for value in values if value.strip()}) and words:
+            texts.append(place)  # a build reads them as they are written: TRUE stays TRUE
     empty = _empty_words(body)
     found: dict[str, Any] = {
         "separator": separator,

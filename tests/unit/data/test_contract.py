@@ -47,6 +47,19 @@ def test_whole_numbers_are_taken_where_fractions_are_allowed(
     assert check(table, contract, "table")["Age"].dtype == np.float64
 
 
+@pytest.mark.parametrize("kind", ["object", "boolean", "bool"])
+def test_true_and_false_are_one_and_zero_where_numbers_are_asked_for(kind: str) -> None:
+    contract = pa.DataFrameSchema({"f": pa.Column(float, nullable=True), "i": pa.Column(int)})
+    gap = False if kind == "bool" else None
+    table = pd.DataFrame({"f": [True, False, gap], "i": [True, False, True]}).astype(kind)
+    checked = check(table, contract, "table")
+    assert checked["i"].tolist() == [1, 0, 1] and checked["i"].dtype == np.int64
+    assert checked["f"].tolist()[:2] == [1.0, 0.0] and checked["f"].dtype == np.float64
+    assert checked["f"].isna().sum() == (gap is None)
+    with pytest.raises(MlError, match="'i' has missing values: 1 values, the first in row 2"):
+        check(table.assign(i=pd.Series([True, None, False], dtype=object)), contract, "table")
+
+
 @pytest.mark.parametrize(
     ("column", "values", "problem"),
     [

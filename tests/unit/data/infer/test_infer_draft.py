@@ -72,6 +72,28 @@ def test_what_a_person_says_goes_before_what_is_guessed() -> None:
         guess(visits(), "well", {"nobody": "id"})
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (["a", "b"], "lists or objects"),
+        ({"a": 1}, "lists or objects"),
+        (np.array([1.5]), "lists or objects"),
+        (b"\x00", "bytes"),
+    ],
+)
+def test_lists_objects_and_bytes_are_left_out_and_the_reason_is_told(value: object, told: str) -> None:
+    table = visits()
+    table.insert(1, "tags", pd.Series([None, *[value] * (ROWS - 1)], dtype=object))
+    draft = guess(table, "well", {"tags": "left out"})
+    assert [one.name for one in draft.columns] == list(table)
+    tags = draft.columns[1]
+    assert (tags.kind, tags.role, tags.why, tags.doubtful) == ("objects", "left out", f"holds {told}", False)
+    assert [one for one in draft.columns if one != tags] == list(guess(visits(), "well").columns)
+    for target, said in (("tags", {}), ("well", {"tags": "id"})):
+        with pytest.raises(MlError, match=f"'tags' holds {told}, which no model learns: have the source"):
+            guess(table, target, said)  # type: ignore[arg-type]
+
+
 def test_digits_with_leading_zeros_are_codes() -> None:
     table = visits().assign(postcode=10115)
     draft = guess(
