@@ -28,6 +28,9 @@ DATES = {
     r"[A-Z][a-z]{2,8} \d{1,2}, \d{4}": "%B %d, %Y",
 }
 ISO = ("%Y-%m-%d", "ISO8601")
+# Of ISO 8601 what pandas and Python read alike: no 24:00, no week, no fraction beyond nanoseconds
+ISO_TIME = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[-+][01]\d:?[0-5]\d)?"
+ISO_SHAPE = rf"\d{{4}}-\d{{2}}-\d{{2}}([T ]{ISO_TIME})?"
 
 
 class Found(NamedTuple):
@@ -54,6 +57,12 @@ def kind_of(column: pd.Series, codes: bool = False) -> Found:
         whole = len(values) > 0 and bool((values % 1 == 0).all()) and bool(values.abs().lt(2**53).all())
         return Found("whole number" if whole and column.isna().any() else "number")
     return _of_texts(column)
+
+
+def date_shape(form: str) -> str:
+    """Return the regular expression of dates written in this format, with or without a time in ISO 8601."""
+    shapes = {of: shape for shape, of in DATES.items()} | {"ISO8601": ISO_SHAPE}
+    return shapes["%m/%d/%Y" if form == "%d/%m/%Y" else form]
 
 
 def _of_texts(column: pd.Series) -> Found:
