@@ -26,7 +26,8 @@ def load_module(file: Path, code: bytes) -> ModuleType:
             exec(compile(code, str(file), "exec"), module.__dict__)
         except BaseException as error:
             del sys.modules[name]
-            if not isinstance(error, Exception):
+            # A file that calls sys.exit would end a stage as if all were done.
+            if not isinstance(error, Exception | SystemExit):
                 raise
             line = f"line {error.lineno}: " if isinstance(error, SyntaxError) else ""
             raise MlError(f"{file}: does not import: {line}{type(error).__name__}: {error}") from error

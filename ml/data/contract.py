@@ -1,5 +1,6 @@
 """The data contract of a project: loading it, and checking tables against it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +9,16 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 from pandas.api import types
+from pandera.engines.pandas_engine import Date as PandasDate
 
 from ml.data.personal_rules import obeyed_contract
 from ml.errors import MlError
 from ml.project import Project
 from ml.user_code import load_module
 
-# What pandera calls a column too few and one too many, in its reports on a whole table
 STUMBLED = r"^[A-Za-z]+(?:Error|Exception)\("  # how pandera tells that a check failed with an error
+NO_ANSWER = "NotImplementedError()"  # what it makes of an answer that is neither true nor false
+# What pandera calls a column too few and one too many, in its reports on a whole table
 COLUMN_RULES = ("column_in_dataframe", "column_in_schema")
 MAX_EXAMPLES = 3
 
@@ -64,9 +67,23 @@ def load_contract(project: Project) -> pa.DataFrameSchema:
         raise MlError(f"{file}: must define one pandera.DataFrameModel, found {len(models)}")
     try:
         schema = models[0].to_schema()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MlError(f"{file}: not a usable contract: {error}") from error
+    for name, column in schema.columns.items():
+        if _holds_times(column):
+            raise MlError(
+                f"{file}: column '{name}' is {column.dtype}, and rows hold times as text: declare it str "
+                "(ISO 8601; a source's own times are turned into such text)"
+            )
     return obeyed_contract(schema, project)
+
+
+def _holds_times(column: Any) -> bool:
+    if column.dtype is None:
+        return False
+    kind = column.dtype.type
+    is_time = types.is_datetime64_any_dtype(kind) or types.is_timedelta64_dtype(kind)
+    return is_time or isinstance(column.dtype, PandasDate)
 
 
 def text_columns(contract: pa.DataFrameSchema) -> list[str]:
@@ -166,7 +183,7 @@ def _contract_violations(
         contract.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
         return _read_failures(error.failure_cases, table, contract, personal)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A project's own check may stumble over values of a wrong type before pandera reports them.
         told = f"a check of the contract failed with {type(error).__name__}: {error}"
         return [Violation("", told, len(table), structural=True)]
@@ -185,12 +202,25 @@ def _read_failures(
     failures = failures[plain | ~(failures["column"].isin(mistyped) | stumbled)]
     across = (failures["schema_context"] == "DataFrameSchema") & ~failures["check"].isin(COLUMN_RULES)
     for check_name, cases in failures[across].groupby("check", sort=False):
+        if failed := _failed_check(str(check_name), cases, personal):
+            ranked.append((4, Violation("", failed, len(table))))
+            continue
         broken = np.isin(table.index.to_numpy(), cases["index"].dropna().unique())
         told = f"the columns contradict each other: {check_name}"
         ranked.append((4, Violation("", told, int(broken.sum()) or len(table), examples(table, broken))))
     for (column, rule), cases in failures[~across].groupby(["column", "check"], sort=False, dropna=False):
         ranked.append(_violation(str(column), str(rule), cases, table, contract, personal))
     return [violation for _, violation in sorted(ranked, key=lambda item: item[0])]
+
+
+def _failed_check(name: str, cases: pd.DataFrame, personal: Sequence[str]) -> str:
+    """Tell in words how a check itself failed, if it did: then there is no row that it is about."""
+    case = str(cases["failure_case"].iloc[0])
+    if cases["index"].notna().any() or not re.match(STUMBLED, case):
+        return ""
+    if case == NO_ANSWER:
+        return f"the check '{name}' of the contract must return true or false for each row"
+    return f"the check '{name}' of the contract failed with {'***' if personal else case[:60]}"
 
 
 def _violation(
@@ -218,6 +248,8 @@ def _violation(
         told = f"column '{column}' holds {found.dtype} values, the contract says {wanted}"
         shown = examples(table, wrong, column, personal)
         return 3, Violation(column, told, int(wrong.sum()) or len(table), shown, structural=True)
+    if failed := _failed_check(rule, cases, personal):
+        return 4, Violation(column, f"column '{column}': {failed}", len(table))
     labels = cases["index"].dropna()
     shown = (_shown_case(case, column, personal),)
     if len(labels):

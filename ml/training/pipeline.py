@@ -45,12 +45,7 @@ def build_pipeline(project: Project, estimator: BaseEstimator, many_valued: Sequ
 def feature_table(project: Project, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the feature columns of raw rows, before gaps are filled; a missing one raises ``MlError``."""
     for name, function in feature_functions(project):
-        try:
-            rows = function(rows)
-        except Exception as error:
-            raise MlError(
-                f"{project.folder / 'features.py'}: {name} fails on the data: {type(error).__name__}: {error}"
-            ) from error
+        rows = run_function(project, name, function, rows)
     missing = [name for name in project.features.columns if name not in rows]
     if missing:
         raise MlError(
@@ -58,6 +53,37 @@ def feature_table(project: Project, rows: pd.DataFrame) -> pd.DataFrame:
             "and no function of features.py makes it"
         )
     return rows[project.features.columns]
+
+
+def run_function(project: Project, name: str, function: Any, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what a function of ``features.py`` makes; ``MlError`` if it fails or returns other rows."""
+    where = f"{project.folder / 'features.py'}: {name}"
+    try:
+        # A copy, so that a function that drops rows in place is found out by those that were there.
+        made: pd.DataFrame = function(rows.copy(deep=False))
+    except (Exception, SystemExit) as error:
+        raise MlError(f"{where} fails on the data: {type(error).__name__}: {error}") from error
+    if wrong := _other_rows(project, rows, made):
+        raise MlError(
+            f"{where} returns {wrong}: it must return the table with the same rows in the same order"
+        )
+    return made
+
+
+def _other_rows(project: Project, rows: pd.DataFrame, made: Any) -> str:
+    """Tell in words what was returned, if it is not the same rows in the same order."""
+    if made is None:
+        return "nothing"
+    if not isinstance(made, pd.DataFrame):
+        return f"a {type(made).__name__}"
+    if len(made) != len(rows):
+        return f"{len(made)} of {len(rows)} rows"
+    named = [(rows.index, made.index)]
+    if project.id in rows and project.id in made:
+        named.append((pd.Index(rows[project.id]), pd.Index(made[project.id])))
+    # The index may be a new one, so what tells of another order is that all of it is there, otherwise.
+    moved = any(not after.equals(before) and set(after) == set(before) for before, after in named)
+    return "the rows in another order" if moved else ""
 
 
 def feature_functions(project: Project) -> list[tuple[str, Any]]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ml.data.rows import Row, records
 from ml.project import ROW_FILE, Project
-from ml.training.pipeline import feature_functions
+from ml.training.pipeline import feature_functions, run_function
 from ml.user_code import load_module
 
 RowFunction = Callable[[Row], Row]
@@ -39,7 +39,7 @@ def rows_made_otherwise(project: Project, table: pd.DataFrame) -> dict[str, list
     by_row = row_functions(project)
     found: dict[str, list[int]] = {}
     for name, function in feature_functions(project):
-        made = function(table)
+        made = run_function(project, name, function, table)
         if name in by_row:
             pairs = zip(records(table), records(made), strict=True)
             places = [place for place, (row, then) in enumerate(pairs) if not _makes(by_row[name], row, then)]
@@ -51,7 +51,7 @@ def rows_made_otherwise(project: Project, table: pd.DataFrame) -> dict[str, list
 def _makes(function: RowFunction, row: Row, expected: Row) -> bool:
     try:
         made = function(row)
-    except Exception:
+    except (Exception, SystemExit):
         return False
     return all(
         made.get(name) == value or (is_missing(value) and is_missing(made.get(name)))

@@ -81,3 +81,9 @@ def test_a_module_with_a_syntax_error_is_named_with_its_line(tmp_path: Path) -> 
     (tmp_path / "features.py").write_text("x = 1\ndef broken(:\n")
     with pytest.raises(MlError, match=r"features.py: does not import: line 2: SyntaxError"):
         load_module(tmp_path / "features.py", (tmp_path / "features.py").read_bytes())
+
+
+@pytest.mark.parametrize("code", ["import sys\nsys.exit(0)\n", "raise SystemExit\n", "exit('done')\n"])
+def test_a_module_that_ends_the_program_does_not_import(tmp_path: Path, code: str) -> None:
+    with pytest.raises(MlError, match=r"features.py: does not import: SystemExit"):
+        load_module(tmp_path / "features.py", code.encode())

@@ -152,7 +152,7 @@ def _with_rules(
         return column
     if types.is_bool_dtype(values):
         values = values.astype(str)
-    rules, notes = rules_of(column.kind, values[first], values[rest])
+    rules, notes = rules_of(column.kind, values[first], values[rest], found.date_format)
     if column.role == "target" and column.kind not in ("number", "whole number"):
         rules, notes = {"isin": sorted(values.astype(str).unique())}, ()
     if column.role == "id" and "le" in rules:

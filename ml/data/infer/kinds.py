@@ -30,6 +30,9 @@ DATES = {
 ISO = ("%Y-%m-%d", "ISO8601")
 OBJECTS = (list, tuple, dict, set, np.ndarray)
 BYTES = (bytes, bytearray, memoryview)
+# Of ISO 8601 what pandas and Python read alike: no 24:00, no week, no fraction beyond nanoseconds
+ISO_TIME = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[-+][01]\d:?[0-5]\d)?"
+ISO_SHAPE = rf"\d{{4}}-\d{{2}}-\d{{2}}([T ]{ISO_TIME})?"
 
 
 class Found(NamedTuple):
@@ -66,6 +69,12 @@ def objects_in(column: pd.Series) -> str | None:
         if any(isinstance(one, BYTES) for one in column):
             return "bytes"
     return None
+
+
+def date_shape(form: str) -> str:
+    """Return the regular expression of dates written in this format, with or without a time in ISO 8601."""
+    shapes = {of: shape for shape, of in DATES.items()} | {"ISO8601": ISO_SHAPE}
+    return shapes["%m/%d/%Y" if form == "%d/%m/%Y" else form]
 
 
 def _of_texts(column: pd.Series) -> Found:

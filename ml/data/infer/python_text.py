@@ -11,6 +11,7 @@ from typing import Any
 import pandera.pandas as pa
 
 from ml.data.infer.draft import Column, Draft, Role
+from ml.data.infer.kinds import date_shape
 
 WIDTH = 110
 HEADINGS: tuple[tuple[Role, str], ...] = (
@@ -168,7 +169,10 @@ def features_text(draft: Draft, made: dict[str, tuple[Column, str]]) -> str:
     lines = [
         '"""Features made of the dates of a row, inside the fitted pipeline."""',
         "",
+        "import re",
+        "",
         "import pandas as pd",
+        *_written(draft, made),
     ]
     lines += ["", "", "def calendar(rows: pd.DataFrame) -> pd.DataFrame:"]
     lines += [
@@ -176,12 +180,14 @@ def features_text(draft: Draft, made: dict[str, tuple[Column, str]]) -> str:
     ]
     lines += ["    made = {}"]
     for column, parts in _parts_of(draft, made):
-        options = {"format": column.date_format, "utc": True, "errors": "coerce"}
-        inner = ", ".join(f"{key}={literal(one)}" for key, one in options.items())
-        lines += [f"    when = pd.to_datetime(rows[{literal(column.name)}], {inner})"]
-        lines += [f"    when = when.where(when.dt.year.between({first}, {last}))  # other years are mistakes"]
+        lines += [f"    when = _moments(rows[{literal(column.name)}], {literal(column.date_format)})"]
         lines += [f"    made[{literal(name)}] = when.dt.{part}" for name, part in parts.items()]
-    return "\n".join([*lines, "    return rows.assign(**made)"]) + "\n"
+    lines += ["    return rows.assign(**made)", "", ""]
+    lines += ["def _moments(texts: pd.Series, form: str) -> pd.Series:"]
+    lines += ["    dates = texts.where(texts.str.fullmatch(WRITTEN[form], flags=re.ASCII, na=False))"]
+    lines += ['    when = pd.to_datetime(dates, format=form, utc=True, errors="coerce")']
+    lines += [f"    return when.where(when.dt.year.between({first}, {last}))  # other years are mistakes"]
+    return "\n".join(lines) + "\n"
 
 
 def features_row_text(draft: Draft, made: dict[str, tuple[Column, str]]) -> str:
@@ -194,8 +200,10 @@ def features_row_text(draft: Draft, made: dict[str, tuple[Column, str]]) -> str:
         "The quality stage compares both on every row; a gap in a row is None.",
         '"""',
         "",
+        "import re",
         "from datetime import UTC, datetime",
         "from typing import Any",
+        *_written(draft, made),
     ]
     lines += ["", "", "def calendar(row: dict[str, Any]) -> dict[str, Any]:"]
     lines += ['    """Add what its namesake adds."""', "    made: dict[str, Any] = {}"]
@@ -207,13 +215,26 @@ def features_row_text(draft: Draft, made: dict[str, tuple[Column, str]]) -> str:
         ]
     lines += ["    return row | made", "", ""]
     lines += ["def _moment(text: str | None, form: str) -> datetime | None:"]
+    lines += [
+        "    if text is None or not re.fullmatch(WRITTEN[form], text, re.ASCII):",
+        "        return None",
+    ]
     lines += ["    try:"]
     lines += [
         '        when = datetime.fromisoformat(text) if form == "ISO8601" else datetime.strptime(text, form)'
     ]
     lines += ["        when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)"]
-    lines += ["    except (TypeError, ValueError, OverflowError):", "        return None"]
+    lines += ["    except (ValueError, OverflowError):", "        return None"]
     return "\n".join([*lines, f"    return when if {first} <= when.year <= {last} else None"]) + "\n"
+
+
+def _written(draft: Draft, made: dict[str, tuple[Column, str]]) -> Iterator[str]:
+    """Yield how dates are written: pandas and Python read more than that, and not alike ("now")."""
+    yield from ("", "# How a date is written; one that is written otherwise is a gap", "WRITTEN = {")
+    for form in dict.fromkeys(column.date_format for column, _ in _parts_of(draft, made)):
+        if form:
+            yield f'    {literal(form)}: r"{date_shape(form)}",'
+    yield "}"
 
 
 def _parts_of(draft: Draft, made: dict[str, tuple[Column, str]]) -> Iterator[tuple[Column, dict[str, str]]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ml.data.infer.draft import Kind
+from ml.data.infer.kinds import date_shape
 
 SLACK = 2.0  # a range ends so many times as far from the median as the values seen
 LONG_TAIL, LONG_TAIL_SLACK = 2.0, 4.0  # times as far out as nine tenths of the values; then it ends so far
@@ -33,14 +34,14 @@ ALPHABETS = (
 )
 
 
-def rules_of(kind: Kind, guess: pd.Series, rest: pd.Series) -> Rules:
+def rules_of(kind: Kind, guess: pd.Series, rest: pd.Series, date_format: str | None = None) -> Rules:
     """Return what every value must satisfy, in pandera's names, and what did not hold in the other rows."""
     guess, rest = guess.dropna(), rest.dropna()
     if guess.empty:
         return {}, ()
     if kind in ("number", "whole number"):
         return number_rules(guess, rest)
-    return text_rules(kind, guess.astype(str), rest.astype(str))
+    return text_rules(kind, guess.astype(str), rest.astype(str), date_format)
 
 
 def number_rules(guess: pd.Series, rest: pd.Series) -> Rules:
@@ -97,7 +98,7 @@ def _rounded(low: float, high: float, whole: bool) -> tuple[float, float]:
     return round(ends[0], digits), round(ends[1], digits)
 
 
-def text_rules(kind: Kind, guess: pd.Series, rest: pd.Series) -> Rules:
+def text_rules(kind: Kind, guess: pd.Series, rest: pd.Series, date_format: str | None = None) -> Rules:
     """Return a list of values if none is rare, else a regular expression if one fits, else a length."""
     counts = guess.value_counts()
     notes: tuple[str, ...] = ()
@@ -112,6 +113,8 @@ def text_rules(kind: Kind, guess: pd.Series, rest: pd.Series) -> Rules:
         if not refuted.any():
             return {"str_matches": f"^{pattern}$"}, notes
         notes = (f"no regular expression: {int(refuted.sum())} of {len(rest)} other rows look otherwise",)
+    if date_format and pd.concat([guess, rest]).str.fullmatch(shape := date_shape(date_format)).all():
+        return {"str_matches": f"^{shape}$"}, ()
     longest = max(guess.str.len().max(), rest.str.len().max() if len(rest) else 0)
     return {"str_length": {"min_value": 1, "max_value": _round_up(2 * int(longest))}}, notes
 

@@ -156,6 +156,58 @@ def test_a_file_without_a_contract_is_named(site: Site, code: str, problem: str)
         load_contract(find_project("small"))
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["pd.Timestamp", "pd.Timedelta", "datetime.date", "datetime.datetime", "pa.typing.Series[pd.Timestamp]"],
+)
+def test_a_column_of_times_is_to_be_declared_text(site: Site, kind: str) -> None:
+    site.edit(
+        "contract.py",
+        "import pandera.pandas as pa",
+        "import datetime\n\nimport pandas as pd\nimport pandera.pandas as pa\nimport pandera.typing",
+    )
+    site.edit(
+        "contract.py",
+        "    Ticket: str = pa.Field(",
+        f"    When: {kind} = pa.Field(nullable=True)\n    Ticket: str = pa.Field(",
+    )
+    with pytest.raises(MlError, match=r"contract.py: column 'When' .* declare it str.*ISO 8601"):
+        load_contract(find_project("small"))
+
+
+@pytest.mark.parametrize("end", ["sys.exit(0)", "raise SystemExit"])
+def test_a_check_that_ends_the_program_fails(table: pd.DataFrame, end: str) -> None:
+    def leave(_: object) -> bool:
+        exec(f"import sys\n{end}")
+        return True
+
+    contract = pa.DataFrameSchema({"Pclass": pa.Column(int, pa.Check(leave))})
+    with pytest.raises(MlError, match="a check of the contract failed with SystemExit"):
+        check(table[["Pclass"]], contract, "table")
+
+
+@pytest.mark.parametrize("answer", [None, 5, "yes"])
+def test_a_check_that_answers_neither_true_nor_false_is_named(table: pd.DataFrame, answer: object) -> None:
+    wrong = pa.Check(lambda _: answer, name="boo")
+    must = "must return true or false for each row"
+    of_column = pa.DataFrameSchema({"Pclass": pa.Column(int, wrong)})
+    _, (violation,) = examine(table[["Pclass"]], of_column)
+    assert str(violation) == f"column 'Pclass': the check 'boo' of the contract {must}"
+    of_rows = pa.DataFrameSchema({"Pclass": pa.Column(int)}, checks=wrong)
+    _, (violation,) = examine(table[["Pclass"]], of_rows)
+    assert str(violation) == f"the check 'boo' of the contract {must}"
+
+
+def test_a_check_that_fails_accuses_no_column(table: pd.DataFrame) -> None:
+    contract = pa.DataFrameSchema(
+        {"Pclass": pa.Column(int)}, checks=pa.Check(lambda rows: rows["Klass"] > 1, name="boo")
+    )
+    _, (violation,) = examine(table[["Pclass"]], contract)
+    assert str(violation) == "the check 'boo' of the contract failed with KeyError(\"Klass\")"
+    _, (violation,) = examine(table[["Pclass"]], contract, ["Name"])
+    assert str(violation) == "the check 'boo' of the contract failed with ***"
+
+
 def test_a_missing_contract_is_named(site: Site) -> None:
     (site.project / "contract.py").unlink()
     with pytest.raises(MlError, match=r"contract.py is missing"):

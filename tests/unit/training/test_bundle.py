@@ -18,6 +18,7 @@ from ml.project import find_project
 from ml.registry import signing
 from ml.training.bundle import load_bundle, pickled
 from ml.training.pipeline import build_pipeline, feature_functions, feature_table
+from ml.training.row_features import rows_made_otherwise
 from tests.conftest import Site
 
 
@@ -66,6 +67,46 @@ def test_a_function_that_fails_is_named(site: Site, passengers: pd.DataFrame) ->
     site.edit("features.py", 'passengers["SibSp"]', 'passengers["Sibling"]')
     with pytest.raises(MlError, match=r"features.py: family_size fails on the data: KeyError"):
         feature_table(find_project("small"), passengers)
+
+
+@pytest.mark.parametrize(
+    ("returns", "told"),
+    [
+        ("None", "returns nothing"),
+        ("passengers.dropna()", "returns [0-9]+ of 891 rows"),
+        ("passengers.drop_duplicates('Ticket')", "returns [0-9]+ of 891 rows"),
+        ("passengers.head(10)", "returns 10 of 891 rows"),
+        ("pd.concat([passengers, passengers])", "returns 1782 of 891 rows"),
+        ("passengers['SibSp']", "returns a Series"),
+        ("passengers.to_numpy()", "returns a ndarray"),
+        ("passengers.sort_values('Age')", "returns the rows in another order"),
+        ("passengers.sort_values('Age').drop(columns='PassengerId')", "returns the rows in another order"),
+        ("passengers.sort_values('Age').reset_index(drop=True)", "returns the rows in another order"),
+        ("[passengers, passengers.drop(index=0, inplace=True)][0]", "returns 890 of 891 rows"),
+        ("exit(0)", "fails on the data: SystemExit: 0"),
+    ],
+)
+def test_a_function_that_returns_other_rows_is_named(
+    site: Site, passengers: pd.DataFrame, returns: str, told: str
+) -> None:
+    site.edit("features.py", "import pandas as pd", "from sys import exit\n\nimport pandas as pd")
+    site.edit(
+        "features.py", "return passengers.assign(FamilySize=", f"return {returns}\n    dict(FamilySize="
+    )
+    with pytest.raises(MlError, match=f"features.py: family_size {told}") as caught:
+        feature_table(find_project("small"), passengers)
+    way_out = ": it must return the table with the same rows in the same order"
+    assert str(caught.value).endswith(way_out) or "SystemExit" in told
+    with pytest.raises(MlError, match=f"family_size {told}"):
+        rows_made_otherwise(find_project("small"), passengers)
+
+
+def test_a_function_may_number_the_rows_anew(site: Site, passengers: pd.DataFrame) -> None:
+    site.edit(
+        "features.py", "return passengers.assign(F", "return passengers.reset_index(drop=True).assign(F"
+    )
+    rows = passengers.set_axis(range(5, 5 + len(passengers)))
+    assert len(feature_table(find_project("small"), rows)) == len(rows)
 
 
 def test_a_loaded_model_repeats_its_golden_predictions_to_the_last_bit(built: Site) -> None:

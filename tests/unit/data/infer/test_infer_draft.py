@@ -3,12 +3,19 @@
 import runpy
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ml import locations
 from ml.data.infer.draft import Draft
@@ -26,6 +33,7 @@ from ml.data.rows import records
 from ml.errors import MlError, UsageError
 
 ROWS = 300
+Calendar = Callable[[Any], Any]
 
 
 def visits() -> pd.DataFrame:
@@ -138,7 +146,7 @@ def test_what_is_written_is_formatted_and_clean(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("form", "texts"),
     [
-        ("%Y-%m-%d", ["2024-02-29", "2023-02-29", "0001-01-01", "9999-12-31", "2024-13-01"]),
+        ("%Y-%m-%d", ["2024-02-29", "2023-02-29", "0001-01-01", "9999-12-31", "2024-13-01", "2024-6-1"]),
         ("%d.%m.%Y", ["1.2.2024", "31.12.1999", "32.1.2024", "01.01.1699", "1.1.2199"]),
         ("%m/%d/%Y", ["2/1/2024", "12/31/1999", "13/1/2024"]),
         ("%d-%b-%Y", ["1-Feb-2024", "1-feb-2024", "1-Mai-2024", "1 Feb 2024"]),
@@ -152,21 +160,85 @@ def test_what_is_written_is_formatted_and_clean(tmp_path: Path) -> None:
                 "2300-01-01T00:00Z",
                 "2024-01-01T12:00+0530",
                 "2024-01-01 00:00:60",
+                "2025/03/05 05:00",
+                "2025-03-05 5:00",
+                "2025-03",
+                "2025-W10-3",
+                "2024",
+                "2024-6-1",
+                " 2025-03-05T05:00",
+                "2025-03-05T05:00 ",
+                "2025-03-05T05:00:00\n",
+                "2025-03-05\t05:00",
+                "2025-03-05T05:00:00,5",
+                "2025-03-05T05:00+05:99",
+                "2025-03-05T05:00:00." + "1" * 19,
+                "２０２５-03-05",
+                "",
             ],
         ),
     ],
 )
 def test_a_row_alone_gets_what_it_gets_in_a_table(tmp_path: Path, form: str, texts: list[str]) -> None:
-    rows = pd.DataFrame({"when": [*texts, None, "no date"]})
+    rows = pd.DataFrame({"when": [*texts, "now", "today", None, "no date"]})
+    by_table, by_row = calendars(tmp_path, form)
+    expected = records(by_table(rows))
+    assert [by_row(row) for row in records(rows)] == expected
+    assert sum(one["when_month"] is not None for one in expected) not in (0, len(rows))
+    gaps = [one["when_month"] is None for one in expected]
+    assert all(gaps[len(texts) :]), "what depends on the clock is no date"
+    assert records(by_table(rows.tail(4))) == expected[-4:], "nor does what else is in the column matter"
+
+
+PARTS = (
+    ["", " "],
+    ["2025", "0000", "1699", "25", "9999"],
+    ["-", "/", ""],
+    ["03", "02", "3", "13", "W10"],
+    ["-", "/", ""],
+    ["05", "30", "5", "00", ""],
+    ["", "T", " ", "t", "\t", "  "],
+    ["", "05", "5", "24"],
+    ["", ":"],
+    ["00", "60", "7", ""],
+    ["", ":00", ":60", ":00.5", ":00,5", ":00.1234567", ":00.12345678901"],
+    ["", "", "Z", "z", "+01:00", "-0530", "+5", "+05:99", "-23:59", "+24:00"],
+    ["", "", "\n", " "],
+)
+PLAIN = ("", "2025", "-", "03", "-", "05", "T", "05", ":", "00", ":00", "Z", "")
+# Most parts are plain ones, so that texts are not far from a date
+ISO_LIKE = st.tuples(
+    *(
+        st.integers(0, 9).flatmap(
+            lambda dice, plain=plain, odd=odd: st.sampled_from(odd if dice > 7 else [plain])
+        )
+        for plain, odd in zip(PLAIN, PARTS, strict=True)
+    )
+).map("".join)
+ISO_TEXTS = st.datetimes(timezones=st.one_of(st.none(), st.timezones())).map(datetime.isoformat)
+
+
+@given(st.lists(st.one_of(ISO_LIKE, ISO_TEXTS, st.text(max_size=12)), min_size=1, max_size=20))
+def test_a_row_alone_gets_what_it_gets_in_a_table_however_its_date_is_written(texts: list[str]) -> None:
+    by_table, by_row = kept_calendars()
+    rows = pd.DataFrame({"when": pd.Series(texts, dtype="str")})
+    assert [by_row(row) for row in records(rows)] == records(by_table(rows))
+
+
+@cache
+def kept_calendars() -> tuple[Calendar, Calendar]:
+    with tempfile.TemporaryDirectory() as folder:
+        return calendars(Path(folder), "ISO8601")
+
+
+def calendars(folder: Path, form: str) -> tuple[Calendar, Calendar]:
+    """Return the functions of a table and of a row that are written for a column of dates."""
     draft = guess(visits(), "well")
     [begin] = [one for one in draft.columns if one.name == "begin"]
     column = replace(begin, name="when", date_format=form)
     draft = replace(draft, columns=(column,))
     made = {f"when_{part}": (column, part) for part in ("month", "day_of_week", "hour")}
     for file, text_of in (("by_table.py", features_text), ("by_row.py", features_row_text)):
-        (tmp_path / file).write_text(text_of(draft, made), encoding="utf-8")
-    by_table = runpy.run_path(str(tmp_path / "by_table.py"))["calendar"]
-    by_row = runpy.run_path(str(tmp_path / "by_row.py"))["calendar"]
-    expected = records(by_table(rows))
-    assert [by_row(row) for row in records(rows)] == expected
-    assert sum(one["when_month"] is not None for one in expected) not in (0, len(rows))
+        (folder / file).write_text(text_of(draft, made), encoding="utf-8")
+    by_table, by_row = (runpy.run_path(str(folder / file)) for file in ("by_table.py", "by_row.py"))
+    return by_table["calendar"], by_row["calendar"]

@@ -56,3 +56,17 @@ def test_a_pattern_that_the_other_rows_refute_is_given_up_and_told() -> None:
     codes = pd.Series([f"A{number:03d}" for number in range(200)])
     rules, [note] = rules_of("code", codes, pd.Series(["A001", "odd one"]))
     assert "str_matches" not in rules and "1 of 2 other rows look otherwise" in note
+
+
+def test_dates_that_do_not_look_alike_are_dates_all_the_same() -> None:
+    times = pd.Series(["2025-03-05T05:00:00+01:00", "2025-03-05 05:00", "2025-03-05T05:00:00.25Z"] * 50)
+    rules, notes = rules_of("date", *halves(times), "ISO8601")
+    assert list(rules) == ["str_matches"] and notes == ()
+    assert times.str.match(rules["str_matches"]).all()
+    odd = ["now", "2025-03", "2025/03/05 05:00", " 2025-03-05", "2025-03-05T5:00", "2025-03-05T24:00"]
+    assert not pd.Series(odd).str.match(rules["str_matches"]).any()
+
+
+def test_a_date_rule_takes_every_value_that_was_seen() -> None:
+    odd = pd.Series(["2025-03-05T05:00Z", "2025-03-05 05:00:00.0000000000Z"])
+    assert list(rules_of("date", odd, odd, "ISO8601")[0]) == ["str_length"]
