@@ -52,7 +52,7 @@ def guess(
 
 def _guess(table: pd.DataFrame, target: str, roles: Mapping[str, Role], codes: frozenset[str]) -> Draft:
     kinds = {str(name): kind_of(table[name], name in codes) for name in table}
-    check_target(table[target], kinds[target].kind)
+    check_target(table[target], kinds[target])
     task, task_guess = _task(table[target], kinds[target])
     folds = FOLDS
     if task == "classification":

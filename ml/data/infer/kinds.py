@@ -28,6 +28,20 @@ DATES = {
     r"[A-Z][a-z]{2,8} \d{1,2}, \d{4}": "%B %d, %Y",
 }
 ISO = ("%Y-%m-%d", "ISO8601")
+# What is meant as a date or a number, and is not written so that every reader takes it for one
+YEAR = r"(?:1[89]|20)\d\d"
+DAY = "|".join(
+    (
+        rf"{YEAR}[-/.]\d{{1,2}}[-/.]\d{{1,2}}",
+        rf"\d{{1,2}}[-/.]\d{{1,2}}[-/.]{YEAR}",
+        r"\d{1,2}/\d{1,2}/\d{2}|\d{2}\.\d{2}\.\d{2}",
+        rf"\d{{1,2}}[- ][A-Za-z]{{3,9}}[- ]{YEAR}",
+        rf"[A-Za-z]{{3,9}} \d{{1,2}},? {YEAR}",
+    )
+)
+CLOCK = r"[T ,]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?(?: ?(?:Z|UTC|[-+]\d{2}:?\d{2}))?"
+LIKE_A_DATE = re.compile(rf"\s*(?:{DAY})(?:{CLOCK})?\s*")
+LIKE_AN_AMOUNT = re.compile(rf"{NUMBER.pattern}|{THOUSANDS.pattern}|\s*[-+]?\d+,\d+\s*")
 OBJECTS = (list, tuple, dict, set, np.ndarray)
 BYTES = (bytes, bytearray, memoryview)
 # Of ISO 8601 what pandas and Python read alike: no 24:00, no week, no fraction beyond nanoseconds
@@ -36,11 +50,15 @@ ISO_SHAPE = rf"\d{{4}}-\d{{2}}-\d{{2}}([T ]{ISO_TIME})?"
 
 
 class Found(NamedTuple):
-    """What a column holds, how its dates are written, and what is not sure."""
+    """What a column holds, how its dates are written, and what is not sure.
+
+    ``unread`` says that it is meant as something else than the texts that it holds.
+    """
 
     kind: Kind
     date_format: str | None = None
     why: str = ""
+    unread: bool = False
 
 
 def kind_of(column: pd.Series, codes: bool = False) -> Found:
@@ -94,12 +112,29 @@ def _of_texts(column: pd.Series) -> Found:
     if found := _date_format(column, values):
         return Found("date", found)
     different = values.nunique()
+    if told := _meant(values, different):
+        return Found("text", why=told, unread=True)
     words = float(np.mean([len(text.split()) for text in values.head(2000)] or [0]))
     if words >= MIN_WORDS and different > 0.5 * len(values):
         return Found("text", why=f"free text, {words:.0f} words on average")
     if different <= MAX_CLASSES or different <= MAX_SHARE_OF_VALUES * len(values):
         return Found("category", why=f"{different} values")
     return Found("code", why=f"{different} different texts")
+
+
+def _meant(values: pd.Series, different: int) -> str | None:
+    if values.str.fullmatch(LIKE_A_DATE).mean() >= MIN_SHARE:
+        return (
+            "looks like dates that are not ISO 8601 (2024-01-05T06:13): have the source write them so, or "
+            "without a time as 2024-01-05"
+        )
+    amounts = different > MAX_CLASSES and not values.str.fullmatch(NUMBER).all()
+    if amounts and values.str.fullmatch(LIKE_AN_AMOUNT).mean() >= MIN_SHARE:
+        return (
+            "looks like numbers as 1.234,56: have the source write 1234.56 (of a text file say how they are "
+            'written: format = { decimal = ",", thousands = "." } in [source])'
+        )
+    return None
 
 
 def _date_format(column: pd.Series, values: pd.Series) -> str | None:

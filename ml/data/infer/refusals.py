@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from ml.data.infer.draft import Kind, Role
+from ml.data.infer.draft import Role
+from ml.data.infer.kinds import Found
 from ml.errors import MlError, UsageError
 
 MIN_ROWS = 30
@@ -72,8 +73,10 @@ def check_table(table: pd.DataFrame, target: str, said: Mapping[str, Role]) -> N
             )
 
 
-def check_target(target: pd.Series, kind: Kind) -> None:
+def check_target(target: pd.Series, found: Found) -> None:
     """Raise ``MlError`` for a target from which nothing can be learned."""
+    if found.unread:
+        raise MlError(f"the target '{target.name}' {found.why}")
     missing = int(target.isna().sum())
     if missing == len(target):
         raise MlError(f"the target '{target.name}' has no value in any row")
@@ -86,7 +89,7 @@ def check_target(target: pd.Series, kind: Kind) -> None:
         raise MlError(
             f"the target '{target.name}' has one class only ({target.iloc[0]}): a model needs two to learn"
         )
-    if kind not in ("number", "whole number") and target.nunique() > MAX_TEXT_CLASSES:
+    if found.kind not in ("number", "whole number") and target.nunique() > MAX_TEXT_CLASSES:
         raise MlError(
             f"the target '{target.name}' has {target.nunique()} different texts, and {MAX_TEXT_CLASSES} "
             "classes are the most: is it the right column?"

@@ -80,6 +80,8 @@ def role_of(column: pd.Series, found: Found, rows: int) -> tuple[Role, str, bool
     others = rows - int(column.value_counts(dropna=False).iloc[0])
     if others < MIN_OTHER_ROWS:
         return "left out", f"constant, but for {others} rows" if others else "constant", others > 0
+    if found.unread:
+        return "left out", found.why, True
     if person := _personal(column, values, found):
         return "left out", f"personal: {person[0]}", person[1]
     if found.kind in ("text", "code") and found.date_format is None:

@@ -80,6 +80,54 @@ def test_what_a_person_says_goes_before_what_is_guessed() -> None:
         guess(visits(), "well", {"nobody": "id"})
 
 
+DAYS = pd.date_range("2024-01-01 06:13", periods=ROWS, freq="9h")
+AMOUNTS = [f"{number}.{number + 100},{number % 90 + 10}" for number in range(1, ROWS + 1)]
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (DAYS.strftime("%Y-%m-%d %-H:%M"), "dates"),
+        (DAYS.strftime("%Y/%m/%d %H:%M"), "dates"),
+        (DAYS.strftime("%-d.%-m.%Y %-H:%M"), "dates"),
+        (DAYS.strftime("%Y-%-m-%-d"), "dates"),
+        (DAYS.strftime("%d.%m.%y"), "dates"),
+        (DAYS.strftime("%m/%d/%Y %I:%M %p"), "dates"),
+        (DAYS.strftime("%b %d, %Y %H:%M:%S"), "dates"),
+        (DAYS.strftime("%m-%d-%Y"), "dates"),
+        (AMOUNTS, "numbers"),
+        ([one.partition(".")[2] for one in AMOUNTS], "numbers"),
+    ],
+)
+def test_dates_and_numbers_written_otherwise_are_left_out_and_someone_is_to_look_at_them(
+    texts: list[str], told: str
+) -> None:
+    table = visits().assign(meant=texts)
+    draft = guess(table, "well")
+    meant = draft.columns[-1]
+    assert (meant.role, meant.doubtful, meant.rules) == ("left out", True, {})
+    assert f"looks like {told}" in meant.why and "have the source write" in meant.why
+    assert any("'meant': left out: looks like" in line for line in draft.doubtful)
+    used = guess(table, "well", {"meant": "feature"}).columns[-1]
+    assert list(used.rules) == ["str_length"], "no regular expression that next month would break"
+    with pytest.raises(MlError, match=f"the target 'meant' looks like {told}"):
+        guess(table, "meant")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"1.{number % 9}.{number % 12}" for number in range(ROWS)],
+        [f"{number % 3},{number % 2}" for number in range(ROWS)],
+        [f"12-{number % 7}-900" for number in range(ROWS)],
+    ],
+)
+def test_versions_answers_and_part_numbers_are_categories(texts: list[str]) -> None:
+    draft = guess(visits().assign(code=texts), "well")
+    [code] = [one for one in draft.columns if one.name == "code"]
+    assert (code.kind, code.role) == ("category", "feature")
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [
