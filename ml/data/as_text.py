@@ -1,9 +1,10 @@
 """Numbers and texts, whatever kind of source a table is from: a contract has no other types.
 
-Times, days, identities and truths are texts, as a table writes them; decimals and durations are numbers.
+Times, days, identities, addresses and truths are texts; decimals and durations are numbers.
 """
 
 import datetime
+import ipaddress
 import uuid
 from collections.abc import Hashable, Iterable
 from typing import Any
@@ -13,7 +14,8 @@ import pandas as pd
 import pyarrow
 from pandas.api import types
 
-TRUTHS = (bool, np.bool_)
+ADDRESSES = (ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
+AS_WRITTEN = (bool, np.bool_, uuid.UUID, *ADDRESSES)
 TIMES = (datetime.date, datetime.time)  # a datetime is a date
 
 
@@ -71,8 +73,7 @@ def _widest(column: pd.Series) -> pd.Series:
 def _holds_some(column: pd.Series) -> bool:
     if types.is_datetime64_any_dtype(column) or types.is_bool_dtype(column):
         return True
-    changed = (*TIMES, *TRUTHS, uuid.UUID)
-    return types.is_object_dtype(column) and any(isinstance(one, changed) for one in column)
+    return types.is_object_dtype(column) and any(isinstance(one, (*TIMES, *AS_WRITTEN)) for one in column)
 
 
 def _texts(column: pd.Series) -> pd.Series:
@@ -82,4 +83,4 @@ def _texts(column: pd.Series) -> pd.Series:
 def _text(value: Any) -> Any:
     if isinstance(value, TIMES):
         return None if value is pd.NaT else value.isoformat()
-    return str(value) if isinstance(value, (*TRUTHS, uuid.UUID)) else value
+    return str(value) if isinstance(value, AS_WRITTEN) else value

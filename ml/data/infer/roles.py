@@ -101,7 +101,8 @@ def _personal(column: pd.Series, values: pd.Series, found: Found) -> tuple[str, 
     words = set(words_of(str(column.name)))
     if texts.str.fullmatch(MAIL).mean() >= MIN_SHARE:
         return "mail addresses", False
-    if texts.str.fullmatch(PHONE).mean() >= MIN_SHARE and values.nunique() > 0.3 * len(values):
+    phones = texts.str.fullmatch(PHONE).mean() >= MIN_SHARE and values.nunique() > 0.3 * len(values)
+    if phones and (words & TOLD_BY_NAME or not _are_numbers_of_rows(texts)):
         return "phone numbers", not words & TOLD_BY_NAME
     if words & TOLD_BY_NAME and values.nunique() > MIN_GROUPS:
         return f"its name says {sorted(words & TOLD_BY_NAME)[0]}", True
@@ -113,6 +114,12 @@ def _personal(column: pd.Series, values: pd.Series, found: Found) -> tuple[str, 
     if values.nunique() > 0.5 * len(values) and texts.str.fullmatch(PERSON).mean() >= MIN_SHARE:
         return "they look like names of people", True
     return None
+
+
+def _are_numbers_of_rows(texts: pd.Series) -> bool:
+    """Tell whether digits name rows, as 0000004711: all of one length, nearly all different."""
+    alike = bool(texts.str.fullmatch(r"\d+").all()) and texts.str.len().nunique() == 1
+    return alike and texts.nunique() >= MIN_SHARE * len(texts)
 
 
 def _is_sequence(values: pd.Series) -> bool:

@@ -64,7 +64,7 @@ def test_of_a_database(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.M
     query = (
         "SELECT 1 AS id, timestamp '2024-03-01 08:15' AS at, timestamptz '2024-03-01 08:15+02' AS there, "
         "date '2024-03-01' AS day, time '08:15' AS clock, 1.50::numeric AS price, "
-        "'f81d4fae-7dec-11d0-a765-00a0c91e6bf6'::uuid AS key"
+        "'f81d4fae-7dec-11d0-a765-00a0c91e6bf6'::uuid AS key, '10.0.0.1'::inet AS client, '::/8'::cidr AS net"
     )
     (tmp_path / "query.sql").write_text(query)
     [found] = discover(f"sql:PLACE:{tmp_path / 'query.sql'}").table.to_dict("records")
@@ -77,6 +77,8 @@ def test_of_a_database(tmp_path: Path, postgres: Postgres, monkeypatch: pytest.M
         "clock": "08:15:00",
         "price": 1.5,
         "key": "f81d4fae-7dec-11d0-a765-00a0c91e6bf6",
+        "client": "10.0.0.1",
+        "net": "::/8",
     }
 
 

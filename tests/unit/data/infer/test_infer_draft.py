@@ -128,6 +128,17 @@ def test_versions_answers_and_part_numbers_are_categories(texts: list[str]) -> N
     assert (code.kind, code.role) == ("category", "feature")
 
 
+def test_digits_of_one_length_name_rows_and_no_phones() -> None:
+    table = visits().drop(columns="VisitID")
+    order = [f"{number:010d}" for number in range(ROWS)]
+    assert roles(guess(table.assign(order_id=order), "well"))["order_id"] == "id"
+    phones = [f"0{number:0{6 + number % 3}d}" for number in range(3000, 3000 + ROWS)]
+    for name, texts in [("telephone", order), ("call", phones), ("call", [f"+49 {one}" for one in order])]:
+        draft = guess(table.assign(**{name: texts}), "well")
+        [found] = [one for one in draft.columns if one.name == name]
+        assert found.why.startswith("personal: phone numbers"), name
+
+
 @pytest.mark.parametrize(
     ("value", "told"),
     [
