@@ -173,7 +173,7 @@ def load_project(folder: Path, name: str, files: dict[str, bytes] | None = None)
     file = folder / "project.toml"
     try:
         content = file.read_bytes() if files is None else files[file.name]
-        declared = tomllib.loads(content.decode())
+        declared = tomllib.loads(content.decode("utf-8-sig"))
         if files is not None:
             for later in ("canary", "monitoring", "notify"):  # how it was tried and watched is not what it is
                 declared.pop(later, None)

@@ -17,7 +17,7 @@ MORE_IS_LOOSER = ("max_", "ceilings.", "champion_tolerance", "latency_slack_seco
 def loosened_settings(project: Project, champion: Path) -> list[str]:
     """Return in words each gate that is looser than in the ``project.toml`` of a registered version."""
     before, now = (
-        tomllib.loads(file.read_text(encoding="utf-8"))
+        tomllib.loads(file.read_text(encoding="utf-8-sig"))
         for file in (champion / "model" / "project" / "project.toml", project.folder / "project.toml")
     )
     return [

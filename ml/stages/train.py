@@ -71,18 +71,17 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     from ml.training.bundle import golden_predictions, pickled
     from ml.training.folds import make_folds, read_part
     from ml.training.grid import read_grid
-    from ml.training.scores import scorer
+    from ml.training.scores import check_metrics, scorer
     from ml.training.search import fit, search
     from ml.training.window import choose_window, newest
 
     project, workspace = context.project, context.workspace
     candidates = read_grid(project)
-    for metric in metrics:
-        scorer(metric)
     started = time.monotonic()
     rows = read_part(project, workspace.folder("data"), "train")
     target = rows.pop(project.target)
     with nothing_told(rows, project):
+        check_metrics(project, metrics, target)
         positive = _check(project, rows, target)
         seen, seen_target, held_out = _with_validation(context, rows, target)
         folds = make_folds(project, seen, seen_target, held_out)

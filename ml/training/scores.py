@@ -1,15 +1,19 @@
 """Scores by the names that scikit-learn gives them, and the class that they are about."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from inspect import signature
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.metrics import get_scorer, get_scorer_names, make_scorer
 
 from ml.errors import MlError
 from ml.project import Project
 
+FITTING = {"classification": "accuracy, f1_macro", "regression": "r2, neg_mean_absolute_error"}
 Scorer = Callable[[Any, Any, Any], float]
 
 
@@ -28,6 +32,22 @@ def positive_class(project: Project, target: pd.Series) -> Any:
     if classes in ([0, 1], [-1, 1]):
         return classes[1]
     return classes[0] if counts.iloc[0] < counts.iloc[1] else classes[1]
+
+
+def check_metrics(project: Project, metrics: Iterable[str], target: pd.Series) -> None:
+    """Raise ``MlError`` for a metric that cannot judge answers to this target: it is tried on a dummy's."""
+    rows = np.zeros((len(target), 1))
+    dummy = (DummyRegressor() if project.task == "regression" else DummyClassifier()).fit(rows, target)
+    for name in metrics:
+        score = scorer(name, positive_class(project, target))
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                score(dummy, rows, target)
+        except Exception as error:
+            raise MlError(
+                f"project.toml: the metric '{name}' does not fit a {project.task} of '{project.target}': "
+                f"{str(error).splitlines()[0]}; take another, e.g. {FITTING[project.task]}"
+            ) from error
 
 
 def about_class(name: str, positive: Any) -> str:

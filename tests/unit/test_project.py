@@ -60,6 +60,12 @@ def test_a_wrong_setting_is_named(site: Site, old: str, new: str, problem: str) 
     assert problem in str(caught.value)
 
 
+def test_a_byte_order_mark_is_no_setting(site: Site) -> None:
+    file = site.project / "project.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert find_project("small").target == "Survived"
+
+
 def test_an_undeclared_channel_is_refused() -> None:
     with pytest.raises(MlError, match="unknown channel 'moon'.*production, staging"):
         find_project("titanic").check_channel("moon")

@@ -31,6 +31,11 @@ from tests.support import ErrorOf
         ("between = [5, 15]", "between = [0, 999]", ["usual: 1 of 6 changed or deleted"]),
         ('mode = "shadow"', 'mode = "none"', ["mode shadow -> none"]),
         ("[split]", "# [split]\n[split]", []),
+        (
+            "# The worked example: who survived the Titanic?",
+            "\ufeff# The worked example: who survived the Titanic?",
+            [],
+        ),
     ],
 )
 def test_what_is_loosened_is_told(site: Site, old: str, new: str, told: list[str]) -> None:

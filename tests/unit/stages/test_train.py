@@ -84,6 +84,12 @@ def test_an_unknown_metric_is_named(built: Site, error_of: ErrorOf) -> None:
     assert "unknown metric 'acuracy'" in error_of()
 
 
+def test_a_metric_of_another_task_is_named_before_anything_is_fitted(built: Site, error_of: ErrorOf) -> None:
+    built.edit("project.toml", 'metric = "accuracy"', 'metric = "neg_mean_gamma_deviance"')
+    assert built.ml("train") == 1
+    assert "the metric 'neg_mean_gamma_deviance' does not fit" in error_of()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_training_leaves_the_earlier_model(
