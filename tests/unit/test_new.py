@@ -62,6 +62,7 @@ def new(tmp_path: Path, table: pd.DataFrame | bytes, *more: str, target: str = "
     return main(["new", "mine", "--from", str(file), "--target", target, *more])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["parquet", "ndjson"])
 def test_lists_and_objects_are_left_out_all_the_way_to_a_build(
     projects: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str

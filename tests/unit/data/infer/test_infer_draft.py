@@ -277,6 +277,7 @@ ISO_LIKE = st.tuples(
 ISO_TEXTS = st.datetimes(timezones=st.one_of(st.none(), st.timezones())).map(datetime.isoformat)
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(ISO_LIKE, ISO_TEXTS, st.text(max_size=12)), min_size=1, max_size=20))
 def test_a_row_alone_gets_what_it_gets_in_a_table_however_its_date_is_written(texts: list[str]) -> None:
