@@ -38,8 +38,9 @@ def check_metrics(project: Project, metrics: Iterable[str], target: pd.Series) -
     """Raise ``MlError`` for a metric that cannot judge answers to this target: it is tried on a dummy's."""
     rows = np.zeros((len(target), 1))
     dummy = (DummyRegressor() if project.task == "regression" else DummyClassifier()).fit(rows, target)
+    positive = positive_class(project, target)
     for name in metrics:
-        score = scorer(name, positive_class(project, target))
+        score = scorer(name, positive)
         try:
             with warnings.catch_warnings(action="ignore"):
                 score(dummy, rows, target)

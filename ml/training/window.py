@@ -13,7 +13,6 @@ from ml.training.search import fit
 
 # The rows that judge are as many as this share of a part that is as long as the test; fewer judge nothing.
 OF_THE_TEST, LEAST_ROWS = 0.5, 100
-SINCE_CHANGE = "since the change"
 
 
 def newest(project: Project, rows: pd.DataFrame, days: float | None) -> pd.DataFrame:
@@ -48,23 +47,21 @@ def choose_window(
         return None, {}
     known = rows[before.to_numpy()].assign(**{project.target: target[before.to_numpy()]})
     score = scorer(project.training.metric, positive_class(project, target))
-    windows = {"all": None, **{f"{days:g} days": days for days in project.training.windows_days}}
-    until = when[before.to_numpy()].max()
+    # How long each is before the stretch that judges, and how long at the end.
+    windows: dict[str, tuple[float | None, float | None]] = {"all": (None, None)}
+    windows |= {f"{days:g} days": (days, days) for days in project.training.windows_days}
     begins = _change(project, chosen, known)
     if begins is not None:
-        windows[SINCE_CHANGE] = _days(until - begins)
+        until = when[before.to_numpy()].max()
+        windows["since the change"] = _days(until - begins), _days(when.max() - begins)
     scores = {}
-    for name, days in windows.items():
+    for name, (days, _) in windows.items():
         learned = newest(project, known, days)
         if _teaches(project, learned[project.target]):
             pipeline = fit(project, chosen, *_apart(project, learned))
             scores[name] = float(score(pipeline, rows[after.to_numpy()], target[after.to_numpy()]))
-    if not scores:
-        return None, {}
-    best = max(scores, key=lambda name: scores[name])
-    if best == SINCE_CHANGE and begins is not None:
-        return _days(when.max() - begins), scores
-    return windows[best], scores
+    best = max(scores, key=lambda name: scores[name], default="all")
+    return windows[best][1], scores
 
 
 def _change(project: Project, chosen: EstimatorChoice, known: pd.DataFrame) -> pd.Timestamp | None:

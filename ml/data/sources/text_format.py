@@ -167,12 +167,11 @@ def _marks(body: list[list[str]], separator: str) -> tuple[str, str | None, list
 
 def _empty_words(body: list[list[str]]) -> list[str]:
     """Return the words that stand among numbers for no value, beside those that pandas knows."""
-    known = {"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "n/a", "#N/A", "<NA>"}
     words: set[str] = set()
     for column in zip(*body, strict=False):
         values = [value.strip() for value in column]
         numbers = sum(bool(NUMBER.fullmatch(value)) for value in values)
-        odd = {value for value in values if value not in known and not NUMBER.fullmatch(value)}
+        odd = {value for value in values if value not in GAPS and not NUMBER.fullmatch(value)}
         if odd and numbers >= 0.5 * len(values) and all(EMPTY_WORDS.fullmatch(value) for value in odd):
             words |= odd
     return sorted(words)
