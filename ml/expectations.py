@@ -81,8 +81,7 @@ def share_broken(expectation: Expectation, bundle: Bundle, rows: pd.DataFrame) -
         if bundle.project.task == "regression":
             return float((abs(answers - expectation.answer) > expectation.tolerance).mean())
         return float((answers != expectation.answer).mean())
-    changed = expectation.change(rows)
-    before, after = bundle.predict(rows), bundle.predict(changed)
+    before, after = bundle.predict(rows), bundle.predict(_changed(expectation, rows))
     if isinstance(expectation, Invariant):
         numbers = answer_numbers(bundle.project, before)
         moved = np.abs(after[numbers].to_numpy(float) - before[numbers].to_numpy(float)).max(
@@ -98,3 +97,14 @@ def share_broken(expectation: Expectation, bundle: Bundle, rows: pd.DataFrame) -
     rise = after[column].to_numpy(float) - before[column].to_numpy(float)
     against = -rise if expectation.direction == "not lower" else rise
     return float((against > expectation.tolerance).mean())
+
+
+def _changed(expectation: Invariant | Directional, rows: pd.DataFrame) -> pd.DataFrame:
+    about = f"{EXPECTATIONS_FILE}: {expectation.name}: its change"
+    try:
+        changed = expectation.change(rows.copy())
+    except Exception as error:
+        raise MlError(f"{about} fails: {type(error).__name__}: {error}") from error
+    if not isinstance(changed, pd.DataFrame) or not changed.index.equals(rows.index):
+        raise MlError(f"{about} must return a table of the rows that it was given, in their order")
+    return changed

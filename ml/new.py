@@ -188,8 +188,7 @@ def _print(begun: Begun, folder: Path) -> None:
     results.print(about)
     for line in (*draft.doubtful, *begun.notes):
         results.print(f"look at  {line}", markup=False)
-    beaten = look.low > look.dummy
-    if not beaten:
+    if not look.beats_dummy:
         line = f"{look.model} scores {look.score:.3f}, a guess that looks at nothing {look.dummy:.3f}"
         results.print(f"look at  the columns hardly tell the target: {line}", markup=False)
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

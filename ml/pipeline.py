@@ -66,7 +66,7 @@ def _print_model(context: Context, records: dict[str, Any]) -> None:
     parameters = ", ".join(f"{key}={value}" for key, value in model.parameters.items())
     table = Table(Column(), Column(overflow="fold"), show_header=False)
     table.add_row("model", f"{model.estimator}({parameters})")
-    table.add_row("cross-validation", f"{metric} {model.cross_validation[metric].mean:.4f}")
+    table.add_row(context.project.compared_in, f"{metric} {model.cross_validation[metric].mean:.4f}")
     for gate in verdict.gates:
         if gate.kind == "floor":
             low, high = gate.interval

@@ -81,6 +81,11 @@ class Project(Settings):
         return self._name
 
     @property
+    def compared_in(self) -> str:
+        """Where candidates are compared, in words."""
+        return "the validation rows" if self.split.validation_share else "cross-validation"
+
+    @property
     def declarations(self) -> list[Path]:
         """The files that define the project; its data is not among them."""
         return [self.folder / file for file in DECLARATIONS if (self.folder / file).exists()]

@@ -1,6 +1,7 @@
 """What is in the registry, for people."""
 
 import json
+from datetime import UTC, datetime
 
 from rich.table import Column, Table
 
@@ -60,8 +61,6 @@ def show_source(project: Project) -> None:
 
 def show_request(project: str, channel: str, request: str) -> None:
     """Print what was asked and answered in one request, what came true, and the lineage of the model."""
-    from datetime import UTC, datetime
-
     from ml.store.lookup import look_up
 
     url = locations.store(project, channel)
@@ -70,7 +69,7 @@ def show_request(project: str, channel: str, request: str) -> None:
     rows, labels = look_up(url, request)
     first = rows[0]
     table = Table(Column(), Column(overflow="fold"), show_header=False, title=f"request {request}")
-    table.add_row("time", datetime.fromtimestamp(first.at, UTC).isoformat(timespec="milliseconds"))
+    table.add_row("time", _moment(first.at))
     table.add_row("channel", f"{first.project}, {first.channel}" + (", a replay" if first.replay else ""))
     table.add_row("version", str(first.version))
     table.add_row("milliseconds", f"{first.milliseconds:.1f}")
@@ -78,7 +77,9 @@ def show_request(project: str, channel: str, request: str) -> None:
         table.add_row(f"row {row.row} asked", row.inputs)
         table.add_row(f"row {row.row} answered", row.output)
     for label in labels:
-        table.add_row(f"row {label.row} came true", "withdrawn" if label.label is None else label.label)
+        since = label.at if label.since is None else label.since
+        content = "withdrawn" if label.label is None else label.label
+        table.add_row(f"row {label.row} came true", f"{content}, at {_moment(since)}")
     results.print(table)
     show_version(first.project, first.version)
 
@@ -120,3 +121,7 @@ def show_version(project: str, version: int) -> None:
             if move.about(version):
                 table.add_row(f"channel {channel.name}", str(move))
     results.print(table)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -14,7 +14,7 @@ from ml.data.gates import judge_data, row_index
 from ml.data.infer.draft import Column, Draft
 from ml.data.infer.python_text import contract_text, features_row_text, features_text, made_features
 from ml.data.infer.settings_text import Settings, missing_limit, settings_text
-from ml.data.settings_check import check_settings
+from ml.data.settings_check import MIN_FLOOR, check_settings
 from ml.data.sources.interface import Batches
 from ml.data.split import check_rows, split
 from ml.errors import MlError
@@ -91,9 +91,7 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
         rows=len(parts["train"]),
         data_gates=_data_gates(project, draft, parts, scores),
         gates=_gates(look),
-        floors={
-            draft.metric: (_down(look.low), f"{look.model} reaches {look.score:.3f} in cross-validation")
-        },
+        floors={draft.metric: _floor(look)},
     )
     project = _write(folder, name, draft, settings, functions)
     check_settings(project, load_contract(project).columns)
@@ -117,7 +115,7 @@ def _write(
     made = {key: (column, part) for key, (column, part) in functions.items() if column.name in dates}
     settings = replace(settings, made=tuple(made), functions=("calendar",) if made else ())
     if not settings.floors:
-        settings = replace(settings, floors={draft.metric: (0.01, "")})
+        settings = replace(settings, floors={draft.metric: (MIN_FLOOR, "")})
     files = {
         "contract.py": contract_text(draft, name),
         "project.toml": settings_text(draft, settings),
@@ -175,6 +173,13 @@ def _data_gates(
         gates["max_label_shift"] = (0.1, "of the share of a class")
     gates["max_psi"] = (0.25, "drift of a column: population stability index")
     return gates
+
+
+def _floor(look: FirstLook) -> tuple[float, str]:
+    why = f"{look.model} reaches {look.score:.3f} in cross-validation"
+    if not look.beats_dummy:
+        why += ", hardly more than a mere guess: raise it"
+    return max(_down(look.low), MIN_FLOOR), why
 
 
 def _gates(look: FirstLook) -> dict[str, tuple[Any, str]]:

@@ -45,6 +45,11 @@ class FirstLook:
     high: float
     dummy: float
 
+    @property
+    def beats_dummy(self) -> bool:
+        """Whether the columns tell the target for sure."""
+        return self.low > self.dummy
+
 
 def sample(project: Project, rows: pd.DataFrame) -> pd.DataFrame:
     """Return at most ``MAX_ROWS`` rows, drawn by the project's seed, in their order."""

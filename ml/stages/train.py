@@ -103,7 +103,8 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     write_json(folder / "golden.json", golden_predictions(pipeline, project, rows))
     _copy_beside(context, folder)
     mean = trials[best]["scores"][metric]["mean"]
-    say(f"train: best of {len(trials)} trials: {chosen}, {metric} {mean:.4f} in cross-validation")
+    where = project.compared_in
+    say(f"train: best of {len(trials)} trials: {chosen}, {metric} {mean:.4f} in {where}")
     _say_window(metric, window, windows)
     return {
         "estimator": chosen.estimator,
@@ -212,8 +213,8 @@ def _take_from(registry: Registry, version: int, folder: Path) -> dict[str, Any]
 
 
 def tell(context: Context, record: ModelManifest) -> str:
-    """Return what was trained, with the parameters that were searched, and its score in cross-validation."""
+    """Return what was trained, with the parameters that were searched, and its score in the search."""
     metric = context.project.training.metric
     score = record.cross_validation[metric].mean
     chosen = ", ".join(f"{name}={value}" for name, value in record.parameters.items())
-    return f"train: {record.estimator}({chosen}), {metric} {score:.4f} in cross-validation"
+    return f"train: {record.estimator}({chosen}), {metric} {score:.4f} in {context.project.compared_in}"

@@ -1,11 +1,13 @@
 """Expectations: the share of rows that break them."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ml.errors import MlError
-from ml.expectations import Directional, Invariant, Known, load_expectations, share_broken
+from ml.expectations import Change, Directional, Invariant, Known, load_expectations, share_broken
 from ml.project import find_project
 from ml.training.bundle import load_bundle
 from tests.conftest import Site
@@ -50,3 +52,17 @@ def test_each_kind_counts_the_rows_that_break_it(built: Site) -> None:
     )
     with pytest.raises(MlError, match="the model gives no probability_7"):
         share_broken(Directional("no such class", all_women, "not lower", of=7), bundle, rows)
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        (lambda table: None, "must return a table of the rows that it was given"),
+        (lambda table: table.head(1), "must return a table of the rows that it was given"),
+        (lambda table: table["sex"], "fails: KeyError: 'sex'"),
+    ],
+)
+def test_a_change_that_does_not_give_the_rows_back_is_named(built: Site, change: Change, told: str) -> None:
+    rows = pd.read_parquet(built.build / "data" / "test.parquet").drop(columns="Survived")
+    with pytest.raises(MlError, match=re.escape(f"expectations.py: same sex: its change {told}")):
+        share_broken(Invariant("same sex", change), load_bundle(built.build / "model"), rows)

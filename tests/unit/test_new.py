@@ -286,3 +286,13 @@ def test_with_ask_a_person_decides_what_is_doubtful(
     assert "'nonsense' is none of them" in said and "column 'joined'" in said
     project = find_project("mine")
     assert project.id == "row", "what named the rows is not taken, so they are numbered"
+
+
+def test_columns_that_tell_nothing_of_the_target_are_told_and_so_is_the_floor(
+    projects: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(3).normal(size=ROWS)
+    table = customers()[["customer_id", "age", "share"]].assign(sales=noise.round(3))
+    assert new(tmp_path, table, target="sales") == 0
+    assert "the columns hardly tell the target" in capsys.readouterr().out
+    assert "hardly more than a mere guess: raise it" in (projects / "mine" / "project.toml").read_text()

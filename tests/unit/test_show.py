@@ -42,11 +42,18 @@ def test_a_request_is_shown_with_what_came_true_and_the_version(
     log = PredictionLog(url, of=("small", "production"))
     about = REQUEST, 0, time.time(), 1, True
     log.put([AnsweredRows.of(*about, [{"Age": 3.5}], [{"prediction": 1}], 1.5)])
-    log.put([Label(REQUEST, 0, 1, time.time()), Label(REQUEST, 0, 0, time.time())])
+    log.put([Label(REQUEST, 0, 1, time.time(), 86_400.0), Label(REQUEST, 0, 0, time.time(), 0.0)])
     log.close()
     show_request("small", "production", REQUEST)
     told = capsys.readouterr().out
-    for expected in ("a replay", '{"Age":3.5}', '{"prediction":1}', "row 0 came true", "small version 1"):
+    for expected in (
+        "a replay",
+        '{"Age":3.5}',
+        '{"prediction":1}',
+        "1, at 1970-01-02T00",
+        "0, at 1970-01-01T00",
+        "small version 1",
+    ):
         assert expected in told, expected
     with pytest.raises(MlError, match="no request 'f"):
         show_request("small", "production", "f" * 32)

@@ -31,7 +31,9 @@ def rows(count: int = 1000) -> pd.DataFrame:
 
 
 def test_sixty_twenty_twenty_and_no_row_twice() -> None:
-    parts = split(rows(), declared(validation_share=0.2))
+    with_validation = declared(validation_share=0.2)
+    assert with_validation.compared_in == "the validation rows"
+    parts = split(rows(), with_validation)
     assert {name: len(part) for name, part in parts.items()} == {"train": 500, "validation": 200, "test": 300}
     assert sorted(pd.concat(parts.values())["row"]) == list(range(1000))
 
