@@ -140,14 +140,17 @@ def _prove(running: Service, registry: Registry, version: int) -> None:
     answer = running.predict(golden["rows"])
     if answer["version"] != version:
         raise MlError(f"a smoke request was answered by version {answer['version']}")
+    predicted = (one["prediction"] for one in golden["predictions"])
+    largest = max((abs(one) for one in predicted if isinstance(one, float)), default=0)
+    near = GOLDEN_TOLERANCE * max(1, largest)
     for got, expected in zip(answer["predictions"], golden["predictions"], strict=True):
-        if any(not _same(got.get(key), value) for key, value in expected.items()):
+        if any(not _same(got.get(key), value, near) for key, value in expected.items()):
             raise MlError(f"a smoke request was answered wrongly: {got} instead of {expected}")
 
 
-def _same(got: Any, expected: Any) -> bool:
+def _same(got: Any, expected: Any, near: float) -> bool:
     if isinstance(expected, float) and isinstance(got, float | int):
-        return math.isclose(got, expected, abs_tol=GOLDEN_TOLERANCE, rel_tol=0)
+        return math.isclose(got, expected, abs_tol=near, rel_tol=0)
     return bool(got == expected)
 
 

@@ -5,6 +5,9 @@ import importlib.util
 import inspect
 import itertools
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -98,6 +101,7 @@ SAME_ANSWERS = (
 AROUND_ANOTHER = {"StackingClassifier", "StackingRegressor", "VotingClassifier", "VotingRegressor"}
 TARGETS = {
     "regression": ("regression", "float", "r2"),
+    "large numbers": ("regression", "float", "r2"),
     "two classes": ("classification", "int", "accuracy"),
     "three classes": ("classification", "int", "accuracy"),
     "text classes": ("classification", "str", "accuracy"),
@@ -167,6 +171,7 @@ def table(target: str) -> pd.DataFrame:
     truth = size + weight + (kind == "round") + random.normal(0, 0.3, ROWS)
     answers = {
         "regression": np.exp(truth / 2) + 1,
+        "large numbers": truth * 1e9,
         "two classes": (truth > 0.3).astype(int),
         "three classes": np.digitize(truth, [-0.5, 1.0]),
         "yes or no": np.where(truth > 1, "Yes", "No"),
@@ -341,6 +346,18 @@ def test_the_quality_stage_judges_and_draws_it(site: Site, target: str, estimato
     (folder / "grid.json").write_text(json.dumps({estimator: PARAMETERS[estimator]}))
     stages = ("data", "train", "quality")
     assert [main([stage, "--project", folder.name, "--build", str(build)]) for stage in stages] == [0, 0, 0]
+
+
+def test_a_processor_that_adds_up_in_another_order_makes_no_other_model(site: Site) -> None:
+    """Agents differ, and services' hosts: OpenBLAS may be told to take a processor for another."""
+    folder, build = make_project(site, "large numbers", units="1e99"), site.root / "build"
+    (folder / "grid.json").write_text('{"Ridge": {}}')
+    given = ["--project", folder.name, "--build", str(build)]
+    assert [main([stage, *given]) for stage in ("data", "train")] == [0, 0]
+    command = [sys.executable, "-m", "ml", "quality", *given]
+    environment = os.environ | {"OPENBLAS_CORETYPE": "Nehalem"}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr[-2000:]
 
 
 @pytest.mark.filterwarnings("ignore")

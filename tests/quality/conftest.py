@@ -39,7 +39,8 @@ ELSEWHERE = {
     "USER": "nobody",
     "CI": "elsewhere",
 }
-KEPT = ("ML_", "PYTHON", "LD_", "PATH", "VIRTUAL_ENV")  # without which neither Python nor the model is found
+# Without these neither Python nor the model is found, or numbers are added up otherwise.
+KEPT = ("ML_", "PYTHON", "LD_", "PATH", "VIRTUAL_ENV", "OPENBLAS_", "OMP_", "MKL_", "NPY_")
 MIN_ROWS = 30  # to compare two models on
 MIN_NEWER = 100  # to say by these alone which of the two is better
 # Of intervals that compare two models: by chance one in a hundred harmless retrainings is refused at most.

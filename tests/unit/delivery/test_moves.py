@@ -1,7 +1,13 @@
 """A pointer that does not reach every host goes back on those that it did reach."""
 
+import json
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from ml.delivery import moves
 from ml.delivery.moves import switch
 from ml.delivery.targets.ssh import Fleet
 from ml.errors import MlError
@@ -31,3 +37,18 @@ def test_a_host_that_is_away_is_named_and_the_pointer_goes_back_on_the_others(bu
         switch(Registry("small", fleet.moved), [], second, before, "production", None, "")
     assert Registry("small").channel("production").version == first
     assert remotes[1].heard == 2, "there, and back"
+
+
+@pytest.mark.parametrize(("off", "fails"), [(1e-6, False), (1e6, True)])
+def test_a_service_is_proved_by_answers_that_are_equal_but_for_rounding(
+    built: Site, monkeypatch: pytest.MonkeyPatch, off: float, fails: bool
+) -> None:
+    version = register(built)
+    golden = {"rows": [{"house": 1}], "predictions": [{"house": 1, "prediction": 2e9}]}
+    (Registry("small").folder(version) / "model" / "golden.json").write_text(json.dumps(golden))
+    before = Registry("small").channel("production")
+    answer = {"version": version, "predictions": [{"house": 1, "prediction": 2e9 + off}]}
+    running: Any = SimpleNamespace(predict=lambda rows: answer)
+    monkeypatch.setattr(moves, "wait_for_version", lambda *given: None)
+    with pytest.raises(MlError, match="answered wrongly") if fails else nullcontext():
+        switch(Registry("small"), [running], version, before, "production", None, "")

@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ml.data.personal import made_up
 from ml.errors import MlError
 from ml.project import find_project
 from ml.registry import signing
-from ml.training.bundle import load_bundle, pickled
+from ml.training.bundle import largest_difference, load_bundle, pickled
 from ml.training.pipeline import build_pipeline, feature_functions, feature_table
 from ml.training.row_features import rows_made_otherwise
 from tests.conftest import Site
@@ -180,6 +181,16 @@ def test_a_personal_column_of_which_nothing_may_be_shown_is_named(
     project = find_project("small")
     with pytest.raises(MlError, match="column 'Ticket' is personal.*metadata=..example"):
         made_up(passengers.head(3), project, load_contract(project))
+
+
+def test_large_numbers_may_differ_by_as_much_as_they_are_rounded() -> None:
+    one = pd.DataFrame({"house": [1, 2], "prediction": [2e9, 5.0]})
+    project = SimpleNamespace(task="regression")
+    other = one.assign(prediction=one["prediction"] + 1e-6)
+    assert largest_difference(one, other, project) == pytest.approx(5e-16, rel=0.1)  # type: ignore[arg-type]
+    small = one.assign(prediction=[0.5, 0.25])
+    changed = small.assign(prediction=[0.5, 0.75])
+    assert largest_difference(small, changed, project) == 0.5  # type: ignore[arg-type]
 
 
 def test_golden_predictions_that_differ_are_noticed(built: Site) -> None:
