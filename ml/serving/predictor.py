@@ -189,19 +189,31 @@ class Predictor:
         try:
             unknown = routing.unknown_to(loaded)
             table = await asyncio.to_thread(read_rows, await read(), kind, loaded.reader, "the file", unknown)
-            first = await self._answer_part(asked, loaded, table, 0)
+            scored = await self._score_part(loaded, table.iloc[:FILE_ROWS])
         except BaseException:
             self._files.release()
             raise
 
         async def lines() -> AsyncIterator[bytes]:
+            coming: asyncio.Task[tuple[list[Row], float]] | None = None
             try:
-                yield await asyncio.to_thread(write_rows, first, kind, header=True)
-                for start in range(FILE_ROWS, len(table), FILE_ROWS):
+                for start in range(0, len(table), FILE_ROWS):
+                    answer, seconds = scored if coming is None else await coming
                     await self._room_in_the_log()
-                    part = await self._answer_part(asked, loaded, table, start)
-                    yield await asyncio.to_thread(write_rows, part, kind, header=False)
+                    # While a part is written down, the next is scored.
+                    if start + FILE_ROWS < len(table):
+                        following = table.iloc[start + FILE_ROWS : start + 2 * FILE_ROWS]
+                        coming = asyncio.create_task(self._score_part(loaded, following))
+                    if self.log:
+                        part = table.iloc[start : start + FILE_ROWS]
+                        kept = await asyncio.to_thread(
+                            _kept_of_table, asked, loaded, part, answer, seconds, start
+                        )
+                        self.log.put([kept])
+                    yield await asyncio.to_thread(write_rows, answer, kind, header=start == 0)
             finally:
+                if coming:
+                    coming.cancel()
                 self._files.release()
 
         return lines(), loaded
@@ -212,20 +224,13 @@ class Predictor:
         while self.log and not self.log.has_room(MAX_WAITING - FILE_ROWS) and time.monotonic() < until:
             await asyncio.sleep(0.01)
 
-    async def _answer_part(
-        self, asked: Asked, loaded: LoadedVersion, table: pd.DataFrame, start: int
-    ) -> list[dict[str, Any]]:
-        part = table.iloc[start : start + FILE_ROWS]
+    async def _score_part(self, loaded: LoadedVersion, part: pd.DataFrame) -> tuple[list[Row], float]:
+        """Return the answers to rows of a file, and how many seconds they took."""
         began = time.perf_counter()
         answer = await self._wait(loaded, lambda _: loaded.answer_table(part), [None] * len(part))
         seconds = time.perf_counter() - began
         self.counts.answered(loaded, answer, seconds)
-        if self.log:
-            # In a thread: of so many rows it takes longer than others should wait.
-            self.log.put(
-                [await asyncio.to_thread(_kept_of_table, asked, loaded, part, answer, seconds, start)]
-            )
-        return answer
+        return answer, seconds
 
     async def try_row(self, loaded: LoadedVersion, content: bytes) -> tuple[dict[str, Any], Contributions]:
         """Return the answer to one row in JSON, and what drove it; raises as ``predict`` does.
