@@ -141,8 +141,8 @@ def _prove(running: Service, registry: Registry, version: int) -> None:
     if answer["version"] != version:
         raise MlError(f"a smoke request was answered by version {answer['version']}")
     predicted = (one["prediction"] for one in golden["predictions"])
-    largest = max((abs(one) for one in predicted if isinstance(one, float)), default=0)
-    near = GOLDEN_TOLERANCE * max(1, largest)
+    largest = max((abs(one) for one in predicted if isinstance(one, float)), default=1)
+    near = GOLDEN_TOLERANCE * (largest or 1)
     for got, expected in zip(answer["predictions"], golden["predictions"], strict=True):
         if any(not _same(got.get(key), value, near) for key, value in expected.items()):
             raise MlError(f"a smoke request was answered wrongly: {got} instead of {expected}")

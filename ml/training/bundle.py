@@ -131,14 +131,15 @@ def answer_numbers(project: Project, answers: pd.DataFrame) -> list[str]:
 def largest_difference(one: pd.DataFrame, other: pd.DataFrame, project: Project) -> float:
     """Return the largest difference of two tables of answers; a changed class or id counts as infinite.
 
-    Of numbers beyond 1 it is a share of the largest in the first table: sums of large numbers round coarsely.
+    Of a regression it is a share of the largest prediction in the first table: numbers may be of any size.
     """
     numbers = answer_numbers(project, one)
     exact = [name for name in one if name not in numbers]
     if list(one) != list(other) or not one[exact].equals(other[exact].astype(one[exact].dtypes)):
         return float("inf")
     before, after = one[numbers].to_numpy(float), other[numbers].to_numpy(float)
-    difference = np.abs(before - after) / np.abs(before).max(initial=1.0)
+    size = np.abs(before).max(initial=0.0) if project.task == "regression" else 1.0
+    difference = np.abs(before - after) / (size or 1.0)
     return float("inf") if np.isnan(difference).any() else float(difference.max(initial=0.0))
 
 

@@ -39,15 +39,16 @@ def test_a_host_that_is_away_is_named_and_the_pointer_goes_back_on_the_others(bu
     assert remotes[1].heard == 2, "there, and back"
 
 
-@pytest.mark.parametrize(("off", "fails"), [(1e-6, False), (1e6, True)])
+@pytest.mark.parametrize("size", [1e9, 1e-9])
+@pytest.mark.parametrize(("off", "fails"), [(1e-15, False), (1e-3, True)])
 def test_a_service_is_proved_by_answers_that_are_equal_but_for_rounding(
-    built: Site, monkeypatch: pytest.MonkeyPatch, off: float, fails: bool
+    built: Site, monkeypatch: pytest.MonkeyPatch, size: float, off: float, fails: bool
 ) -> None:
     version = register(built)
-    golden = {"rows": [{"house": 1}], "predictions": [{"house": 1, "prediction": 2e9}]}
+    golden = {"rows": [{"house": 1}], "predictions": [{"house": 1, "prediction": 2 * size}]}
     (Registry("small").folder(version) / "model" / "golden.json").write_text(json.dumps(golden))
     before = Registry("small").channel("production")
-    answer = {"version": version, "predictions": [{"house": 1, "prediction": 2e9 + off}]}
+    answer = {"version": version, "predictions": [{"house": 1, "prediction": (2 + off) * size}]}
     running: Any = SimpleNamespace(predict=lambda rows: answer)
     monkeypatch.setattr(moves, "wait_for_version", lambda *given: None)
     with pytest.raises(MlError, match="answered wrongly") if fails else nullcontext():
