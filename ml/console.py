@@ -13,6 +13,12 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def rounded(value: float, decimals: int = 4) -> str:
+    """Return a score or a cost for people, whatever its unit: very large or small ones in powers of ten."""
+    plain = value == 0 or 10 ** (1 - decimals) <= abs(value) < 100_000
+    return f"{value:.{decimals}f}" if plain else f"{value:.4g}"
+
+
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Callable[[str], None]]:
     """Show that ``total`` pieces of work go on: a bar on a terminal, a line every few seconds in a log.

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ml import locations
-from ml.console import say
+from ml.console import rounded, say
 from ml.data.infer.draft import ROLES, Column, Draft, Guess, Role
 from ml.data.infer.guess import TEST_SHARE, guess
 from ml.data.infer.settings_text import Settings
@@ -189,7 +189,8 @@ def _print(begun: Begun, folder: Path) -> None:
     for line in (*draft.doubtful, *begun.notes):
         results.print(f"look at  {line}", markup=False)
     if not look.beats_dummy:
-        line = f"{look.model} scores {look.score:.3f}, a guess that looks at nothing {look.dummy:.3f}"
+        score, dummy = rounded(look.score, 3), rounded(look.dummy, 3)
+        line = f"{look.model} scores {score}, a guess that looks at nothing {dummy}"
         results.print(f"look at  the columns hardly tell the target: {line}", markup=False)
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     results.print(
@@ -200,8 +201,8 @@ def _print(begun: Begun, folder: Path) -> None:
 
 def _first_figures(begun: Begun) -> Sequence[Guess]:
     look, metric = begun.look, begun.draft.metric
-    told = f"{look.model} has {look.score:.4f} in cross-validation, on as many rows as the test "
-    told += f"{look.low:.4f} to {look.high:.4f} (99 %); a dummy {look.dummy:.4f}"
+    told = f"{look.model} has {rounded(look.score)} in cross-validation, on as many rows as the test "
+    told += f"{rounded(look.low)} to {rounded(look.high)} (99 %); a dummy {rounded(look.dummy)}"
     floor = begun.project.gates.floors[metric]
     ports = " and ".join(str(channel.port) for channel in begun.project.channels.values())
     return (

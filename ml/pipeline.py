@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from ml.console import say
+from ml.console import rounded, say
 from ml.errors import MlError
 from ml.files import read_json
 from ml.results import results
@@ -66,12 +66,12 @@ def _print_model(context: Context, records: dict[str, Any]) -> None:
     parameters = ", ".join(f"{key}={value}" for key, value in model.parameters.items())
     table = Table(Column(), Column(overflow="fold"), show_header=False)
     table.add_row("model", f"{model.estimator}({parameters})")
-    table.add_row(context.project.compared_in, f"{metric} {model.cross_validation[metric].mean:.4f}")
+    table.add_row(context.project.compared_in, f"{metric} {rounded(model.cross_validation[metric].mean)}")
     for gate in verdict.gates:
         if gate.kind == "floor":
             low, high = gate.interval
-            interval = f"(95 % interval {low:.4f} to {high:.4f})"
-            table.add_row(f"test {gate.about}", f"{gate.value:.4f} {interval}")
+            interval = f"(95 % interval {rounded(low)} to {rounded(high)})"
+            table.add_row(f"test {gate.about}", f"{rounded(gate.value)} {interval}")
     table.add_row("version", f"{deployment.version} in channel {deployment.channel}")
     table.add_row("sha256", deployment.sha256)
     results.print(table)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ml.console import rounded
 from ml.monitoring.checks import Seen
 from ml.monitoring.parts import ALL
 from ml.monitoring_settings import Cause
@@ -53,16 +54,16 @@ def diagnose(seen: Seen) -> Diagnosis:
 def _what_costs_more(seen: Seen) -> list[str]:
     """Return by what quality is lost: rows that cost more, answers that come true otherwise than stated."""
     told = [
-        f"a row{_of(one.part)} costs {one.now.value:.3f} where it cost {one.before.value:.3f} "
-        f"({one.now.rows} labels)"
+        f"a row{_of(one.part)} costs {rounded(one.now.value, 3)} "
+        f"where it cost {rounded(one.before.value, 3)} ({one.now.rows} labels)"
         for one in seen.quality
         if one.lost
     ]
     if (found := seen.calibration) and found.off:
         most = max(found.bins, key=lambda one: abs(one.true - one.stated) * one.labels)
         told.append(
-            f"answers put right would save {found.saved.value:.3f} a row ({found.saved.rows} labels): "
-            f"where {most.stated:.3g} was stated, {most.true:.3g} came true"
+            f"answers put right would save {rounded(found.saved.value, 3)} a row "
+            f"({found.saved.rows} labels): where {most.stated:.3g} was stated, {most.true:.3g} came true"
         )
     return told[:MAX_TOLD]
 
@@ -76,13 +77,13 @@ def _alone(seen: Seen) -> bool:
 def _quality_holds(seen: Seen) -> str:
     whole = next((one for one in seen.quality if one.part == ALL), None)
     if whole:
-        told = f"a row costs {whole.now.value:.3f}, before {whole.before.value:.3f}"
+        told = f"a row costs {rounded(whole.now.value, 3)}, before {rounded(whole.before.value, 3)}"
         more = whole.now.value > whole.before.value + UNSURE * whole.now.error
         return f"{told}: not surely more, with {whole.now.rows} labels" if more else f"quality holds: {told}"
     if seen.estimated is None:
         return "whether quality holds is not known: no labels came"
-    low, high = seen.estimated.interval
-    told = f"a row is estimated to cost {seen.estimated.loss.value:.3f} ({low:.3f} to {high:.3f})"
+    cost, low, high = (rounded(one, 3) for one in (seen.estimated.loss.value, *seen.estimated.interval))
+    told = f"a row is estimated to cost {cost} ({low} to {high})"
     return (
         f"{told}, more than before; no label tells yet" if seen.estimated_lost else f"quality holds: {told}"
     )

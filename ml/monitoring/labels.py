@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from ml.console import rounded
 from ml.monitoring import columns, losses
 from ml.monitoring.losses import Mean
 from ml.monitoring.window import Answers, Window
@@ -102,6 +103,6 @@ def _beyond(project: Project, said: pd.DataFrame, truth: pd.Series) -> np.ndarra
 def _told(name: str, one: Mean, rest: Mean) -> str:
     who = f"sender {name}" if name else "a sender without a key"
     return (
-        f"{one.rows} labels of {who} cost {one.value:.3f} a row beyond what was stated, "
-        f"the {rest.rows} of the others {rest.value:.3f}"
+        f"{one.rows} labels of {who} cost {rounded(one.value, 3)} a row beyond what was stated, "
+        f"the {rest.rows} of the others {rounded(rest.value, 3)}"
     )

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ml.console import say
+from ml.console import rounded, say
 from ml.errors import GateRefused, MlError
 from ml.files import digest
 from ml.project import EXPECTATIONS_FILE, Project
@@ -141,12 +141,14 @@ def tell(context: Context, record: Verdict) -> str:
     found = figures_of(context.project, context.workspace, record)
     parts = ["quality: blessed"]
     if found.score is not None:
-        sure = f" ({found.low:.2f} to {found.high:.2f})" if found.low is not None else ""
-        parts.append(f"{found.metric} {found.score:.4f}{sure}")
+        ends = [rounded(one, 2) for one in (found.low, found.high) if one is not None]
+        sure = f" ({' to '.join(ends)})" if ends else ""
+        parts.append(f"{found.metric} {rounded(found.score)}{sure}")
     if found.champion_score is not None:
-        against = f" against {found.score_beside:.4f}" if found.score_beside != found.score else ""
+        beside = found.score_beside
+        against = f" against {rounded(beside)}" if beside is not None and beside != found.score else ""
         rows = " on rows new to it" if against else ""
-        parts.append(f"champion version {found.champion} {found.champion_score:.4f}{against}{rows}")
+        parts.append(f"champion version {found.champion} {rounded(found.champion_score)}{against}{rows}")
     parts.append(f"{sum(gate.outcome == 'passed' for gate in record.gates)} gates passed")
     told = loosened_line(record.loosened)
     return ", ".join(parts) + (told and f"; {told}")

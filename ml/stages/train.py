@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ml.console import say
+from ml.console import rounded, say
 from ml.errors import MlError
 from ml.files import write_json
 from ml.project import DECLARATIONS, Project
@@ -104,7 +104,7 @@ def _train(context: Context, metrics: list[str], folder: Path) -> dict[str, Any]
     _copy_beside(context, folder)
     mean = trials[best]["scores"][metric]["mean"]
     where = project.compared_in
-    say(f"train: best of {len(trials)} trials: {chosen}, {metric} {mean:.4f} in {where}")
+    say(f"train: best of {len(trials)} trials: {chosen}, {metric} {rounded(mean)} in {where}")
     _say_window(metric, window, windows)
     return {
         "estimator": chosen.estimator,
@@ -148,7 +148,7 @@ def _scheduler(context: Context) -> str | None:
 
 def _say_window(metric: str, window: float | None, windows: dict[str, float]) -> None:
     if windows:
-        told = ", ".join(f"{name} {one:.4f}" for name, one in windows.items())
+        told = ", ".join(f"{name} {rounded(one)}" for name, one in windows.items())
         learned = f"the newest {window:g} days" if window else "all rows"
         say(f"train: learned from {learned} ({metric}: {told})")
 
@@ -217,4 +217,4 @@ def tell(context: Context, record: ModelManifest) -> str:
     metric = context.project.training.metric
     score = record.cross_validation[metric].mean
     chosen = ", ".join(f"{name}={value}" for name, value in record.parameters.items())
-    return f"train: {record.estimator}({chosen}), {metric} {score:.4f} in {context.project.compared_in}"
+    return f"train: {record.estimator}({chosen}), {metric} {rounded(score)} in {context.project.compared_in}"

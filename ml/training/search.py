@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from ml.console import progress
+from ml.console import progress, rounded
 from ml.errors import MlError
 from ml.project import Project
 from ml.training.categories import count_many_valued
@@ -121,7 +121,7 @@ def search(
                 log.write(json.dumps(trial) + "\n")
                 log.flush()
                 mean = trial["scores"][project.training.metric]["mean"]
-                advance(f"{trial['estimator']} {project.training.metric} {mean:.4f}")
+                advance(f"{trial['estimator']} {project.training.metric} {rounded(mean)}")
                 each(trial, 100 * len(trials) / len(candidates))
         finally:
             # Whoever interrupts knows that trials are lost; joblib need not warn of it after our last line.

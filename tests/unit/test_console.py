@@ -26,3 +26,17 @@ def test_a_terminal_gets_a_bar_and_lines_stand_above_it(
         advance("last")
     said = capsys.readouterr().err
     assert "meanwhile\n" in said and "2/2" in said
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (0.82661, "0.8266"),
+        (0.0, "0.0000"),
+        (-2.5e-8, "-2.5e-08"),
+        (-1234.5678, "-1234.5678"),
+        (3.2e9, "3.2e+09"),
+    ],
+)
+def test_a_figure_is_readable_in_whatever_unit_it_comes(value: float, told: str) -> None:
+    assert console.rounded(value) == told

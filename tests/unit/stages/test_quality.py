@@ -216,7 +216,7 @@ def test_a_candidate_that_became_the_champion_is_not_judged_again(built: Site) -
     assert (built.build / "quality" / "verdict.json").read_bytes() == before
 
 
-@pytest.mark.parametrize(("key", "change"), [("probability_1", 1e-15), ("prediction", 1)])
+@pytest.mark.parametrize(("key", "change"), [("probability_1", 1e-8), ("prediction", 1)])
 def test_a_pickle_that_predicts_otherwise_is_refused(
     built: Site, key: str, change: float, judged_by: Callable[[str], None]
 ) -> None:
