@@ -161,11 +161,18 @@ def project_names() -> list[str]:
 
 
 def find_project(name: str) -> Project:
-    """Load the project called ``name``; an unknown name raises ``MlError`` that lists the known ones."""
+    """Load the project called ``name``.
+
+    An unknown name raises ``MlError`` that lists the known ones, and so does one that two folders have: their
+    models would share a registry.
+    """
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        for folder in locations.project_folders():
-            if (folder / name / "project.toml").exists():
-                return load_project(folder / name, name)
+        places = [folder / name for folder in locations.project_folders()]
+        found = [place for place in places if (place / "project.toml").exists()]
+        if len({place.resolve() for place in found}) > 1:
+            raise MlError(f"project '{name}' is there twice, {found[0]} and {found[1]}: rename one")
+        if found:
+            return load_project(found[0], name)
     known = ", ".join(project_names())
     raise MlError(f"unknown project '{name}': it is none of {known}; a project is a folder in ml/projects")
 

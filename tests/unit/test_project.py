@@ -1,5 +1,6 @@
 """project.toml: what is declared is read, and what is misspelt is refused."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def test_a_channel_may_ask_for_an_approval(site: Site) -> None:
 def test_projects_may_live_elsewhere(site: Site) -> None:
     assert find_project("small").folder == site.project
     assert "small" in project_names()
+
+
+def test_a_project_that_is_there_twice_is_told(site: Site) -> None:
+    shutil.copytree(site.project, site.project.parent / "titanic")
+    with pytest.raises(
+        MlError, match="project 'titanic' is there twice, .*ml/projects/titanic and .*rename one"
+    ):
+        find_project("titanic")
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../titanic", "", "a/b", "..", "titanic\n", "$(id)"])
