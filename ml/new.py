@@ -189,9 +189,9 @@ def _print(begun: Begun, folder: Path) -> None:
     for line in (*draft.doubtful, *begun.notes):
         results.print(f"look at  {line}", markup=False)
     if not look.beats_dummy:
-        score, dummy = rounded(look.score, 3), rounded(look.dummy, 3)
-        line = f"{look.model} scores {score}, a guess that looks at nothing {dummy}"
-        results.print(f"look at  the columns hardly tell the target: {line}", markup=False)
+        score, low, high, dummy = (rounded(one, 3) for one in (look.score, look.low, look.high, look.dummy))
+        line = f"{look.model} scores {score} ({low} to {high}), a guess that looks at nothing {dummy}"
+        results.print(f"look at  the columns may tell nothing of the target: {line}", markup=False)
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     results.print(
         f"written  {shown}: {', '.join(sorted(one.name for one in folder.iterdir()))}", markup=False

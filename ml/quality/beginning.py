@@ -11,7 +11,7 @@ from ml.console import say
 from ml.data import sources
 from ml.data.contract import examine, load_contract
 from ml.data.gates import judge_data, row_index
-from ml.data.infer.draft import Column, Draft
+from ml.data.infer.draft import Column, Draft, Guess
 from ml.data.infer.python_text import contract_text, features_row_text, features_text, made_features
 from ml.data.infer.settings_text import Settings, missing_limit, settings_text
 from ml.data.settings_check import MIN_FLOOR, check_settings
@@ -34,6 +34,8 @@ SETTINGS = {
     "gives the target away": "max_feature_score",
     "stretch": "max_stretch",
 }
+# Beyond such a width of its 99 % interval a few rows decide what r2 is.
+UNSURE, ROBUST = 0.3, "d2_absolute_error_score"
 MAX_LEARNED = 200_000
 MAX_LOOKED_AT = 1_000_000
 
@@ -84,7 +86,12 @@ def begin(folder: Path, name: str, draft: Draft, settings: Settings) -> Begun:
     scores = {key: score for key, score in scores.items() if key in kept}
     project = _write(folder, name, draft, settings, functions)
     parts = _parts(project, table)
-    look = first_look(project, sample(project, parts["train"]), len(parts["test"]))
+    train, test_rows = sample(project, parts["train"]), len(parts["test"])
+    look = first_look(project, train, test_rows)
+    if draft.metric == "r2" and look.high - look.low > UNSURE:
+        draft = replace(draft, metric=ROBUST, guesses=(*draft.guesses, _robust(look)))
+        project = _write(folder, name, draft, settings, functions)
+        look = first_look(project, train, test_rows)
     settings = replace(
         settings,
         max_rows=MAX_LEARNED if len(parts["train"]) > MAX_LEARNED else None,
@@ -175,10 +182,15 @@ def _data_gates(
     return gates
 
 
+def _robust(look: FirstLook) -> Guess:
+    chance = f"r2 hangs on few large rows ({look.low:.2f} to {look.high:.2f} by chance)"
+    return Guess("metric", ROBUST, f"{chance}: this one goes by absolute errors")
+
+
 def _floor(look: FirstLook) -> tuple[float, str]:
     why = f"{look.model} reaches {look.score:.3f} in cross-validation"
     if not look.beats_dummy:
-        why += ", hardly more than a mere guess: raise it"
+        why += ", which may be no more than a mere guess: raise it"
     return max(_down(look.low), MIN_FLOOR), why
 
 
@@ -191,7 +203,9 @@ def _gates(look: FirstLook) -> dict[str, tuple[Any, str]]:
             f"over a model that looks at nothing ({look.dummy:.3f})",
         )
     gates["max_surprise"] = (_up(width), "test score minus cross-validated score")
-    gates["champion_tolerance"] = (_up(width / 4), "refused is what is below the champion by more, for sure")
+    # What is lost at most, however uncertain the score is: a tenth of what it is better than a guess.
+    lost = min(width / 4, max(look.score - max(look.dummy, 0), 0.01) / 10)
+    gates["champion_tolerance"] = (_up(lost), "refused is what is below the champion by more, for sure")
     gates["max_seconds_per_request"] = (0.5, "one row alone, asked of the service")
     gates["max_seconds_to_load"] = (20, "")
     gates["max_model_bytes"] = (100_000_000, "")

@@ -294,5 +294,20 @@ def test_columns_that_tell_nothing_of_the_target_are_told_and_so_is_the_floor(
     noise = np.random.default_rng(3).normal(size=ROWS)
     table = customers()[["customer_id", "age", "share"]].assign(sales=noise.round(3))
     assert new(tmp_path, table, target="sales") == 0
-    assert "the columns hardly tell the target" in capsys.readouterr().out
-    assert "hardly more than a mere guess: raise it" in (projects / "mine" / "project.toml").read_text()
+    assert "the columns may tell nothing of the target" in capsys.readouterr().out
+    assert (
+        "which may be no more than a mere guess: raise it" in (projects / "mine" / "project.toml").read_text()
+    )
+
+
+def test_a_few_huge_rows_do_not_decide_which_model_is_the_better(
+    projects: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(2)
+    size, table = np.exp(random.normal(0, 3, ROWS)), customers()[["customer_id", "plan"]]
+    table = table.assign(size=size.round(3), revenue=(size * random.gamma(2, 5, ROWS)).round(2))
+    assert new(tmp_path, table, target="revenue") == 0
+    assert "r2 hangs on few large rows" in capsys.readouterr().out
+    project = find_project("mine")
+    assert project.training.metric == "d2_absolute_error_score"
+    assert list(project.gates.floors) == ["d2_absolute_error_score"]
