@@ -65,9 +65,10 @@ def build_fast_path(bundle: Bundle) -> FastPath:
     try:
         classes = estimator.classes_ if hasattr(estimator, "predict_proba") else []
         labels = [f"probability_{label}" for label in classes]
-        columns = Columns.of(bundle.pipeline, project, bundle.request_contract)
-        rows = proving_rows(bundle)
-        checks = RowChecks(bundle.request_contract, rows, typed_table(rows, bundle.request_contract))
+        contract, rows = bundle.request_contract, proving_rows(bundle)
+        table = typed_table(rows, contract)
+        columns = Columns.of(bundle.pipeline, project, contract, table)
+        checks = RowChecks(contract, rows, table)
         path = FastPath(columns, kernel_of(estimator), checks, project.id, labels)
         for some in (rows, *([row] for row in rows[:PROVED_ALONE])):
             if places := differences(path, bundle, some):

@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import pandera.pandas as pa
 from sklearn.pipeline import Pipeline
 
@@ -54,8 +55,13 @@ class Columns:
     by_column: bool = False  # how numbers lie in memory, on which the order of a product's sums depends
 
     @classmethod
-    def of(cls, pipeline: Pipeline, project: Project, contract: pa.DataFrameSchema) -> "Columns":
-        """Read the constants of a fitted pipeline; raise ``NotCompiled`` for what is not known."""
+    def of(
+        cls, pipeline: Pipeline, project: Project, contract: pa.DataFrameSchema, some: pd.DataFrame
+    ) -> "Columns":
+        """Read the constants of a fitted pipeline; raise ``NotCompiled`` for what is not known.
+
+        ``some`` rows, in the contract's types, tell how it lays numbers in memory.
+        """
         numbers, categories = _Numbers([], [], np.zeros(0), np.zeros(0)), []
         for name, fitted, columns in pipeline.named_steps["columns"].transformers_:
             if not len(columns) or name == "remainder":
@@ -72,7 +78,8 @@ class Columns:
         if np.isnan(np.array(numbers.fills, dtype=float)).any():
             raise NotCompiled("a column of numbers was empty in training")
         functions = feature_functions(project), row_functions(project)
-        by_column = len(numbers.names) > 0 and not categories
+        made = pipeline[:-1].transform(some)
+        by_column = isinstance(made, np.ndarray) and made.flags.f_contiguous
         return cls(contract, *functions, numbers, categories, by_column)
 
     @cached_property

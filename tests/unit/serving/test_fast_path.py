@@ -57,10 +57,13 @@ def load(
     parameters: dict[str, Any],
     limit: int = 500,
     checks: Sequence[pa.Check] = (),
+    categories: Sequence[str] = ("tail", "number", "kind"),
 ) -> LoadedVersion:
     """Return a version of the pipeline that the train stage makes."""
     task = "regression" if target == "yield" else "classification"
     project: Project = many_valued_project(task, target, limit)
+    project.features.categorical[:] = categories
+    project.features.numeric[:] = ["size", *({"number"} - set(categories))]
     rows = many_valued_rows(target)
     rows["size"] = rows["size"].mask(np.arange(len(rows)) % 7 == 0)
     contract = contract_of(rows)
@@ -119,6 +122,13 @@ def test_every_family_answers_as_its_pickle(family: str, target: str, rows: list
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_means_of_many_values_are_looked_up(target: str) -> None:
     loaded = load(target, "DecisionTree" + TARGETS[target], {"max_depth": 5}, limit=50)
+    assert loaded.scoring == "the fast path"
+
+
+@pytest.mark.parametrize("categories", [["tail"], ["kind"], ["tail", "kind"], []])
+@pytest.mark.parametrize(("target", "estimator"), [("late", "LogisticRegression"), ("yield", "Ridge")])
+def test_sums_go_in_the_order_of_the_pipeline(target: str, estimator: str, categories: list[str]) -> None:
+    loaded = load(target, estimator, {}, limit=50, categories=categories)
     assert loaded.scoring == "the fast path"
 
 
