@@ -8,23 +8,25 @@ from typing import Any
 from ml.project import Project
 from ml.records import Gate
 
-GROUPS = ("data_gates", "gates", "canary")
 # Settings of which less is looser; of all other numbers in these groups more is looser.
 LESS_IS_LOOSER = ("min_", "floor")
 MORE_IS_LOOSER = ("max_", "ceilings.", "champion_tolerance", "latency_slack_seconds", "slices.min_rows")
 
 
-def loosened_settings(project: Project, champion: Path) -> list[str]:
-    """Return in words each gate that is looser than in the ``project.toml`` of a registered version."""
+def loosened_settings(project: Project, champion: Path, judged_by: dict[str, Any] | None) -> list[str]:
+    """Return in words each gate that is looser than for a registered version.
+
+    ``judged_by`` are the gates of the model that it passed, if they were kept: they may have been set after
+    it was trained, with the ``project.toml`` that lies in its folder ``champion``.
+    """
     before, now = (
         tomllib.loads(file.read_text(encoding="utf-8-sig"))
         for file in (champion / "model" / "project" / "project.toml", project.folder / "project.toml")
     )
-    return [
-        told
-        for group in GROUPS
-        for told in _looser(dict(_flat(before.get(group, {}))), dict(_flat(now.get(group, {}))))
-    ]
+    pairs = [(before.get(group, {}), now.get(group, {})) for group in ("data_gates", "gates", "canary")]
+    if judged_by is not None:
+        pairs[1] = judged_by, project.gates.model_dump(mode="json")
+    return [told for old, new in pairs for told in _looser(dict(_flat(old)), dict(_flat(new)))]
 
 
 def loosened_expectations(before: list[Gate], now: list[Gate]) -> list[str]:
@@ -50,7 +52,7 @@ def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
     for key, value in settings.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
-        else:
+        elif value is not None:
             yield f"{prefix}{key}", value
 
 

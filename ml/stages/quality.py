@@ -40,7 +40,9 @@ def run(context: Context) -> Outcome[Verdict]:
     champion = _champion(project, workspace, channel, model.outputs["model.pkl"])
     looser = []
     if champion is not None:
-        looser = loosened_settings(project, Registry(project.name).folder(champion))
+        registry = Registry(project.name)
+        judged_by = registry.record(Verdict, champion).inputs.get("settings", {}).get("gates")
+        looser = loosened_settings(project, registry.folder(champion), judged_by)
     inputs = {
         "test.parquet": data.outputs["test.parquet"],
         "expectations.py": digest(expectations) if expectations.exists() else None,

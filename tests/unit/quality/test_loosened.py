@@ -42,8 +42,20 @@ def test_what_is_loosened_is_told(site: Site, old: str, new: str, told: list[str
     kept = site.root / "version" / "model" / "project"
     kept.mkdir(parents=True)
     (kept / "project.toml").write_bytes((site.project / "project.toml").read_bytes())
+    before = find_project("small").gates.model_dump(mode="json")
     site.edit("project.toml", old, new)
-    assert loosened_settings(find_project("small"), site.root / "version") == told
+    for judged_by in (None, before):
+        assert loosened_settings(find_project("small"), site.root / "version", judged_by) == told
+
+
+def test_the_gates_that_the_champion_passed_count_not_those_it_was_trained_with(site: Site) -> None:
+    kept = site.root / "version" / "model" / "project"
+    kept.mkdir(parents=True)
+    (kept / "project.toml").write_bytes((site.project / "project.toml").read_bytes())
+    site.edit("project.toml", "accuracy = 0.78", "accuracy = 0.5")
+    project = find_project("small")
+    judged_by = project.gates.model_dump(mode="json")
+    assert loosened_settings(project, site.root / "version", judged_by) == []
 
 
 def expected(name: str, most_broken: float) -> Gate:
