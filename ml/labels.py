@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, insert, select, tuple_
 
 from ml.data.contract import load_contract
-from ml.data.request import Feedback, label_adapter
+from ml.data.request import Feedback, label_reader
 from ml.errors import MlError, describe
 from ml.monitoring.source import take_labels as take_labels_of_source
 from ml.project import Project
@@ -87,15 +87,15 @@ def _kinds(connection: Connection, given: list[Feedback]) -> Iterator[str]:
 
 def _read(project: Project, file: Path) -> Iterator[Feedback]:
     """Yield the labels of a file, each as the contract describes the target."""
-    adapter = label_adapter(load_contract(project), project.target)
+    read_label = label_reader(load_contract(project), project.target)
     lines = _json_lines(file) if file.suffix in (".ndjson", ".jsonl") else _csv_lines(file)
     for number, content in lines:
         try:
             one = Feedback.model_validate_json(json.dumps(content))
-            adapter.validate_python({"label": one.label})
+            label = read_label(one.label)
         except ValidationError as error:
             raise MlError(f"{file}, line {number}: {describe(error)}: nothing was taken") from error
-        yield one
+        yield one.model_copy(update={"label": label})
 
 
 def _csv_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """What a request may be: the contract without the target, as the pydantic model of a row."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, Optional
@@ -13,6 +13,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -129,11 +130,14 @@ class Feedback(Told):
     row: int = Field(default=0, ge=0, le=2**31 - 1, description="its place in the request, from 0")
 
 
-def label_adapter(contract: pa.DataFrameSchema, target: str) -> TypeAdapter[Any]:
-    """Return what reads one label from JSON, as strictly as the contract describes the target."""
+def label_reader(contract: pa.DataFrameSchema, target: str) -> Callable[[Any], Any]:
+    """Return what reads one label, as strictly as the contract describes the target.
+
+    It returns the label as the target has it, and raises pydantic's ``ValidationError``.
+    """
     kind, limits = _kind_and_limits(contract.columns[target])
     model = create_model("Label", __config__=STRICT, label=(kind, Field(**limits)))
-    return TypeAdapter(model)
+    return lambda given: model.model_validate({"label": given}).__dict__["label"]
 
 
 def expressed(contract: pa.DataFrameSchema) -> bool:
@@ -164,7 +168,10 @@ def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
         about["examples"] = list(examples)
     rules = {one.name: one.statistics or {} for one in column.checks}
     if "isin" in rules and types.is_string_dtype(wanted):
-        return Literal[tuple(rules["isin"]["allowed_values"])], about
+        one_of: Any = Literal[tuple(allowed := rules["isin"]["allowed_values"])]
+        if {"true", "false"} & {str(text).lower() for text in allowed}:
+            one_of = Annotated[one_of, BeforeValidator(_truth_as_text(allowed))]
+        return one_of, about
     if "isin" in rules:
         about["json_schema_extra"] = {"enum": list(rules["isin"]["allowed_values"])}
     limits: dict[str, Any] = {}
@@ -182,6 +189,16 @@ def _kind_and_limits(column: Any) -> tuple[Any, dict[str, Any]]:
     if "isin" in rules:  # a Literal of numbers would take true for 1
         kind = Annotated[kind, AfterValidator(_one_of(list(rules["isin"]["allowed_values"])))]
     return kind, about | limits
+
+
+def _truth_as_text(allowed: Collection[str]) -> Callable[[Any], Any]:
+    """Return what turns true and false into the texts of a column that has them as such."""
+    texts = {text.lower(): text for text in allowed}
+
+    def text_of(value: Any) -> Any:
+        return texts.get(str(value).lower(), value) if isinstance(value, bool) else value
+
+    return text_of
 
 
 def _one_of(allowed: list[Any]) -> Callable[[Any], Any]:

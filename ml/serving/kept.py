@@ -60,14 +60,14 @@ def add_kept(app: FastAPI, parts: Parts) -> None:
         body = await read_body(request, MAX_BODY_BYTES, BODY_SECONDS)
         try:
             told = Told.model_validate_json(body)
-            champion.label.validate_python({"label": told.label})
+            label = champion.read_label(told.label)
         except ValidationError as error:
             raise BrokenRows(error) from error
 
         def keep(connection: Connection) -> bool:
             known = is_answered(connection, parts.project, parts.channel, identity, row)
             if known:
-                put_label(connection, identity, row, told.label, told.since, sender_of(request))
+                put_label(connection, identity, row, label, told.since, sender_of(request))
             return known
 
         if not await _in_store(parts, keep):

@@ -8,9 +8,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
-from ml.data.request import RowReader, label_adapter, row_reader
+from ml.data.request import RowReader, label_reader, row_reader
 from ml.data.rows import rows_to_table
 from ml.errors import MlError
 from ml.registry.channel import Challenger
@@ -33,7 +32,7 @@ class LoadedVersion:
     version: int
     bundle: Bundle
     reader: RowReader
-    label: TypeAdapter[Any]
+    read_label: Callable[[Any], Any]
     fast_path: FastPath | None = None
     scoring: str = "pandas"
 
@@ -116,7 +115,7 @@ class Routing:
 def ready(version: int, bundle: Bundle) -> LoadedVersion:
     """Return a model with what reads its requests, and its fast path if it can have one."""
     reader = row_reader(bundle.request_contract, bundle.project, MAX_ROWS)
-    label = label_adapter(bundle.contract, bundle.project.target)
+    label = label_reader(bundle.contract, bundle.project.target)
     try:
         path = build_fast_path(bundle)
     except (NotCompiled, MlError) as reason:

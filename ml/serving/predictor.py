@@ -27,8 +27,6 @@ MAX_FILES = 2  # at once, in one worker
 FILE_ROWS = 5000  # of a file, that are scored and logged together
 LOG_SECONDS = 5.0
 MAX_SHADOWS = 64  # at once; more are not scored
-
-
 FEEDBACK = TypeAdapter(list[Feedback])
 
 
@@ -256,16 +254,17 @@ class Predictor:
         """
         if self.log is None:
             raise Unavailable("no prediction log is kept here (ML_STORE)")
+        at = time.time()
         try:
             given = FEEDBACK.validate_json(body if body.lstrip().startswith(b"[") else b"[" + body + b"]")
-            for number, one in enumerate(given[:MAX_ROWS]):
-                champion.label.validate_python({"label": one.label})
+            told = [
+                Label(one.request_id, one.row, champion.read_label(one.label), at, one.since, sender)
+                for one in given[:MAX_ROWS]
+            ]
         except ValidationError as error:
             raise BrokenRows(error) from error
         if not 0 < len(given) <= MAX_ROWS:
             raise MlError(f"send 1 to {MAX_ROWS} labels at once, not {len(given)}")
-        at = time.time()
-        told = (Label(one.request_id, one.row, one.label, at, one.since, sender) for one in given)
         if not self.log.put(told):
             raise Busy
         return len(given)

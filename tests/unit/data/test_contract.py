@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from ml.data.contract import check, examine, load_contract
-from ml.data.request import expressed, request_contract, request_model
+from ml.data.request import expressed, label_reader, request_contract, request_model
 from ml.data.rows import records, rows_to_table, typed_table
 from ml.errors import MlError
 from ml.project import find_project
@@ -254,3 +254,16 @@ def test_rows_as_in_a_request_may_leave_out_what_may_be_missing() -> None:
     assert table["Cabin"].isna().all() and table["Sex"].tolist() == [PASSENGER["Sex"]]
     with pytest.raises(MlError, match="lacks the column 'Sex'"):
         typed_table([{key: value for key, value in PASSENGER.items() if key != "Sex"}], contract)
+
+
+@pytest.mark.parametrize("texts", [["False", "True"], ["true", "false"]])
+def test_true_and_false_in_json_are_the_texts_of_a_column_that_has_them(texts: list[str]) -> None:
+    told = pa.DataFrameSchema({"night": pa.Column(str, pa.Check.isin(texts))})
+    model, read_label = request_model(told), label_reader(told, "night")
+    for text in texts:
+        given = text.lower()
+        assert model.model_validate_json(f'{{"night": {given}}}').model_dump(by_alias=True) == {"night": text}
+        assert read_label(given == "true") == read_label(text) == text
+    other = pa.DataFrameSchema({"night": pa.Column(str, pa.Check.isin(["yes", "no"]))})
+    with pytest.raises(ValidationError):
+        label_reader(other, "night")(True)
