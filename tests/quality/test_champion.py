@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ml.console import rounded
 from ml.project import Project
 from ml.quality.metrics import mcnemar, paired_interval
 from ml.training.scores import scorer
@@ -45,7 +46,7 @@ def test_no_worse_than_the_champion(
             positive,
         ),
         if_sure=True,
-        note=f"({ours:.4f}; version {comparison.version} on {which} {theirs:.4f})",
+        note=f"({rounded(ours)}; version {comparison.version} on {which} {rounded(theirs)})",
     )
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from ml.console import rounded
 from ml.data.giveaways import one_column
 from ml.project import Project
 from ml.quality.baselines import dummy
@@ -13,6 +15,8 @@ from ml.quality.metrics import RecordedPredictions, error_measure, interval
 from ml.training.bundle import Bundle
 from ml.training.pipeline import feature_table
 from ml.training.scores import about_class, scorer
+
+MIN_ROWS_OF_A_CLASS = 5
 
 
 def test_floor(
@@ -55,6 +59,26 @@ def test_ceiling(
     )
 
 
+def test_every_class_is_said(
+    warn: Callable[[str, str], None],
+    project: Project,
+    recorded: RecordedPredictions,
+    test_target: pd.Series,
+) -> None:
+    """A class that no answer says is told; that refuses nothing."""
+    if project.task == "regression":
+        pytest.skip("a regression has no classes")
+    rows = test_target.value_counts()
+    silent = rows[~rows.index.isin(np.unique(recorded.predictions)) & (rows >= MIN_ROWS_OF_A_CLASS)]
+    if len(silent):
+        told = ", ".join(
+            f"{name} ({count} of {len(test_target)} test rows)" for name, count in silent.items()
+        )
+        warn(
+            "classes that are never said", f"{told}: look at their probabilities instead, or weigh them more"
+        )
+
+
 def test_better_than_a_dummy(
     gate: Callable[..., None],
     declared: Callable[..., float],
@@ -69,7 +93,13 @@ def test_better_than_a_dummy(
     least = declared(project.gates.min_gain_over_dummy, "min_gain_over_dummy")
     guess = dummy(project).fit(train[[project.id]], train[project.target])
     theirs = scorer(project.training.metric, positive)(guess, test_rows[[project.id]], test_target)
-    gate("gain", "over a dummy", test_score - theirs, at_least=least, note=f"(the dummy scores {theirs:.4f})")
+    gate(
+        "gain",
+        "over a dummy",
+        test_score - theirs,
+        at_least=least,
+        note=f"(the dummy scores {rounded(theirs)})",
+    )
 
 
 def test_better_than_the_best_single_feature(
@@ -106,7 +136,7 @@ def test_better_than_the_best_single_feature(
         "over the best single feature",
         test_score - scores[best],
         at_least=least,
-        note=f"({best} alone scores {scores[best]:.4f})",
+        note=f"({best} alone scores {rounded(scores[best])})",
     )
 
 
@@ -142,7 +172,7 @@ def test_not_too_good_to_be_true(
         project.training.metric,
         max(test_score, promised),
         at_most=most,
-        note=f"(test {test_score:.4f}, cross-validated {promised:.4f})",
+        note=f"(test {rounded(test_score)}, cross-validated {rounded(promised)})",
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.console import rounded
 from ml.project import Project
 from ml.quality.metrics import RecordedPredictions, interval
 from ml.training.scores import scorer
@@ -45,7 +46,7 @@ def test_slice(
     }
     least = [slices.floor] if slices.floor is not None else []
     least += [test_score - slices.max_gap] if slices.max_gap is not None else []
-    note = f"({len(rows)} rows; all rows {test_score:.4f})"
+    note = f"({len(rows)} rows; all rows {rounded(test_score)})"
     gate("slice", slice_name, value, at_least=max(least), interval=(low, high), if_sure=True, note=note)
 
 

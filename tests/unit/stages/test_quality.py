@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from ml.registry.versions import Registry
 from ml.stages.quality import read_gates
 from tests.conftest import Site, judge_by
+from tests.quality import test_score
 from tests.support import ErrorOf, register
 
 GATES = {
@@ -316,3 +318,17 @@ def test_an_expectation_that_fails_is_told_with_file_line_and_column(
     assert found["outcome"] == "refused"
     assert "Tiket" in found["message"] and f"expectations.py:{line}" in found["message"]
     assert "Tiket" in error_of()
+
+
+def test_a_class_that_is_never_said_is_told() -> None:
+    told: list[tuple[str, str]] = []
+
+    def warn(about: str, message: str) -> None:
+        told.append((about, message))
+
+    project: Any = SimpleNamespace(task="classification")
+    recorded: Any = SimpleNamespace(predictions=np.array(["fine"] * 30))
+    target = pd.Series(["fine"] * 20 + ["fraud"] * 8 + ["error"] * 2)
+    test_score.test_every_class_is_said(warn, project, recorded, target)
+    [(about, message)] = told
+    assert about == "classes that are never said" and message.startswith("fraud (8 of 30 test rows): look at")
