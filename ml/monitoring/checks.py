@@ -12,7 +12,8 @@ from ml.monitoring.estimate import Estimate, estimate
 from ml.monitoring.labels import LabelTrouble
 from ml.monitoring.losses import Mean
 from ml.monitoring.parts import ALL, parts_of
-from ml.monitoring.window import Answers, Window
+from ml.monitoring.window import DAY, Answers, Window
+from ml.monitoring_settings import Monitoring
 from ml.project import Project
 from ml.records import BrokenColumn
 
@@ -96,7 +97,7 @@ def see(
     lost_before = losses.losses(project, reference, reference[project.target])
     true = _came_true(project, reference, lost_before, window, alpha_of_quality)
     if not true.quality:
-        not_seen.append(f"quality: {true.labels} of at least {settings.min_labels} labels")
+        not_seen.append(_too_few(true.labels, settings, window))
     before_as_a_whole = losses.mean(lost_before)
     estimated, lost = _estimated(project, reference, before_as_a_whole, window.said, alpha_of_quality)
     return Seen(
@@ -271,6 +272,15 @@ def _calibration(
     if len(labelled) < project.monitoring.min_labels:
         return None
     return calibration(project, reference, labelled.said, labelled.told["label"], labelled.days, alpha)
+
+
+def _too_few(count: int, settings: Monitoring, window: Window) -> str:
+    """Return why quality is not looked at, with the labels that came and wait."""
+    told = f"quality: {count} of at least {settings.min_labels} labels of what version {window.champion} said"
+    said, begins = window.said.told, window.now - settings.matured_days * DAY
+    young = int(said["labelled"][said["at"] > begins].sum()) if settings.matured_days else 0
+    days = f"{settings.matured_days:g} day{'' if settings.matured_days == 1 else 's'}"
+    return f"{told}; {young} more wait until the answers are {days} old (matured_days)" if young else told
 
 
 def _estimated(

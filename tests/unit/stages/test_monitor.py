@@ -102,6 +102,15 @@ def test_nothing_is_trained_while_the_source_does_not_deliver(watched: Site) -> 
     assert "the source does not deliver" in found["because"] and "test.csv" in found["because"]
 
 
+def test_labels_that_wait_until_their_answers_are_old_enough_are_told(watched: Site) -> None:
+    answer(watched)
+    settings = watched.project / "project.toml"
+    settings.write_text(settings.read_text() + "matured_days = 40\nkeep_days = 100\n")
+    told = look(watched)["not_seen"][-1]
+    assert told.startswith("quality: 0 of at least 100 labels of what version 1 said; ")
+    assert told.endswith("more wait until the answers are 40 days old (matured_days)")
+
+
 def unlabelled(weeks: TwoWeeks) -> None:
     weeks.labelled[:] = False
 
@@ -258,7 +267,10 @@ def test_a_channel_without_a_version_and_an_empty_store_are_told(
     assert "channel production serves no version" in look(built)["not_seen"]
     Registry("small").move("production", register(built), "deploy")
     told = look(built)["not_seen"]
-    assert told == ["inputs: 0 of at least 200 rows", "quality: 0 of at least 100 labels"]
+    assert told == [
+        "inputs: 0 of at least 200 rows",
+        "quality: 0 of at least 100 labels of what version 1 said",
+    ]
     assert "Traceback" not in capsys.readouterr().err
 
 
