@@ -19,23 +19,28 @@ from ml.data.personal_rules import obey_in_request, obey_in_table
 from ml.data.request import BrokenRows, RowReader
 from ml.data.rows import Row, rows_to_table
 from ml.errors import MlError, UsageError
+from ml.source_settings import Format, agreed_of
 
 Kind = Literal["csv", "json", "ndjson", "parquet"]
 KINDS: dict[str, Kind] = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".parquet": "parquet"}
 
 
 def read_table(
-    read: Callable[..., pd.DataFrame], file: Path, contract: pa.DataFrameSchema | None = None
+    read: Callable[..., pd.DataFrame],
+    file: Path,
+    contract: pa.DataFrameSchema | None = None,
+    empty: Collection[str] = (),
 ) -> pd.DataFrame:
     """Read a file with one of pandas' readers; what cannot be read raises ``MlError`` on one line.
 
     With a contract, its text columns are read as text, so that a column of digits keeps its leading zeros.
+    ``empty`` are words that stand for a gap then.
     """
     try:
         options: dict[str, Any] = {}
         if contract is not None:
             words = words_that_are_values(contract)
-            options = reading(functools.partial(read, file), text_columns(contract), words)
+            options = reading(functools.partial(read, file), text_columns(contract), words, empty)
         return read(file, **options)
     except FileNotFoundError as error:
         raise MlError(f"{file} is missing: check the path") from error
@@ -64,10 +69,7 @@ def read_rows(
 ) -> pd.DataFrame:
     """Return rows in the contract's types, checked; ``MlError``, or ``BrokenRows``, if they break it."""
     if kind == "csv":
-        whole = read_table(
-            lambda _, **options: pd.read_csv(io.BytesIO(content), **options), Path(name), reader.contract
-        )
-        return _checked(whole, reader, leave_out, name)
+        return _checked(_csv(content, reader, name), reader, leave_out, name)
     rows = read_json(content, reader, leave_out) if kind == "json" else _lines(content, reader, leave_out)
     if not rows:
         raise MlError(f"{name} is empty: send at least one row")
@@ -98,6 +100,42 @@ def write_rows(rows: list[dict[str, Any]], kind: Kind, *, header: bool) -> bytes
         writer.writerow(rows[0])
     writer.writerows(row.values() for row in rows)
     return text.getvalue().encode()
+
+
+def _csv(content: bytes, reader: RowReader, name: str) -> pd.DataFrame:
+    """Read CSV as the project's own files are written if its header is so, else as anybody writes it."""
+    own = getattr(agreed_of(reader.project.source), "format", Format())
+    written = own if _has_header_of(content, own, reader.contract) else Format()
+    read: Any = functools.partial(
+        pd.read_csv,
+        sep=written.separator,
+        encoding=written.encoding,
+        decimal=written.decimal,
+        thousands=written.thousands,
+        skipinitialspace=written.skip_blanks,
+        skiprows=written.skip_lines,
+    )
+    table = read_table(
+        lambda _, **options: read(io.BytesIO(content), **options), Path(name), reader.contract, written.empty
+    )
+    if len(table.columns) == 1 < len(reader.contract.columns):
+        raise MlError(f"{name} has one column: separate columns by '{Format().separator}'")
+    return table
+
+
+def _has_header_of(content: bytes, written: Format, contract: pa.DataFrameSchema) -> bool:
+    header = content.split(b"\n", written.skip_lines + 1)[: written.skip_lines + 1][-1]
+    try:
+        names = next(
+            csv.reader(
+                [header.decode(written.encoding).strip()],
+                delimiter=written.separator,
+                skipinitialspace=written.skip_blanks,
+            )
+        )
+    except (UnicodeDecodeError, StopIteration, csv.Error):
+        return False
+    return {name for name, column in contract.columns.items() if not column.nullable} <= set(names)
 
 
 def _lines(content: bytes, reader: RowReader, leave_out: Collection[str]) -> list[Row]:
