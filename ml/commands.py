@@ -120,7 +120,8 @@ def _rollback(options: argparse.Namespace) -> None:
     left, now = roll_back(
         find_project(options.project), options.channel, options.to, options.why, options.target
     )
-    print(done := f"{options.channel}: back from version {left} to version {now}")
+    before = "no version" if left is None else f"version {left}"
+    print(done := f"{options.channel}: back from {before} to version {now}")
     tell_build_page(done)
 
 

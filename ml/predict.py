@@ -25,7 +25,7 @@ def predict_table(project: Project, build: Path, channel: str, source: str | Non
     registry = Registry(project.name)
     version = registry.channel(channel).version
     if version is None:
-        raise MlError(f"channel '{channel}' of {project.name} has no model yet: deploy one")
+        raise MlError(f"channel '{channel}' of {project.name} has no model: deploy one")
     bundle = load_version(registry, version)
     kept = Workspace(build, project.name).folder("data") / "unlabelled.parquet"
     if source is None and not kept.exists():

@@ -62,7 +62,7 @@ def decide(
     if cause not in ("concept", "drift and concept"):
         return Decision(False)
     if cause not in settings.train_on:
-        return Decision(False, f"train again: monitoring.train_on does not name '{cause}', so a person may")
+        return Decision(False, f"monitoring.train_on does not name '{cause}': a person may train")
     last = moves[-1] if moves else None
     if last and last.action in ("rollback", "undeploy"):
         return Decision(False, f"a person took the channel back at {last.at}, so a person decides")

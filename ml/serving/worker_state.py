@@ -17,7 +17,7 @@ from ml.serving.scoring import Unavailable
 from ml.serving.workers import running_code
 
 FOLLOW_SECONDS = 0.05
-NO_MODEL = "channel '{}' serves no model yet: deploy one"
+NO_MODEL = "channel '{}' serves no model: deploy one"
 
 
 class WorkerState:

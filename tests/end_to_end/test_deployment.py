@@ -170,7 +170,7 @@ def test_predict_names_what_it_cannot_score(
     served: Site, free_port: int, error_of: ErrorOf, tmp_path: Path
 ) -> None:
     assert served.ml("predict") == 1
-    assert "has no model yet" in error_of()
+    assert "has no model" in error_of()
     assert served.ml("deploy", "--port", str(free_port)) == 0
     (served.build / "data" / "unlabelled.parquet").unlink()
     assert served.ml("predict") == 1

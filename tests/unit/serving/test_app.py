@@ -183,7 +183,7 @@ def test_without_a_model_the_service_says_so(site: Site) -> None:
             client.post("/predict", json=PASSENGER),
         ):
             assert response.status_code == 503
-        assert "serves no model yet" in response.json()["detail"]
+        assert "serves no model" in response.json()["detail"]
 
 
 def test_a_model_whose_predictions_come_out_otherwise_is_refused(built: Site) -> None:

@@ -243,7 +243,7 @@ def test_without_a_model_the_page_says_so_in_plain_words(site: Site) -> None:
     with TestClient(create_app("small", "production")) as client:
         for answer in (client.get("/"), client.post("/try", content=form(PASSENGER), headers=FORM)):
             assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
-            assert "serves no model yet: deploy one" in answer.text and "<form" not in answer.text
+            assert "serves no model: deploy one" in answer.text and "<form" not in answer.text
         assert client.get("/report").status_code == 503
 
 
