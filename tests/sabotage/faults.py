@@ -683,7 +683,8 @@ FAULTS = [
         code(
             "ml/stages/train.py",
             READ_TRAIN,
-            'rows = pd.concat(map(pd.read_parquet, sorted(workspace.folder("data").glob("t*.parquet"))))',
+            READ_TRAIN + '; rows = __import__("pandas").concat([rows, '
+            'read_part(project, workspace.folder("data"), "test")])',
         ),
     ),
     Fault(
