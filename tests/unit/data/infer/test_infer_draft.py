@@ -170,6 +170,15 @@ def test_digits_with_leading_zeros_are_codes() -> None:
     assert postcode.kind == "code" and postcode.python_type == "str" and "postcode" in draft.categorical
 
 
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%d %H:%M:%S"])
+def test_a_time_series_is_split_by_its_time_which_names_no_rows(form: str) -> None:
+    table = visits().drop(columns=["VisitID", "patient"])
+    days = pd.date_range("2022-01-01", periods=ROWS, freq="D")
+    draft = guess(table.assign(ts=days.strftime(form)), "well")
+    assert roles(draft)["ts"] == "time" and "id" not in roles(draft).values()
+    assert [one.guess for one in draft.guesses if one.about == "split"] == ["by time, ts"]
+
+
 def test_words_of_a_name() -> None:
     assert words_of("customerID") == ["customer", "id"]
     assert words_of("Last_Name 2") == ["last", "name", "2"]
@@ -186,6 +195,7 @@ def test_names_that_python_does_not_take_have_others() -> None:
 def test_what_is_written_is_formatted_and_clean(tmp_path: Path) -> None:
     long = [f"a rather long category number {number}" for number in range(9)]
     table = visits().assign(kind=np.resize(long, ROWS), **{'say "x"': np.resize(['"', "\\"], ROWS)})
+    table["moment"] = DAYS.strftime("%Y-%m-%dT%H:%M:%S+01:00")
     draft = guess(table, "well")
     made = made_features(draft)
     (tmp_path / "contract.py").write_text(contract_text(draft, "visits"), encoding="utf-8")
