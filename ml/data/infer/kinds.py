@@ -14,6 +14,7 @@ MAX_CLASSES = 50
 MAX_SHARE_OF_VALUES = 0.3  # of different ones among the rows: more are no categories
 MIN_WORDS = 4  # on average: less is no free text
 MIN_SHARE = 0.9
+LONG_DIGITS = 15  # a float holds all whole numbers of so many
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}([,.' \u00a0]\d{3})+([.,]\d+)?\s*")
 # How dates are written: the shape of the text, and what strptime calls it
@@ -112,14 +113,16 @@ def _of_texts(column: pd.Series) -> Found:
     if found := _date_format(column, values):
         return Found("date", found)
     different = values.nunique()
+    long = values.str.fullmatch(r"[-+]?\d+").all() and values.str.len().max() > LONG_DIGITS
     if told := _meant(values, different):
         return Found("text", why=told, unread=True)
     words = float(np.mean([len(text.split()) for text in values.head(2000)] or [0]))
     if words >= MIN_WORDS and different > 0.5 * len(values):
         return Found("text", why=f"free text, {words:.0f} words on average")
+    why = "whole numbers longer than a number keeps exactly, so texts: " if long else ""
     if different <= MAX_CLASSES or different <= MAX_SHARE_OF_VALUES * len(values):
-        return Found("category", why=f"{different} values")
-    return Found("code", why=f"{different} different texts")
+        return Found("category", why=f"{why}{different} values")
+    return Found("code", why=f"{why}{different} different texts")
 
 
 def _meant(values: pd.Series, different: int) -> str | None:

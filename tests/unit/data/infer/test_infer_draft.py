@@ -170,6 +170,13 @@ def test_digits_with_leading_zeros_are_codes() -> None:
     assert postcode.kind == "code" and postcode.python_type == "str" and "postcode" in draft.categorical
 
 
+def test_digits_too_long_for_a_number_are_texts_and_the_reason_is_told() -> None:
+    digits = [str(2**53 + number % 7) for number in range(ROWS)]
+    [code] = [one for one in guess(visits().assign(code=digits), "well").columns if one.name == "code"]
+    assert (code.role, code.python_type) == ("feature", "str")
+    assert code.why == "whole numbers longer than a number keeps exactly, so texts: 7 values"
+
+
 @pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%d %H:%M:%S"])
 def test_a_time_series_is_split_by_its_time_which_names_no_rows(form: str) -> None:
     table = visits().drop(columns=["VisitID", "patient"])
