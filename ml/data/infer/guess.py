@@ -156,7 +156,7 @@ def _with_rules(
     if column.role == "target" and column.kind not in ("number", "whole number"):
         rules, notes = {"isin": sorted(values.astype(str).unique())}, ()
     if column.role == "id" and "le" in rules:
-        rules = {"ge": rules["ge"]} if rules["ge"] == 0 else {}  # tomorrow's are higher
+        rules = {"ge": 0} if rules.get("ge") == 0 else {}  # tomorrow's are higher
     notes = () if column.role in ("id", "personal") else notes
     return replace(
         column, rules=rules, notes=notes, example=_example(column, values, rules), why=_why(column, values)
