@@ -43,6 +43,10 @@ DAY = "|".join(
 CLOCK = r"[T ,]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?(?: ?(?:Z|UTC|[-+]\d{2}:?\d{2}))?"
 LIKE_A_DATE = re.compile(rf"\s*(?:{DAY})(?:{CLOCK})?\s*")
 LIKE_AN_AMOUNT = re.compile(rf"{NUMBER.pattern}|{THOUSANDS.pattern}|\s*[-+]?\d+,\d+\s*")
+UNIT = r"(?:[$€£¥₽₹%‰]|US\$|EUR|USD|GBP|CHF|JPY)"
+AMOUNT_WITH_A_SIGN = re.compile(
+    rf"\s*[-+]?(?:{UNIT}(?:{LIKE_AN_AMOUNT.pattern})|(?:{LIKE_AN_AMOUNT.pattern}){UNIT})\s*"
+)
 OBJECTS = (list, tuple, dict, set, np.ndarray)
 BYTES = (bytes, bytearray, memoryview)
 # Of ISO 8601 what pandas and Python read alike: no 24:00, no week, no fraction beyond nanoseconds
@@ -136,6 +140,11 @@ def _meant(values: pd.Series, different: int) -> str | None:
         return (
             "looks like numbers as 1.234,56: have the source write 1234.56 (of a text file say how they are "
             'written: format = { decimal = ",", thousands = "." } in [source])'
+        )
+    if different > MAX_CLASSES and values.str.fullmatch(AMOUNT_WITH_A_SIGN).mean() >= MIN_SHARE:
+        return (
+            f"looks like numbers written with a sign ({values.iloc[0]:.20}), which are not read as numbers: "
+            "have the source write them without it"
         )
     return None
 

@@ -97,6 +97,10 @@ AMOUNTS = [f"{number}.{number + 100},{number % 90 + 10}" for number in range(1, 
         (DAYS.strftime("%m-%d-%Y"), "dates"),
         (AMOUNTS, "numbers"),
         ([one.partition(".")[2] for one in AMOUNTS], "numbers"),
+        ([f"{number / 10}%" for number in range(ROWS)], "numbers written with a sign"),
+        ([f"-${number:,}.00" for number in range(1000, 1000 + ROWS)], "numbers written with a sign"),
+        ([f"{number},50 €" for number in range(ROWS)], "numbers written with a sign"),
+        ([f"EUR {number},50" for number in range(ROWS)], "numbers written with a sign"),
     ],
 )
 def test_dates_and_numbers_written_otherwise_are_left_out_and_someone_is_to_look_at_them(
