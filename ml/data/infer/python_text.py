@@ -4,6 +4,7 @@ import builtins
 import json
 import keyword
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -78,7 +79,7 @@ def _field(column: Column, attribute: str) -> Iterator[str]:
     if column.example is not None and not column.nullable:
         arguments["metadata"] = {"example": column.example}
     for note in column.notes:
-        yield f"    # {note}"[:WIDTH]
+        yield from textwrap.wrap(note, WIDTH, initial_indent="    # ", subsequent_indent="    # ")
     yield from call(f"{attribute}: {column.python_type} = pa.Field", arguments, 4)
 
 

@@ -174,6 +174,17 @@ def test_digits_with_leading_zeros_are_codes() -> None:
     assert postcode.kind == "code" and postcode.python_type == "str" and "postcode" in draft.categorical
 
 
+@pytest.mark.parametrize(("customers", "told"), [(50, 1), (ROWS // 2, 0)])
+def test_whose_rows_a_split_by_time_divides_is_told(customers: int, told: int) -> None:
+    order = np.sort(np.arange(ROWS) % customers) if customers > 50 else np.arange(ROWS) % customers
+    table = visits().drop(columns="patient").assign(customer=order, at=DAYS.strftime("%Y-%m-%d %H:%M"))
+    draft = guess(table, "well")
+    assert (roles(draft)["customer"], roles(draft)["at"]) == ("feature", "time")
+    lines = [line for line in draft.doubtful if "on both sides of the split by time" in line]
+    assert len(lines) == told
+    assert all("50 of 50 stand" in line and 'kind = "group", by = "customer"' in line for line in lines)
+
+
 def test_digits_too_long_for_a_number_are_texts_and_the_reason_is_told() -> None:
     digits = [str(2**53 + number % 7) for number in range(ROWS)]
     [code] = [one for one in guess(visits().assign(code=digits), "well").columns if one.name == "code"]
