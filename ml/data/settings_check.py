@@ -42,7 +42,7 @@ def answers_among(names: Iterable[str]) -> Iterator[str]:
         if name == "prediction" or name.startswith("probability_"):
             yield (
                 f"column '{name}' is called as an answer of the model is: rename it in the source (in a "
-                f'query: AS "{name}_given")'
+                f'query: AS "given_{name}")'
             )
 
 

@@ -45,7 +45,7 @@ def _is_long(column: pd.Series) -> bool:
     if not types.is_float_dtype(column):
         return holds_long_numbers(column)
     values = column.dropna().abs()
-    return bool((values % 1 == 0).all()) and bool((values >= EXACT).any())
+    return bool((values >= EXACT).any()) and bool((values % 1 == 0).all())
 
 
 def _keep_digits(table: pd.DataFrame, name: str) -> Iterator[str]:

@@ -23,8 +23,8 @@ MARKS = [(both[0], both[1:] or None) for both in (".", ".,", ",", ",.", ". ", ",
 POINTED = re.compile(r"[-+]?\d*\.?\d*([eE][-+]?\d+)?").fullmatch
 MAYBE_THOUSAND = re.compile(r"[-+]?([1-9]\d{0,2}\.\d{3}|\d{1,3})").fullmatch
 MAYBE_THOUSANDS = (
-    "its points are read as decimal signs, and may stand between thousands: then write "
-    'format = { decimal = ",", thousands = "." } in [source]'
+    "its points are read as decimal signs, and may stand between thousands: then say so in "
+    '[source]: format = { ..., decimal = ",", thousands = "." }'
 )
 TRUTHS = {"true", "false"}
 EMPTY_WORDS = re.compile(r"[-–—.?*]+|n\.?/?a\.?|none|null|nil|missing|unknown|keine|нет|#n/?a", re.IGNORECASE)

@@ -19,7 +19,9 @@ def test_the_built_in_projects_mean_what_they_say() -> None:
 def test_a_column_that_is_called_as_an_answer_is_refused(site: Site, error_of: ErrorOf, name: str) -> None:
     site.edit("contract.py", "class Config:", f'answer: str = pa.Field(alias="{name}")\n\n    class Config:')
     assert site.ml("data") == 1
-    assert f"contract.py: column '{name}' is called as an answer of the model is: rename it" in error_of()
+    error = error_of()
+    assert f"contract.py: column '{name}' is called as an answer of the model is: rename it" in error
+    assert f'AS "given_{name}"' in error and not list(answers_among([f"given_{name}"]))
 
 
 @pytest.mark.parametrize("name", ["Prediction", "predictions", "probability"])
