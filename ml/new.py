@@ -46,7 +46,7 @@ def create(name: str, given: str, target: str, id_column: str | None = None, *, 
     folder = _free_folder(name)
     if ask and not sys.stdin.isatty():
         raise UsageError("--ask asks at a terminal, and there is none: leave it out")
-    found = discover(given)
+    found = discover(given, target=target)
     for line in found.told:
         say(f"new: {line}")
     with tempfile.TemporaryDirectory() as scratch:
@@ -63,6 +63,7 @@ def create(name: str, given: str, target: str, id_column: str | None = None, *, 
         if not draft.of("id"):
             draft = _with_numbered_rows(found.table, target, said, codes)
             source["number_rows"] = draft.id
+        draft = _with_doubts(draft, found.doubts)
         settings = Settings(_title(name, target), source, TEST_SHARE, ports=_free_ports())
         begun = begin(aside, name, draft, settings)
         shutil.rmtree(aside / "__pycache__", ignore_errors=True)
@@ -113,6 +114,14 @@ def _with_numbered_rows(
     why = "no column names each row, so each build numbers them: a source must keep their order"
     columns = tuple(
         dataclasses.replace(one, why=why, doubtful=True) if one.name == column else one
+        for one in draft.columns
+    )
+    return dataclasses.replace(draft, columns=columns)
+
+
+def _with_doubts(draft: Draft, doubts: dict[str, str]) -> Draft:
+    columns = tuple(
+        dataclasses.replace(one, notes=(*one.notes, doubts[one.name])) if one.name in doubts else one
         for one in draft.columns
     )
     return dataclasses.replace(draft, columns=columns)

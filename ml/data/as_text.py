@@ -17,6 +17,7 @@ from pandas.api import types
 ADDRESSES = (ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
 AS_WRITTEN = (bool, np.bool_, uuid.UUID, *ADDRESSES)
 TIMES = (datetime.date, datetime.time)  # a datetime is a date
+EXACT = 2**53  # from here on a float does not hold every whole number
 
 
 def as_text(rows: pd.DataFrame, names: Iterable[Hashable]) -> pd.DataFrame:
@@ -25,11 +26,29 @@ def as_text(rows: pd.DataFrame, names: Iterable[Hashable]) -> pd.DataFrame:
     A database, a Parquet file and a spreadsheet have types of their own for them; a contract, a request and
     the rows that are kept have text, ISO 8601 and RFC 9562. True and false become "True" and "False", as a
     CSV file has them. In all columns decimals become floats, durations seconds, and of a dictionary come the
-    values. What is text already, or a number, stays as it is.
+    values. What is text already, or a number, stays as it is; but whole numbers of these columns that no
+    float holds are texts of their digits.
     """
-    rows = _plain(rows)
-    changed = {str(name): _texts(rows[name]) for name in names if name in rows and _holds_some(rows[name])}
+    names = [name for name in names if name in rows]
+    digits = {str(name): _digits(rows[name]) for name in names if holds_long_numbers(rows[name])}
+    rows = _plain(rows.assign(**digits) if digits else rows)
+    changed = {str(name): _texts(rows[name]) for name in names if _holds_some(rows[name])}
     return rows.assign(**changed) if changed else rows
+
+
+def holds_long_numbers(column: pd.Series) -> bool:
+    """Tell whether whole numbers are among them that a float would round."""
+    if types.is_object_dtype(column):
+        if types.infer_dtype(column, skipna=True) != "integer":
+            return False
+    elif not types.is_integer_dtype(column):
+        return False
+    values = column.dropna()
+    return len(values) > 0 and bool(values.max() > EXACT or values.min() < -EXACT)
+
+
+def _digits(column: pd.Series) -> pd.Series:
+    return column.astype("object").map(str, na_action="ignore").astype("str")
 
 
 def _plain(rows: pd.DataFrame) -> pd.DataFrame:

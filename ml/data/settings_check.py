@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from ml.errors import MlError
 from ml.project import Project
@@ -30,8 +30,20 @@ ERRORS_UP_TO_ONE = ("calibration_error", "brier_score")
 
 def check_settings(project: Project, contract: Collection[str]) -> None:
     """Raise ``MlError`` with the first setting that names no column or can never refuse, or never pass."""
+    if problem := next(answers_among([*contract, *project.features.columns]), None):
+        raise MlError(f"{project.folder / 'contract.py'}: {problem}")
     for problem in (*_columns(project, contract), *_personal(project), *_thresholds(project)):
         raise MlError(f"{project.folder / 'project.toml'}: {problem}")
+
+
+def answers_among(names: Iterable[str]) -> Iterator[str]:
+    """Name the columns that are called as answers are: both would stand in one table."""
+    for name in names:
+        if name == "prediction" or name.startswith("probability_"):
+            yield (
+                f"column '{name}' is called as an answer of the model is: rename it in the source (in a "
+                f'query: AS "given_{name}")'
+            )
 
 
 def _columns(project: Project, known: Collection[str]) -> Iterator[str]:

@@ -148,8 +148,8 @@ def test_a_table_without_an_id_has_its_rows_numbered(projects: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_names_that_python_does_not_take_are_columns_all_the_same(projects: Path, tmp_path: Path) -> None:
-    names = {"age": "класс", "plan": "class", "share": "🙂", "spent": "amount in €", "left": "prediction"}
-    assert new(tmp_path, customers().rename(columns=names), target="prediction") == 0
+    names = {"age": "класс", "plan": "class", "share": "🙂", "spent": "amount in €", "left": "predictions"}
+    assert new(tmp_path, customers().rename(columns=names), target="predictions") == 0
     project = find_project("mine")
     assert {"класс", "🙂", "amount in €"} <= set(project.features.numeric)
     assert "class" in project.features.categorical
@@ -219,6 +219,10 @@ BAD: dict[str, tuple[Callable[[], pd.DataFrame | bytes], str]] = {
             f"{20 + n % 50}, {'gov' if n % 3 else 'own'}, {n}, yes\n" for n in range(99)
         ).encode(),
         "its first line is a row like the others (3 of its 4 values stand again in the same column)",
+    ),
+    "a column called as an answer is": (
+        lambda: customers().rename(columns={"age": "probability_yes"}),
+        "column 'probability_yes' is called as an answer of the model is: rename it in the source",
     ),
     "cut off": (lambda: text()[:9000], "cut off"),
 }

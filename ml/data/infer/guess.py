@@ -13,6 +13,8 @@ from ml.data.infer.kinds import Found, kind_of, objects_in
 from ml.data.infer.refusals import check_classes, check_objects, check_said, check_table, check_target
 from ml.data.infer.roles import find_group, find_id, find_time, role_of, words_of
 from ml.data.infer.rules import rules_of
+from ml.data.settings_check import answers_among
+from ml.errors import MlError
 
 GUESSED_SHARE = 0.6
 MAX_LABELS = 20  # different whole numbers that can be classes
@@ -59,8 +61,11 @@ def _guess(table: pd.DataFrame, target: str, roles: Mapping[str, Role], codes: f
         folds = FOLDS if table[target].value_counts().min() >= FEW_ROWS else FEW_FOLDS
         check_classes(table[target], folds, TEST_SHARE)
     columns = _columns(table, target, kinds, roles)
+    for problem in answers_among(one.name for one in columns if one.role != "left out"):
+        raise MlError(problem)
     first, rest = _parts(table, columns)
     columns = [_with_rules(one, table, first, rest, kinds[one.name]) for one in columns]
+    columns = _with_sides(columns, table, kinds)
     ordered = _ordered(table, [one for one in columns if one.role != "left out"], first)
     guesses = (task_guess, *_split_guess(columns))
     return Draft(target, task, _metric(task, table[target]), folds, tuple(columns), ordered, guesses)
@@ -156,11 +161,28 @@ def _with_rules(
     if column.role == "target" and column.kind not in ("number", "whole number"):
         rules, notes = {"isin": sorted(values.astype(str).unique())}, ()
     if column.role == "id" and "le" in rules:
-        rules = {"ge": rules["ge"]} if rules["ge"] == 0 else {}  # tomorrow's are higher
+        rules = {"ge": 0} if rules.get("ge") == 0 else {}  # tomorrow's are higher
     notes = () if column.role in ("id", "personal") else notes
     return replace(
         column, rules=rules, notes=notes, example=_example(column, values, rules), why=_why(column, values)
     )
+
+
+def _with_sides(columns: list[Column], table: pd.DataFrame, kinds: Mapping[str, Found]) -> list[Column]:
+    """Tell of a group whose rows a split by time divides: a model is then tried on whom it has learned."""
+    times = [one.name for one in columns if one.role == "time"]
+    features = {one.name for one in columns if one.role == "feature"}
+    group = find_group(table, dict(kinds), set(kinds) - features)
+    if not times or not group:
+        return columns
+    name = group[0]
+    later = table[times[0]].astype(str).rank(pct=True, method="first") > 1 - TEST_SHARE
+    both = len(set(table.loc[later, name]) & set(table.loc[~later, name]))
+    note = (
+        f"{both} of {table[name].nunique()} stand on both sides of the split by time: if a model meets "
+        f'others later, write kind = "group", by = "{name}" in [split], and take it out of the features'
+    )
+    return [replace(one, notes=(*one.notes, note)) if both and one.name == name else one for one in columns]
 
 
 def _why(column: Column, values: pd.Series) -> str:

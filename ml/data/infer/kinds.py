@@ -14,6 +14,7 @@ MAX_CLASSES = 50
 MAX_SHARE_OF_VALUES = 0.3  # of different ones among the rows: more are no categories
 MIN_WORDS = 4  # on average: less is no free text
 MIN_SHARE = 0.9
+LONG_DIGITS = 15  # a float holds all whole numbers of so many
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}([,.' \u00a0]\d{3})+([.,]\d+)?\s*")
 # How dates are written: the shape of the text, and what strptime calls it
@@ -42,6 +43,10 @@ DAY = "|".join(
 CLOCK = r"[T ,]+\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?(?: ?(?:Z|UTC|[-+]\d{2}:?\d{2}))?"
 LIKE_A_DATE = re.compile(rf"\s*(?:{DAY})(?:{CLOCK})?\s*")
 LIKE_AN_AMOUNT = re.compile(rf"{NUMBER.pattern}|{THOUSANDS.pattern}|\s*[-+]?\d+,\d+\s*")
+UNIT = r"(?:[$€£¥₽₹%‰]|US\$|EUR|USD|GBP|CHF|JPY)"
+AMOUNT_WITH_A_SIGN = re.compile(
+    rf"\s*[-+]?(?:{UNIT}(?:{LIKE_AN_AMOUNT.pattern})|(?:{LIKE_AN_AMOUNT.pattern}){UNIT})\s*"
+)
 OBJECTS = (list, tuple, dict, set, np.ndarray)
 BYTES = (bytes, bytearray, memoryview)
 # Of ISO 8601 what pandas and Python read alike: no 24:00, no week, no fraction beyond nanoseconds
@@ -112,14 +117,16 @@ def _of_texts(column: pd.Series) -> Found:
     if found := _date_format(column, values):
         return Found("date", found)
     different = values.nunique()
+    long = values.str.fullmatch(r"[-+]?\d+").all() and values.str.len().max() > LONG_DIGITS
     if told := _meant(values, different):
         return Found("text", why=told, unread=True)
     words = float(np.mean([len(text.split()) for text in values.head(2000)] or [0]))
     if words >= MIN_WORDS and different > 0.5 * len(values):
         return Found("text", why=f"free text, {words:.0f} words on average")
+    why = "whole numbers longer than a number keeps exactly, so texts: " if long else ""
     if different <= MAX_CLASSES or different <= MAX_SHARE_OF_VALUES * len(values):
-        return Found("category", why=f"{different} values")
-    return Found("code", why=f"{different} different texts")
+        return Found("category", why=f"{why}{different} values")
+    return Found("code", why=f"{why}{different} different texts")
 
 
 def _meant(values: pd.Series, different: int) -> str | None:
@@ -133,6 +140,11 @@ def _meant(values: pd.Series, different: int) -> str | None:
         return (
             "looks like numbers as 1.234,56: have the source write 1234.56 (of a text file say how they are "
             'written: format = { decimal = ",", thousands = "." } in [source])'
+        )
+    if different > MAX_CLASSES and values.str.fullmatch(AMOUNT_WITH_A_SIGN).mean() >= MIN_SHARE:
+        return (
+            f"looks like numbers written with a sign ({values.iloc[0]:.20}), which are not read as numbers: "
+            "have the source write them without it"
         )
     return None
 

@@ -4,6 +4,7 @@ import builtins
 import json
 import keyword
 import re
+import textwrap
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
@@ -78,7 +79,7 @@ def _field(column: Column, attribute: str) -> Iterator[str]:
     if column.example is not None and not column.nullable:
         arguments["metadata"] = {"example": column.example}
     for note in column.notes:
-        yield f"    # {note}"[:WIDTH]
+        yield from textwrap.wrap(note, WIDTH, initial_indent="    # ", subsequent_indent="    # ")
     yield from call(f"{attribute}: {column.python_type} = pa.Field", arguments, 4)
 
 
@@ -93,7 +94,7 @@ def call(start: str, arguments: dict[str, Any], indent: int) -> list[str]:
     lines = [f"{pad}{start}("]
     for name, value in arguments.items():
         if len(plain := f"{pad}    {name}={literal(value)},") <= WIDTH or not isinstance(value, (list, dict)):
-            lines.append(plain + ("" if len(plain) <= WIDTH else "  # noqa: E501"))
+            lines.append(_excused(plain))
             continue
         ends = "[]" if isinstance(value, list) else "{}"
         if isinstance(value, dict):
@@ -106,6 +107,11 @@ def call(start: str, arguments: dict[str, Any], indent: int) -> list[str]:
             f"{pad}    {ends[1]},",
         ]
     return [*lines, f"{pad})"]
+
+
+def _excused(line: str) -> str:
+    """Return a line that nothing can break, excused if it is too long."""
+    return line if len(line) <= WIDTH else f"{line}  # noqa: E501"
 
 
 def literal(value: Any) -> str:
@@ -233,7 +239,7 @@ def _written(draft: Draft, made: dict[str, tuple[Column, str]]) -> Iterator[str]
     yield from ("", "# How a date is written; one that is written otherwise is a gap", "WRITTEN = {")
     for form in dict.fromkeys(column.date_format for column, _ in _parts_of(draft, made)):
         if form:
-            yield f'    {literal(form)}: r"{date_shape(form)}",'
+            yield _excused(f'    {literal(form)}: r"{date_shape(form)}",')
     yield "}"
 
 

@@ -144,7 +144,8 @@ def find_id(table: pd.DataFrame, kinds: dict[str, Found], taken: set[str]) -> tu
         if kinds[name].kind == "whole number" and _is_sequence(table[name]):
             return name, "numbers the rows", False
     for name in able:
-        if kinds[name].kind != "whole number":
+        # Dates that never come twice are a time series: they divide its rows better than they name them.
+        if kinds[name].kind in ("code", "category"):
             return name, "no value comes twice", True
     return None
 

@@ -10,8 +10,11 @@ import pandas as pd
 from ml.data.infer.draft import Kind
 from ml.data.infer.kinds import date_shape
 
+LEAST_SPAN = 1e-300  # below it the step of a range would be 0
 SLACK = 2.0  # a range ends so many times as far from the median as the values seen
 LONG_TAIL, LONG_TAIL_SLACK = 2.0, 4.0  # times as far out as nine tenths of the values; then it ends so far
+MIN_MARKED = 0.01  # of the values, for one that may stand for a gap
+MIN_BESIDE_MARKER = 10  # different others: among fewer, far away means little
 MAX_WIDER = 4  # times that a refuted range is widened before it is given up
 MIN_SEEN = 5  # of each value, in the rows that a list of values is guessed from
 MIN_SHARE_SEEN = 0.03  # where one value is rarer, others may come
@@ -40,7 +43,8 @@ def rules_of(kind: Kind, guess: pd.Series, rest: pd.Series, date_format: str | N
     if guess.empty:
         return {}, ()
     if kind in ("number", "whole number"):
-        return number_rules(guess, rest)
+        rules, notes = number_rules(guess, rest)
+        return rules, (*notes, *_told_markers(pd.concat([guess, rest])))
     return text_rules(kind, guess.astype(str), rest.astype(str), date_format)
 
 
@@ -59,6 +63,26 @@ def number_rules(guess: pd.Series, rest: pd.Series) -> Rules:
     return _range(guess, rest, whole)
 
 
+def _told_markers(values: pd.Series) -> tuple[str, ...]:
+    """Tell of a lowest or highest number that is far from all others and frequent, as -999 for a gap.
+
+    The range has it all the same: the rows have it, until their source says that it is a gap.
+    """
+    told = []
+    for marker in (values.min(), values.max()):
+        others = values[values != marker]
+        marked = len(values) - len(others)
+        if others.nunique() < MIN_BESIDE_MARKER or marked < max(MIN_SEEN, MIN_MARKED * len(values)):
+            continue
+        if min(abs(others.min() - marker), abs(others.max() - marker)) > others.max() - others.min():
+            told.append(
+                f"{marked / len(values):.0%} are exactly {marker:.15g}, far from all others "
+                f"({others.min():g} to {others.max():g}): if it stands for a gap, say in [source] "
+                f'format = {{ empty = ["{marker:.15g}"] }}, and in contract.py nullable=True, and a range'
+            )
+    return tuple(told)
+
+
 def _is_scale(values: pd.Series, low: float, high: float) -> bool:
     steps = values.nunique() == high - low + 1
     return steps and all((values == end).mean() >= COMMON_END for end in (low, high))
@@ -68,16 +92,20 @@ def _range(guess: pd.Series, rest: pd.Series, whole: bool) -> Rules:
     middle, low, high = float(guess.median()), float(guess.min()), float(guess.max())
     below, above = (_slack(guess, end, share) for end, share in ((low, 0.1), (high, 0.9)))
     notes: list[str] = []
+    never_below_zero = low >= 0 and not (rest < 0).any()
     for _ in range(MAX_WIDER):
         ends = _rounded(middle - below * (middle - low), middle + above * (high - middle), whole)
-        ge = 0 if low >= 0 > ends[0] else ends[0]
+        ge = 0 if ends[0] < 0 and never_below_zero else ends[0]
         outside = rest[(rest < ge) | (rest > ends[1])]
         if outside.empty:
             return {"ge": ge, "le": ends[1]}, tuple(notes)
         notes = [f"the range of {len(guess)} rows is left by {len(outside)} of {len(rest)} others: wider"]
         below, above = 2 * below, 2 * above
-    least = {"ge": 0} if low >= 0 and rest.min() >= 0 else {}
-    return least, ("no range: its values are too far apart",)
+    held = {} if (rest < ge).any() else {"ge": ge}
+    held |= {} if (rest > ends[1]).any() else {"le": ends[1]}
+    lacks = "range" if not held else "upper limit" if "ge" in held else "lower limit"
+    told = f"{len(outside)} of {len(rest)} other rows leave that of {len(guess)} rows, however wide"
+    return held, (f"no {lacks}: {told}",)
 
 
 def _slack(values: pd.Series, end: float, share: float) -> float:
@@ -89,7 +117,7 @@ def _slack(values: pd.Series, end: float, share: float) -> float:
 
 def _rounded(low: float, high: float, whole: bool) -> tuple[float, float]:
     """Return the ends of a range, moved outward to figures that a person would write."""
-    span = max(high - low, abs(high) * 0.1, 1.0 if whole else 1e-9)
+    span = max(high - low, abs(high) * 0.1, 1.0 if whole else LEAST_SPAN)
     step = 10.0 ** math.floor(math.log10(span)) / 2
     ends = math.floor(low / step) * step, math.ceil(high / step) * step
     if whole or step >= 1:

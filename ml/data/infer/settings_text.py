@@ -65,9 +65,9 @@ def settings_text(draft: Draft, settings: Settings) -> str:
     lines += [_line("folds", draft.folds)]
     if settings.max_rows:
         lines += [_line("max_rows", settings.max_rows, "are learned from, chosen by a hash in each class")]
-    if settings.data_gates:
+    if data_gates := _that_refuse(settings.data_gates):
         lines += ["", "[data_gates]".ljust(COLUMN) + "# beyond the contract; shares of rows"]
-        lines += [_line(key, *value) for key, value in settings.data_gates.items()]
+        lines += [_line(key, *value) for key, value in data_gates.items()]
     lines += ["", "[gates]".ljust(COLUMN) + f"# scores are {draft.metric}, on the test rows"]
     lines += [_line(key, *value) for key, value in settings.gates.items()]
     lines += [
@@ -78,6 +78,14 @@ def settings_text(draft: Draft, settings: Settings) -> str:
     lines += ["", "[channels]".ljust(COLUMN) + "# the loopback port of each channel's service"]
     lines += [_line("production", settings.ports[0]), _line("staging", settings.ports[1])]
     return "\n".join(lines) + "\n"
+
+
+def _that_refuse(gates: dict[str, tuple[Any, str]]) -> dict[str, tuple[Any, str]]:
+    """Leave out the columns of which every value may be missing: their limit would never refuse."""
+    missing, comment = gates.get("max_missing", ({}, ""))
+    limited = {name: share for name, share in missing.items() if share < 1}
+    kept = gates | {"max_missing": (limited, comment)}
+    return {name: gate for name, gate in kept.items() if name != "max_missing" or limited}
 
 
 def _split(draft: Draft) -> list[str]:

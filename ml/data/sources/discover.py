@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from ml.data.sources import files, first_rows, module_of, url
-from ml.data.as_text import as_text
-from ml.data.sources.interface import Asked
+from ml.data.sources import files, url
 from ml.data.sources.file_types import can_read
+from ml.data.sources.first_reading import read_first
+from ml.data.sources.interface import Asked
 from ml.data.sources.text_format import written_as
 from ml.errors import MlError, UsageError
 from ml.source_settings import CatboostSource, FilesSource, Format, SqlSource, UrlSource
@@ -22,34 +22,38 @@ MAX_COPIED_BYTES = 20_000_000
 
 @dataclass(frozen=True)
 class Discovered:
-    """A source as project.toml declares it, what was found out, its rows, and files to put beside."""
+    """A source as project.toml declares it, what was found out, its rows, and files to put beside.
+
+    ``doubts`` are columns that may mean something else than what was read, and what to do then.
+    """
 
     settings: dict[str, Any]
     told: list[str]
     table: pd.DataFrame
     copied: dict[str, Path | bytes] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)
 
 
-def discover(given: str, max_rows: int = 1_000_000) -> Discovered:
+def discover(given: str, max_rows: int = 1_000_000, target: str = "") -> Discovered:
     """Return what ``given`` stands for; what is no table raises ``MlError`` on one line.
 
     A file, glob or folder · ``http(s)://…`` · ``catboost:NAME`` · ``sqlite:FILE:TABLE`` (or a query in
     a ``.sql`` file) · ``sql:VARIABLE:FILE.sql``, with an SQLAlchemy URL in that variable. At most
-    ``max_rows`` rows are read.
+    ``max_rows`` rows are read; ``target`` is the column of the classes, if there are some.
     """
     kind, _, rest = given.partition(":")
     if kind in ("http", "https"):
-        return _of_url(given, max_rows)
+        return _of_url(given, max_rows, target)
     if kind == "catboost":
-        return _of_catboost(rest, max_rows)
+        return _of_catboost(rest, max_rows, target)
     if kind in ("sql", "sqlite") and rest:
-        return _of_database(kind, rest, max_rows)
-    return _of_files(given, max_rows)
+        return _of_database(kind, rest, max_rows, target)
+    return _of_files(given, max_rows, target)
 
 
-def _of_files(given: str, max_rows: int) -> Discovered:
+def _of_files(given: str, max_rows: int, target: str) -> Discovered:
     path = Path(given).absolute()
-    asked = Asked("", Path("/"), Path("/"), str(path))
+    asked = Asked("", Path("/"), Path("/"), str(path), target=target)
     found = files.find(asked)
     for file in found:
         if not file.exists():
@@ -58,7 +62,7 @@ def _of_files(given: str, max_rows: int) -> Discovered:
             raise MlError(
                 f"{file}: cannot tell how to read it by its name: is it .csv, .xlsx, .json, .parquet?"
             )
-    written, told, texts = written_as(found[0])
+    written, told, texts, doubts = written_as(found[0], target)
     size = sum(file.stat().st_size for file in found)
     copied: dict[str, Path | bytes] = {}
     name = str(path)
@@ -71,20 +75,22 @@ def _of_files(given: str, max_rows: int) -> Discovered:
     else:
         told.append(f"{name} stays where it is ({size:,} bytes): every agent that runs `data` must reach it")
     source = FilesSource(kind="files", labelled=str(path), format=written)
-    table = _rows(source, replace(asked, text_columns=texts), max_rows)
-    return Discovered({"kind": "files", "labelled": name, **_declared(written)}, told, table, copied)
+    table, more = read_first(source, replace(asked, text_columns=texts), max_rows)
+    settings = {"kind": "files", "labelled": name, **_declared(written)}
+    return Discovered(settings, told + more, table, copied, doubts)
 
 
-def _of_url(given: str, max_rows: int) -> Discovered:
+def _of_url(given: str, max_rows: int, target: str) -> Discovered:
     plain = UrlSource(kind="url", labelled=given)
-    asked = Asked("", Path("/"), Path("/"), given)
-    written, told, texts = written_as(url.fetched(plain, asked))
+    asked = Asked("", Path("/"), Path("/"), given, target=target)
+    written, told, texts, doubts = written_as(url.fetched(plain, asked), target)
     source = UrlSource(kind="url", labelled=given, format=written)
     settings = {"kind": "url", "labelled": given, **_declared(written)}
-    return Discovered(settings, told, _rows(source, replace(asked, text_columns=texts), max_rows))
+    table, more = read_first(source, replace(asked, text_columns=texts), max_rows)
+    return Discovered(settings, told + more, table, doubts=doubts)
 
 
-def _of_catboost(name: str, max_rows: int) -> Discovered:
+def _of_catboost(name: str, max_rows: int, target: str) -> Discovered:
     source = CatboostSource(
         kind="catboost",
         dataset=name,
@@ -92,14 +98,15 @@ def _of_catboost(name: str, max_rows: int) -> Discovered:
         snapshot=FilesSource(labelled="data/train.csv", sha256={"labelled": "0" * 64}),
     )
     with tempfile.TemporaryDirectory() as scratch:
-        table = _rows(source, Asked("", Path("/"), Path(scratch), name), max_rows)
+        asked = Asked("", Path("/"), Path(scratch), name, target=target)
+        table, more = read_first(source, asked, max_rows)
     settings = {"kind": "files", "labelled": f"data/{name}.csv"}
     content = table.to_csv(index=False).encode()
     told = [f"catboost.datasets.{name}() was downloaded and is kept as {settings['labelled']}"]
-    return Discovered(settings, told, table, {settings["labelled"]: content})
+    return Discovered(settings, told + more, table, {settings["labelled"]: content})
 
 
-def _of_database(kind: str, rest: str, max_rows: int) -> Discovered:
+def _of_database(kind: str, rest: str, max_rows: int, target: str) -> Discovered:
     where, _, what = rest.rpartition(":")
     if not where:
         raise UsageError("name a database as sqlite:FILE:TABLE or sql:VARIABLE:QUERY.sql")
@@ -125,19 +132,14 @@ def _of_database(kind: str, rest: str, max_rows: int) -> Discovered:
         settings["url_from"] = where
     with tempfile.TemporaryDirectory() as scratch:
         for name, content in copied.items():
-            target = Path(scratch) / name
-            target.parent.mkdir(exist_ok=True, parents=True)
-            target.write_bytes(content) if isinstance(content, bytes) else shutil.copy(content, target)
+            beside = Path(scratch) / name
+            beside.parent.mkdir(exist_ok=True, parents=True)
+            beside.write_bytes(content) if isinstance(content, bytes) else shutil.copy(content, beside)
         source = SqlSource.model_validate(settings)
-        table = _rows(source, Asked("", Path(scratch), Path(scratch), "query.sql"), max_rows)
-    return Discovered(
-        settings, [f"the query is kept as query.sql, the rows come from {where}"], table, copied
-    )
-
-
-def _rows(source: Any, asked: Asked, max_rows: int) -> pd.DataFrame:
-    batches = module_of(source).read(source, asked)
-    return first_rows((as_text(batch, list(batch)) for batch in batches), max_rows)
+        asked = Asked("", Path(scratch), Path(scratch), "query.sql", target=target)
+        table, more = read_first(source, asked, max_rows)
+    told = [f"the query is kept as query.sql, the rows come from {where}", *more]
+    return Discovered(settings, told, table, copied)
 
 
 def _declared(written: Format) -> dict[str, Any]:

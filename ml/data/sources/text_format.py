@@ -5,7 +5,7 @@ import io
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml.data.completeness import SEPARATORS, open_file
 from ml.data.gap_words import GAPS
@@ -20,17 +20,35 @@ NUMBER = re.compile(r"[-+]?(\d{1,3}([.,]\d{3})+([.,]\d+)?|\d+([.,]\d+)?|[.,]\d+)
 CODE = re.compile(r"\s*0\d+\s*").fullmatch  # as a number it would lose its zeros
 # Decimal sign and sign between thousands, the likelier first
 MARKS = [(both[0], both[1:] or None) for both in (".", ".,", ",", ",.", ". ", ", ", ".'", ",'")]
+POINTED = re.compile(r"[-+]?\d*\.?\d*([eE][-+]?\d+)?").fullmatch
+MAYBE_THOUSAND = re.compile(r"[-+]?([1-9]\d{0,2}\.\d{3}|\d{1,3})").fullmatch
+MAYBE_THOUSANDS = (
+    "its points are read as decimal signs, and may stand between thousands: then say so in "
+    '[source]: format = { ..., decimal = ",", thousands = "." }'
+)
 TRUTHS = {"true", "false"}
 EMPTY_WORDS = re.compile(r"[-–—.?*]+|n\.?/?a\.?|none|null|nil|missing|unknown|keine|нет|#n/?a", re.IGNORECASE)
 
 
-def written_as(file: Path) -> tuple[Format, list[str], tuple[str, ...]]:
-    """Return how a text table is written, what to tell of it, and which columns only look like numbers.
+class Written(NamedTuple):
+    """How a text table is written, what to tell of it, and which columns only look like numbers.
 
-    Of other files there is nothing to find out; what is no table raises ``MlError``.
+    ``doubts`` are columns of numbers that may be written otherwise, and what to do then.
+    """
+
+    form: Format
+    told: list[str]
+    texts: tuple[str, ...] = ()
+    doubts: dict[str, str] = {}
+
+
+def written_as(file: Path, target: str = "") -> Written:
+    """Return how a text table is written; what is no table raises ``MlError``.
+
+    Of other files there is nothing to find out. A word for a gap may be a class of the ``target``.
     """
     if ending(file.name) not in TEXT:
-        return Format(), [f"read as {ending(file.name)[1:]}"], ()
+        return Written(Format(), [f"read as {ending(file.name)[1:]}"])
     try:
         with open_file(file) as stream:
             raw = stream.read(LOOK_BYTES)
@@ -71,23 +89,26 @@ def written_as(file: Path) -> tuple[Format, list[str], tuple[str, ...]]:
     plain = Format().model_dump() | ({"separator": TEXT[ending(file.name)]})
     told = [f"{key} {value!r}" for key, value in found.items() if value != plain[key]]
     written = Format(**{key: value for key, value in found.items() if value != plain[key]})
-    told += _told_gaps(header, body)
+    told += [line for name, line in _told_gaps(header, body) if name != target]
     codes = {place for place, column in enumerate(zip(*body, strict=False)) if any(map(CODE, column))}
-    return written, told, tuple(header[place] for place in sorted(codes.union(texts)))
+    doubts = {}
+    if (decimal, thousands) == (".", None):
+        doubts = {header[place]: MAYBE_THOUSANDS for place in _thousands_or_decimals(_words(body))}
+    return Written(written, told, tuple(header[place] for place in sorted(codes.union(texts))), doubts)
 
 
-def _told_gaps(header: list[str], body: list[list[str]]) -> list[str]:
-    """Return what is read as a gap among texts, where it may be a value, as NA for Namibia."""
+def _told_gaps(header: list[str], body: list[list[str]]) -> list[tuple[str, str]]:
+    """Return by column what is read as a gap among texts, where it may be a value, as NA for Namibia."""
     told = []
     for name, column in zip(header, zip(*body, strict=False), strict=False):
         values = [value.strip() for value in column]
         words = sorted(GAPS.intersection(values) - {""})
         if words and not any(map(NUMBER.fullmatch, values)):
             share = sum(value in words for value in values) / len(values)
-            told.append(
+            line = (
                 f"{', '.join(words)} in '{name}' ({share:.0%}) is read as a gap; it is a value if `isin` of "
-                "the contract lists it"
             )
+            told.append((name, f"{line}the contract lists it"))
     return told
 
 
@@ -140,13 +161,14 @@ def _marks(body: list[list[str]], separator: str) -> tuple[str, str | None, list
 
     And the columns that a reader would take for numbers with that sign and that are none, as ``01.02.2020``.
     """
-    columns = [
-        {word for value in set(column) if (word := value.strip()) and not EMPTY_WORDS.fullmatch(word)}
-        for column in zip(*body, strict=False)
-    ]
+    columns = _words(body)
+    able = MARKS
+    if separator == ";" and _thousands_or_decimals(columns):
+        # Who writes ; between the columns writes a comma before decimals.
+        able = [marks for marks in MARKS if marks[0] == ","]
     best = 0
     found: tuple[str, str | None, list[int]] = (*MARKS[0], [])
-    for decimal, thousands in sorted(MARKS, key=lambda marks: separator == ";" and marks == (".", ",")):
+    for decimal, thousands in sorted(able, key=lambda marks: separator == ";" and marks == (".", ",")):
         fraction = rf"({re.escape(decimal)}\d+)?"
         pattern = looks = rf"[-+]?\d+{fraction}([eE][-+]?\d+)?"
         if thousands:
@@ -163,6 +185,25 @@ def _marks(body: list[list[str]], separator: str) -> tuple[str, str | None, list
             ]
             best, found = sum(numbers), (decimal, thousands, texts if thousands else [])
     return found
+
+
+def _words(body: list[list[str]]) -> list[set[str]]:
+    """Return the different values of each column, without those that stand for none."""
+    return [
+        {word for value in set(column) if (word := value.strip()) and not EMPTY_WORDS.fullmatch(word)}
+        for column in zip(*body, strict=False)
+    ]
+
+
+def _thousands_or_decimals(columns: list[set[str]]) -> list[int]:
+    """Return the columns whose points may stand between thousands; none if one stands before decimals."""
+    dotted = {
+        place: values
+        for place, values in enumerate(columns)
+        if any("." in value for value in values) and all(map(POINTED, values))
+    }
+    possible = all(MAYBE_THOUSAND(value) for values in dotted.values() for value in values)
+    return list(dotted) if possible else []
 
 
 def _empty_words(body: list[list[str]]) -> list[str]:

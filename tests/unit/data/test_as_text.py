@@ -160,6 +160,15 @@ def test_a_number_that_is_too_large_for_64_bits_with_a_sign_is_a_float() -> None
     assert found["n"].tolist() == [1.0, float(2**64 - 1)]
 
 
+def test_whole_numbers_that_no_float_holds_are_digits_where_text_is_asked_for() -> None:
+    long = pd.Series([2**53 + 1, 7, 2**64 - 1], dtype="uint64")
+    rows = pd.DataFrame({"code": long, "gap": long.astype("UInt64").mask([False, True, False]), "n": long})
+    found = as_text(rows.assign(short=7), ["code", "gap", "short"])
+    assert found["code"].tolist() == ["9007199254740993", "7", "18446744073709551615"]
+    assert found["gap"].isna().tolist() == [False, True, False] and found["gap"].iloc[0] == "9007199254740993"
+    assert found["n"].dtype == float and found["short"].dtype == int
+
+
 def test_decimals_and_durations_of_objects_are_numbers_whatever_the_column_is_called() -> None:
     rows = as_text(pd.DataFrame({2024: PRICES, "took": SECONDS}, index=[7, 8, 9], dtype=object), [])
     assert list(rows) == [2024, "took"] and list(rows.index) == [7, 8, 9]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ml.data.settings_check import check_settings
+from ml.data.settings_check import answers_among, check_settings
 from ml.project import find_project, project_names
 from tests.conftest import Site
 from tests.support import ErrorOf
@@ -13,6 +13,20 @@ def test_the_built_in_projects_mean_what_they_say() -> None:
 
     for name in project_names():
         check_settings(find_project(name), load_contract(find_project(name)).columns)
+
+
+@pytest.mark.parametrize("name", ["prediction", "probability_1", "probability_of rain"])
+def test_a_column_that_is_called_as_an_answer_is_refused(site: Site, error_of: ErrorOf, name: str) -> None:
+    site.edit("contract.py", "class Config:", f'answer: str = pa.Field(alias="{name}")\n\n    class Config:')
+    assert site.ml("data") == 1
+    error = error_of()
+    assert f"contract.py: column '{name}' is called as an answer of the model is: rename it" in error
+    assert f'AS "given_{name}"' in error and not list(answers_among([f"given_{name}"]))
+
+
+@pytest.mark.parametrize("name", ["Prediction", "predictions", "probability"])
+def test_a_column_that_is_called_nearly_so_is_none(name: str) -> None:
+    assert not list(answers_among([name, "Age"]))
 
 
 @pytest.mark.parametrize(

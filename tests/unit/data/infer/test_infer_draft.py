@@ -97,6 +97,10 @@ AMOUNTS = [f"{number}.{number + 100},{number % 90 + 10}" for number in range(1, 
         (DAYS.strftime("%m-%d-%Y"), "dates"),
         (AMOUNTS, "numbers"),
         ([one.partition(".")[2] for one in AMOUNTS], "numbers"),
+        ([f"{number / 10}%" for number in range(ROWS)], "numbers written with a sign"),
+        ([f"-${number:,}.00" for number in range(1000, 1000 + ROWS)], "numbers written with a sign"),
+        ([f"{number},50 €" for number in range(ROWS)], "numbers written with a sign"),
+        ([f"EUR {number},50" for number in range(ROWS)], "numbers written with a sign"),
     ],
 )
 def test_dates_and_numbers_written_otherwise_are_left_out_and_someone_is_to_look_at_them(
@@ -170,6 +174,33 @@ def test_digits_with_leading_zeros_are_codes() -> None:
     assert postcode.kind == "code" and postcode.python_type == "str" and "postcode" in draft.categorical
 
 
+@pytest.mark.parametrize(("customers", "told"), [(50, 1), (ROWS // 2, 0)])
+def test_whose_rows_a_split_by_time_divides_is_told(customers: int, told: int) -> None:
+    order = np.sort(np.arange(ROWS) % customers) if customers > 50 else np.arange(ROWS) % customers
+    table = visits().drop(columns="patient").assign(customer=order, at=DAYS.strftime("%Y-%m-%d %H:%M"))
+    draft = guess(table, "well")
+    assert (roles(draft)["customer"], roles(draft)["at"]) == ("feature", "time")
+    lines = [line for line in draft.doubtful if "on both sides of the split by time" in line]
+    assert len(lines) == told
+    assert all("50 of 50 stand" in line and 'kind = "group", by = "customer"' in line for line in lines)
+
+
+def test_digits_too_long_for_a_number_are_texts_and_the_reason_is_told() -> None:
+    digits = [str(2**53 + number % 7) for number in range(ROWS)]
+    [code] = [one for one in guess(visits().assign(code=digits), "well").columns if one.name == "code"]
+    assert (code.role, code.python_type) == ("feature", "str")
+    assert code.why == "whole numbers longer than a number keeps exactly, so texts: 7 values"
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%Y-%m-%d %H:%M:%S"])
+def test_a_time_series_is_split_by_its_time_which_names_no_rows(form: str) -> None:
+    table = visits().drop(columns=["VisitID", "patient"])
+    days = pd.date_range("2022-01-01", periods=ROWS, freq="D")
+    draft = guess(table.assign(ts=days.strftime(form)), "well")
+    assert roles(draft)["ts"] == "time" and "id" not in roles(draft).values()
+    assert [one.guess for one in draft.guesses if one.about == "split"] == ["by time, ts"]
+
+
 def test_words_of_a_name() -> None:
     assert words_of("customerID") == ["customer", "id"]
     assert words_of("Last_Name 2") == ["last", "name", "2"]
@@ -186,6 +217,7 @@ def test_names_that_python_does_not_take_have_others() -> None:
 def test_what_is_written_is_formatted_and_clean(tmp_path: Path) -> None:
     long = [f"a rather long category number {number}" for number in range(9)]
     table = visits().assign(kind=np.resize(long, ROWS), **{'say "x"': np.resize(['"', "\\"], ROWS)})
+    table["moment"] = DAYS.strftime("%Y-%m-%dT%H:%M:%S+01:00")
     draft = guess(table, "well")
     made = made_features(draft)
     (tmp_path / "contract.py").write_text(contract_text(draft, "visits"), encoding="utf-8")

@@ -22,6 +22,39 @@ def test_a_range_that_the_other_rows_leave_is_wider_and_told() -> None:
     assert rules["le"] >= 4.2 and "left by 1 of 2 others" in note
 
 
+def test_a_range_reaches_below_zero_where_another_row_does() -> None:
+    prices = pd.Series(np.random.default_rng(0).normal(50, 15, 1000)).clip(lower=0)
+    rules, notes = number_rules(prices, pd.Series([-4.31, 98.09]))
+    assert rules["ge"] <= -4.31 and rules["le"] >= 98.09 and notes == ()
+
+
+@pytest.mark.parametrize(
+    ("others", "kept", "lacks"),
+    [([50, 1e9], {"ge"}, "upper limit"), ([50, -1e9], {"le"}, "lower limit"), ([-1e9, 1e9], set(), "range")],
+)
+def test_a_range_keeps_the_end_that_holds_and_tells_what_it_lacks(
+    others: list[float], kept: set[str], lacks: str
+) -> None:
+    rules, [note] = number_rules(pd.Series(np.linspace(10, 90.5, 500)), pd.Series(others))
+    assert set(rules) == kept and note.startswith(f"no {lacks}: ")
+
+
+@pytest.mark.parametrize("size", [1e-15, 1e-9, 1.0, 1e15, 1e-310])
+def test_a_range_is_as_wide_as_its_values_are_large(size: float) -> None:
+    values = pd.Series(np.linspace(1.1, 9.1, 500) * size)
+    [low, high] = [number_rules(*halves(values))[0][end] for end in ("ge", "le")]
+    assert low <= values.min() and values.max() <= high and (high <= 3 * values.max() or size < 1e-300)
+
+
+@pytest.mark.parametrize(("marker", "told"), [(-999, 1), (9999, 1), (0, 0)])
+def test_a_frequent_number_far_from_all_others_may_stand_for_a_gap(marker: float, told: int) -> None:
+    values = pd.Series(np.random.default_rng(1).normal(20, 8, 1000).round(1))
+    values = values.mask(np.arange(1000) % 4 == 0, marker)
+    rules, notes = rules_of("number", *halves(values.sample(frac=1, random_state=1)))
+    assert rules["ge"] <= values.min() and len(notes) == told
+    assert all(note.startswith(f"25% are exactly {marker}, far from all others (") for note in notes)
+
+
 def test_a_scale_ends_where_it_ends_and_amounts_do_not() -> None:
     stars = pd.Series(np.tile([1, 2, 3, 4, 5], 100))
     assert number_rules(stars, stars)[0] == {"ge": 0, "le": 5}

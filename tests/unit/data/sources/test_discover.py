@@ -138,6 +138,10 @@ def test_what_is_no_table_is_told(tmp_path: Path) -> None:
         (",", [["10'000.5", "7"]], (".", "'")),
         (",", [["1e5", "2E-3"]], (".", None)),
         (",", [["n.a.", "-"], ["a", ""]], (".", None)),
+        (";", [["21.600", "9.842", "961"], ["7", "12", "3"]], (",", ".")),
+        (";", [["21.600", "9.842", "1961"]], (".", None)),
+        (";", [["21.600", "0.842", "961"]], (".", None)),
+        (";", [["21.600", "9.842", "961"], ["1.5", "2.25", "7"]], (".", None)),
     ],
 )
 def test_the_marks_of_numbers_are_those_of_most_columns(
@@ -153,6 +157,17 @@ def test_a_table_with_points_between_thousands_and_dates_beside_is_read(tmp_path
     assert found.settings["format"] == {"separator": ";", "decimal": ",", "thousands": "."}
     assert found.table["day"].iloc[0] == "01.02.2020"
     assert found.table["pay"].iloc[:2].tolist() == [1000.5, 2000.5]
+
+
+@pytest.mark.parametrize(("other", "doubted"), [("7", {"pieces"}), ("7.25", set())])
+def test_points_that_may_stand_between_thousands_are_doubtful(
+    tmp_path: Path, other: str, doubted: set[str]
+) -> None:
+    rows = [f"{n},{n}.{100 + n},{other}" for n in range(1, 31)]
+    (tmp_path / "t.csv").write_text("id,pieces,other\n" + "\n".join(rows) + "\n")
+    found = discover(str(tmp_path / "t.csv"))
+    assert found.table["pieces"].iloc[0] == 1.101 and set(found.doubts) == doubted
+    assert all('decimal = ",", thousands = "." }' in told for told in found.doubts.values())
 
 
 def test_an_endless_first_line_is_told(tmp_path: Path) -> None:
