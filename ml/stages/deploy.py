@@ -36,13 +36,7 @@ def run(context: Context) -> Outcome[Deployment]:
         raise GateRefused(
             "the verdict is about another model than the one in the build folder: run quality again"
         )
-    identity = {
-        "model_sha256": model.outputs["model.pkl"],
-        "data_sha256": model.data_sha256["train.parquet"],
-        "lock_sha256": model.provenance.lock_sha256,
-    }
-    if row_functions := model.outputs.get(f"project/{ROW_FILE}"):
-        identity["features_row_sha256"] = row_functions  # the pickle does not hold them
+    identity = identity_of(model)
 
     def work(_: Path) -> dict[str, Any]:
         ends = (context.target, project, context.channel, context.port, context.hosts)
@@ -64,6 +58,20 @@ def run(context: Context) -> Outcome[Deployment]:
             f" {context.channel} has version {told.previous_version}"
         )
     return result
+
+
+def identity_of(model: ModelManifest) -> dict[str, str]:
+    """Return what makes a version another one: its hashes, and what a service reads beside the pickle."""
+    identity = {
+        "model_sha256": model.outputs["model.pkl"],
+        "data_sha256": model.data_sha256["train.parquet"],
+        "lock_sha256": model.provenance.lock_sha256,
+        "contract_sha256": model.outputs["project/contract.py"],
+        "personal": ", ".join(model.inputs["settings"].get("personal", [])),
+    }
+    if row_functions := model.outputs.get(f"project/{ROW_FILE}"):
+        identity["features_row_sha256"] = row_functions
+    return identity
 
 
 def _bring(

@@ -45,6 +45,7 @@ def run(context: Context) -> Outcome[ModelManifest]:
                 "features",
                 "training",
                 "data_gates",
+                "personal",
                 "personal_rules",
             },
         )

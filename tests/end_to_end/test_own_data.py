@@ -43,7 +43,7 @@ class Flowers(pa.DataFrameModel):
 
 @pytest.fixture
 def iris(site: Site) -> Path:
-    folder = site.root / "projects" / "iris"
+    folder = site.root / "projects" / "flowers"
     folder.mkdir()
     flowers = load_iris(as_frame=True)
     table = flowers.data.assign(species=flowers.target_names[flowers.target], number=range(1, 151))
@@ -57,8 +57,8 @@ def iris(site: Site) -> Path:
 @pytest.mark.slow
 def test_a_project_of_four_files_is_trained_and_judged(iris: Path, site: Site) -> None:
     for stage in ("data", "train", "quality"):
-        assert main([stage, "--project", "iris", "--build", str(site.root / "build")]) == 0
-    build = site.root / "build" / "iris"
+        assert main([stage, "--project", "flowers", "--build", str(site.root / "build")]) == 0
+    build = site.root / "build" / "flowers"
     assert json.loads((build / "data" / "manifest.json").read_text())["rows_out"] == {
         "train": 105,
         "test": 45,

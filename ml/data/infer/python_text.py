@@ -29,7 +29,7 @@ def contract_text(draft: Draft, name: str) -> str:
     """Return ``contract.py``: one ``pandera.DataFrameModel`` with the rules of every column that is kept."""
     attributes = attribute_names([one.name for one in draft.kept])
     lines = ['"""What every table of this project must satisfy: training data and requests alike."""', ""]
-    lines += ["import pandas as pd"] if draft.ordered else []
+    lines += ["import numpy as np", "import pandas as pd"] if draft.ordered else []
     lines += ["import pandera.pandas as pa", "", "", f"class {class_name(name)}(pa.DataFrameModel):"]
     lines += ['    """One row of the table.', ""]
     lines += ["    Ranges have slack: they were guessed on some rows and proved on the others.", '    """']
@@ -150,7 +150,8 @@ def _ordered(draft: Draft, pair: tuple[str, str], name: str) -> list[str]:
             inner = ", ".join(f"{key}={literal(one)}" for key, one in options.items())
             value = f"pd.to_datetime({value}, {inner})"
         lines += [f"        {variable} = {value}"]
-    return [*lines, "        return ~(low > high)"]
+    # Not ~: of one row, as a request has it, the comparison is Python's own truth.
+    return [*lines, "        return np.logical_not(low > high)"]
 
 
 # Whose moments pandas and Python tell alike, whatever else is in the column.

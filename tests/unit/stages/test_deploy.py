@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from ml import expectations, locations
+from ml.records import ModelManifest
 from ml.registry.versions import Registry
+from ml.stages.deploy import identity_of
 from ml.training import pipeline
 from tests.conftest import Site
 from tests.support import ErrorOf, register
@@ -77,3 +79,21 @@ def test_registering_runs_nothing_of_the_project(
     assert built.ml("deploy") == 1
     assert "127.0.0.1:9 does not answer" in error_of(), "it came as far as to the service"
     assert Registry("small").versions() == [1]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("contract.py", "ge=0, le=120", "ge=0, le=130"),
+        ("project.toml", '"Ticket", "Cabin"]', '"Ticket"]'),
+    ],
+)
+def test_what_a_service_reads_beside_the_pickle_makes_another_version(
+    built: Site, file: str, old: str, new: str
+) -> None:
+    model = built.build / "model" / "manifest.json"
+    before = identity_of(ModelManifest.model_validate_json(model.read_text()))
+    built.edit(file, old, new)
+    assert built.ml("data") == 0 and built.ml("train") == 0
+    after = identity_of(ModelManifest.model_validate_json(model.read_text()))
+    assert before["model_sha256"] == after["model_sha256"] and before != after
