@@ -13,7 +13,9 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 BLUE, GREY, RED = "#3182ce", "#8a94a6", "#e05252"  # seen on white and on black
 INK = "#4a5568"  # of texts and axes
@@ -27,6 +29,7 @@ SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "report",
     "text.parse_math": False,  # a dollar in the name of a column is a dollar
     "font.size": 9.5,
+    "axes.formatter.limits": (-4, 5),  # beyond them tick labels share a power of ten, else they run together
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.facecolor": "none",
@@ -48,6 +51,7 @@ class Picture:
 
     def svg(self, background: str = "") -> bytes:
         """Return the picture as SVG: the same bytes for the same figure; see-through without a background."""
+        fit(self.figure)
         buffer = StringIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a letter that the font for measuring lacks
@@ -63,6 +67,7 @@ class Picture:
 
     def png(self, file: Path) -> None:
         """Write the picture on white, 100 pixels an inch."""
+        fit(self.figure)
         buffer = BytesIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -75,6 +80,58 @@ def _attributes(style: re.Match[str]) -> str:
     kept = {key.strip(): value.strip() for key, value in declared}
     kept.pop("font-family", None)
     return "".join(f' {key}="{value}"' for key, value in kept.items())
+
+
+def fit(figure: Figure) -> None:
+    """Tell the power of ten of tick labels beside the name of their axis, and let all of it fit.
+
+    Matplotlib writes it at the end of the axis, over names and legends.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for drawn in figure.axes:
+            for axis in (drawn.xaxis, drawn.yaxis):
+                if scale := taken_scale(axis):
+                    axis.set_label_text(f"{axis.get_label_text()} {scale}".strip())
+            _move_in(figure, drawn)
+            for axis, end in ((drawn.xaxis, figure.bbox.width), (drawn.yaxis, figure.bbox.height)):
+                _name_within(axis, end)
+
+
+def taken_scale(axis: Axis) -> str:
+    """Return what tick labels are to be multiplied with or added to, then not drawn; nothing twice."""
+    formatter = axis.get_major_formatter()
+    if not isinstance(formatter, ScalarFormatter) or not axis.offsetText.get_visible():
+        return ""
+    formatter.format_ticks(axis.get_majorticklocs().tolist())
+    scale = formatter.get_offset()
+    axis.offsetText.set_visible(False)
+    return f"({scale if scale.startswith('+') else '× ' + scale})" if scale else ""
+
+
+def _move_in(figure: Figure, drawn: Axes) -> None:
+    """Move the left end of axes so that long tick labels push nothing out of the figure."""
+    taken = drawn.yaxis.get_tightbbox()
+    if taken is not None and taken.x0 < 0:
+        place = drawn.get_position()
+        more = -taken.x0 / figure.bbox.width + 0.005
+        drawn.set_position((place.x0 + more, place.y0, place.width - more, place.height))
+
+
+def _name_within(axis: Axis, end: float) -> None:
+    """Shrink and move the name of an axis until it fits in a figure that ends there."""
+    name, box, sideways = axis.label, axis.axes.bbox, isinstance(axis, XAxis)
+    extent, room = name.get_window_extent(), 0.94 * end  # the font of who looks may be wider
+    size = 1.04 * (extent.width if sideways else extent.height)
+    if size > room:
+        name.set_fontsize(float(name.get_fontsize()) * room / size)
+    start, length = (box.x0, box.width) if sideways else (box.y0, box.height)
+    half = min(size, room) / 2
+    place = (min(max(start + length / 2, half), end - half) - start) / length
+    if sideways:
+        name.set_x(place)
+    else:
+        name.set_y(place)
 
 
 def axes(height: float = 3.5, left: float = 0.13, **told: Any) -> tuple[Figure, Axes]:
