@@ -8,6 +8,7 @@ import re
 import warnings
 from dataclasses import dataclass
 from io import BytesIO, StringIO
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,27 @@ def rows_of(names: list[str], **told: Any) -> tuple[Figure, Axes]:
 
 def label(text: object) -> str:
     """Return a text that fits beside an axis and holds nothing that XML forbids."""
-    told = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    told = printable(text)
     return told if len(told) <= MAX_LABEL else told[: MAX_LABEL - 1] + "…"
+
+
+def printable(text: object) -> str:
+    """Return a text without what XML forbids."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(text))
+
+
+def told_apart(names: list[str], letters: int) -> list[str]:
+    """Return names cut to so many letters; where two would read the same, from where they differ on."""
+    cut = [name if len(name) <= letters else name[: letters - 1] + "…" for name in map(printable, names)]
+    for text in {one for one in cut if cut.count(one) > 1}:
+        places = [place for place, one in enumerate(cut) if one == text]
+        same = [names[place] for place in places]
+        if len(set(same)) > 1:
+            begin = min(len(commonprefix(same)) - letters // 3, max(map(len, same)) - letters + 1)
+            ends = told_apart([name[begin:] for name in same], max(letters - 1, 3))
+            for place, end in zip(places, ends, strict=True):
+                cut[place] = "…" + end.removeprefix("…")
+    return cut
 
 
 def number(value: float | None) -> str:

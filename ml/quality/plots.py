@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import auc, average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
@@ -26,8 +25,6 @@ from ml.quality.metrics import CALIBRATION_BINS, RecordedPredictions
 from ml.records import Gate
 
 MAX_POINTS = 400  # of a curve or a cloud: more are not seen, and make the file large
-MAX_COLUMNS = 12  # of the data that are drawn
-BINS = 12
 
 
 def _probability_of(recorded: RecordedPredictions, positive: Any) -> tuple[Any, np.ndarray]:
@@ -195,64 +192,6 @@ def trials(found: list[dict[str, Any]], metric: str) -> Picture:
     best = max(scores[order[0]])[0]
     finding = f"Trials: the best of {len(found)} is {order[0]} with {metric} {best:.4f}."
     return Picture("All trials", finding, figure)
-
-
-def data(
-    now: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]], named: str, here: str = "this build"
-) -> Picture | None:
-    """Return how each column is distributed in these rows and in others, ``named``; none if none can be.
-
-    Both are reference statistics of a data manifest: shares of values, or percentiles.
-    """
-    shared = {name: _shares(now[name], before[name]) for name in now if name in before}
-    found = {name: shares for name, shares in shared.items() if shares is not None}
-    if not found:
-        return None
-    moved = {name: float(np.abs(ours - theirs).sum() / 2) for name, (_, ours, theirs) in found.items()}
-    chosen = sorted(found, key=lambda name: -moved[name])[:MAX_COLUMNS]
-    lines = (len(chosen) + 1) // 2
-    height = 1.25 * lines + 0.2
-    figure = Figure(figsize=(WIDTH, height))
-    for place, name in enumerate(chosen):
-        names, ours, theirs = found[name]
-        left, bottom = 0.08 + 0.48 * (place % 2), 1 - (1.25 * (place // 2) + 1.0) / height
-        drawn = figure.add_axes((left, bottom, 0.42, 0.7 / height))
-        places = np.arange(len(names))
-        drawn.bar(places, theirs, 0.9, color=GREY, alpha=0.5)
-        drawn.bar(places, ours, 0.45, color=BLUE)
-        drawn.set_title(f"{label(name)}: {moved[name]:.1%} moved", fontsize=9)
-        every = max(1, -(-len(names) // 5))
-        drawn.set_xticks(places[::every], [label(one)[:9] for one in names[::every]], fontsize=8)
-        drawn.set_yticks([])
-        drawn.spines["left"].set_visible(False)
-    left_out = f", the {len(chosen)} most moved of {len(found)} columns" if len(found) > len(chosen) else ""
-    caption = f"Rows: {here} (blue), {named} (grey){left_out}"
-    most = f"Distribution of {len(found)} columns beside {named}: {chosen[0]} moved most, "
-    return Picture(caption, f"{most}{moved[chosen[0]]:.1%} of its rows.", figure)
-
-
-def _shares(now: dict[str, Any], before: dict[str, Any]) -> tuple[list[str], np.ndarray, np.ndarray] | None:
-    """Return names of values or bins, and the share of the rows in each, here and there."""
-    if "shares" in now and "shares" in before:
-        names = sorted({*now["shares"], *before["shares"]}, key=_in_order)
-        ours, theirs = (np.array([one["shares"].get(name, 0.0) for name in names]) for one in (now, before))
-        return names, ours, theirs
-    if "percentiles" not in now or "percentiles" not in before:
-        return None
-    both = [np.asarray(one["percentiles"], dtype=float) for one in (now, before)]
-    # One value far out would leave all others in one bin.
-    edges = np.linspace(min(one[1] for one in both), max(one[-2] for one in both), BINS + 1)
-    if edges[0] == edges[-1]:
-        return None
-    counts = [np.histogram(np.clip(one, edges[0], edges[-1]), edges)[0] / len(one) for one in both]
-    return [f"{edge:.3g}" for edge in edges[:-1]], counts[0], counts[1]
-
-
-def _in_order(name: str) -> tuple[float, str]:
-    try:
-        return float(name), name
-    except ValueError:
-        return float("inf"), name
 
 
 def _thinned(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

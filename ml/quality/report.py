@@ -19,6 +19,7 @@ from ml.errors import MlError
 from ml.files import read_json
 from ml.project import Project
 from ml.quality import plots
+from ml.quality.column_pictures import columns
 from ml.quality.drawing import Picture, number
 from ml.quality.gate_tables import all_gates, counted, troubles
 from ml.quality.loosened import loosened_line
@@ -237,7 +238,7 @@ def _against_reference(
         before = Registry(project.name).data_manifest(champion).reference_statistics
     except (OSError, MlError) as error:
         return None, f"The data are not compared with the champion's: {error}"
-    found = plots.data(data.reference_statistics, before, f"version {champion}")
+    found = columns(data.reference_statistics, before, f"version {champion}")
     if found is None:
         return None, f"The data of version {champion} have no column that can be compared."
     theirs = Registry(project.name).folder(champion) / "model" / ROWS_FILE

@@ -1,9 +1,11 @@
 """The pictures are readable whatever the numbers, the names and the number of classes are."""
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from ml.quality.drawing import Picture, fit
+from ml.quality.column_pictures import columns
+from ml.quality.drawing import Picture, fit, told_apart
 
 
 def texts_of(picture: Picture) -> str:
@@ -36,3 +38,31 @@ def test_names_of_axes_and_of_ticks_stay_within_the_figure(metric: str) -> None:
         assert box is not None and box.x0 >= 0 and box.x1 <= figure.bbox.width
         assert box.y1 <= figure.bbox.height
     assert drawn.yaxis.label.get_window_extent().y0 >= 0
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["female", "male"], ["female", "male"]),
+        (["9007199254740991", "9007199254740993"], ["…4740991", "…4740993"]),
+        (["Tea green", "Tea green, loose", "Coffee beans"], ["…en", "…en, lo…", "Coffee …"]),
+        (["same name twice"] * 2, ["same na…"] * 2),
+        (["a" * 20 + "b" * 20, "a" * 20 + "b" * 20 + "c", "a" * 20 + "d"], ["…bbbbb", "…bbbbbc", "…aad"]),
+    ],
+)
+def test_names_that_are_cut_can_be_told_apart(names: list[str], told: list[str]) -> None:
+    assert told_apart(names, 8) == told
+
+
+@pytest.mark.parametrize(("scale", "count"), [(1e-13, 2), (1.0, 3), (1e14, 5)])
+def test_the_ticks_of_a_column_do_not_run_together(scale: float, count: int) -> None:
+    rows = {"percentiles": (scale * np.linspace(1, 7, 101)).tolist()}
+    firmware = {"shares": {f"900719925474099{end}": 1 / count for end in range(count)}}
+    found = columns({"x": rows, "firmware": firmware}, {"x": rows, "firmware": firmware}, "version 1")
+    assert found is not None
+    for drawn in found.figure.axes:
+        found.svg()
+        boxes = [tick.label1.get_window_extent() for tick in drawn.xaxis.get_major_ticks()]
+        assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+        texts = [tick.label1.get_text() for tick in drawn.xaxis.get_major_ticks()]
+        assert len(set(texts)) == len(texts)
