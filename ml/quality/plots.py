@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import auc, average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
@@ -20,11 +21,15 @@ from ml.quality.drawing import (
     number,
     pair_of_axes,
     rows_of,
+    told_apart,
 )
 from ml.quality.metrics import CALIBRATION_BINS, RecordedPredictions
 from ml.records import Gate
 
 MAX_POINTS = 400  # of a curve or a cloud: more are not seen, and make the file large
+MAX_COUNTED = 20  # classes whose confusions are told in numbers
+MAX_CLASS_NAME = 24  # letters
+LETTER = 0.64  # the width of a digit, of its height
 
 
 def _probability_of(recorded: RecordedPredictions, positive: Any) -> tuple[Any, np.ndarray]:
@@ -69,23 +74,43 @@ def confusion(recorded: RecordedPredictions, target: pd.Series) -> Picture:
     """Return the confusion matrix on the test rows."""
     classes = sorted(set(target) | set(recorded.predictions.tolist()))
     counts = confusion_matrix(target, recorded.predictions, labels=classes)
-    names = [label(one) for one in classes]
-    figure, drawn = axes(3.2, 0.12 + 0.0125 * max(map(len, names)), xlabel="predicted", ylabel="true")
+    figure, drawn = _matrix(told_apart([str(one) for one in classes], MAX_CLASS_NAME))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    for row, column in np.ndindex(*counts.shape) if len(classes) <= 10 else ():
-        drawn.text(column + 0.5, row + 0.5, f"{counts[row, column]}", ha="center", va="center")
+    cell = 72 * figure.get_figwidth() * drawn.get_position().width / len(classes)  # points, as sizes of fonts
+    size = min(9.5, 0.9 * cell / (LETTER * len(str(counts.max()))))
+    for row, column in np.ndindex(*counts.shape) if len(classes) <= MAX_COUNTED else ():
+        drawn.text(column + 0.5, row + 0.5, f"{counts[row, column]}", ha="center", va="center", fontsize=size)
     for row, column in np.ndindex(*counts.shape):
         drawn.bar(column + 0.5, 1, 0.96, row, color=BLUE, alpha=0.06 + 0.6 * shares[row, column])
-    ticks = np.arange(len(classes)) + 0.5
-    drawn.set_xticks(ticks, names)
-    drawn.set_yticks(ticks, names)
-    drawn.set(xlim=(0, len(classes)), ylim=(len(classes), 0))
     right = int(np.trace(counts))
     finding = f"Confusion matrix: {right} of {counts.sum()} test rows right; " + ", ".join(
         f"{label(one)} {counts[place, place]} of {counts[place].sum()}"
         for place, one in enumerate(classes[:10])
     )
     return Picture("Confusion matrix on the test rows", finding + ".", figure)
+
+
+def _matrix(names: list[str]) -> tuple[Figure, Axes]:
+    """Return axes with each name on both sides, as large as their number asks for."""
+    count, longest = len(names), max(map(len, names))
+    left = 0.62 + 0.065 * longest  # all in inches
+    width = max(WIDTH, left + 0.3 * min(count, MAX_COUNTED) + 0.16)
+    upright = longest * 0.085 * count > width - left
+    bottom = 0.5 + 0.075 * longest if upright else 0.55
+    height = min(max(2.45, 0.22 * count), 6.0) + bottom + 0.2
+    figure = Figure(figsize=(width, height))
+    drawn = figure.add_axes(
+        (left / width, bottom / height, 0.97 - left / width, 1 - (bottom + 0.2) / height),
+        xlabel="predicted",
+        ylabel="true",
+        xlim=(0, count),
+        ylim=(count, 0),
+    )
+    ticks, every = np.arange(count) + 0.5, -(-count // 40)
+    drawn.set_xticks(ticks[::every], names[::every], rotation=90 if upright else 0)
+    drawn.set_yticks(ticks[::every], names[::every])
+    drawn.tick_params(labelsize=9.5 if count <= 10 else 8 if count <= MAX_COUNTED else 7)
+    return figure, drawn
 
 
 def predicted_against_true(recorded: RecordedPredictions, target: pd.Series) -> Picture:

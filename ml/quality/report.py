@@ -20,7 +20,7 @@ from ml.files import read_json
 from ml.project import Project
 from ml.quality import plots
 from ml.quality.column_pictures import columns
-from ml.quality.drawing import Picture, number
+from ml.quality.drawing import WIDTH, Picture, number
 from ml.quality.gate_tables import all_gates, counted, troubles
 from ml.quality.loosened import loosened_line
 from ml.quality.markup import LINK, STYLE, Markup, element, facts, page, table
@@ -81,7 +81,8 @@ def _inlined(name: str, content: bytes) -> str:
 
 def _image(picture: Picture, source: str) -> Markup:
     image = Markup(element("img", src=source, alt=picture.finding).removesuffix("</img>"))
-    return element("figure", image, element("figcaption", picture.caption))
+    wide = {"class_": "whole"} if picture.figure.get_figwidth() > 1.1 * WIDTH else {}
+    return element("figure", image, element("figcaption", picture.caption), **wide)
 
 
 def _parts(

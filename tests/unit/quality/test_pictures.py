@@ -1,11 +1,14 @@
 """The pictures are readable whatever the numbers, the names and the number of classes are."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from ml.quality import plots
 from ml.quality.column_pictures import columns
 from ml.quality.drawing import Picture, fit, told_apart
+from ml.quality.metrics import RecordedPredictions
 
 
 def texts_of(picture: Picture) -> str:
@@ -66,3 +69,18 @@ def test_the_ticks_of_a_column_do_not_run_together(scale: float, count: int) -> 
         assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
         texts = [tick.label1.get_text() for tick in drawn.xaxis.get_major_ticks()]
         assert len(set(texts)) == len(texts)
+
+
+@pytest.mark.parametrize("count", [2, 10, 12, 20, 40])
+def test_the_classes_of_a_confusion_matrix_are_named_and_counted(count: int) -> None:
+    classes = np.array([f"Kaffee, gemahlen, Sorte {number}" for number in range(count)])
+    said = RecordedPredictions(classes, None, None)
+    figure = (picture := plots.confusion(said, pd.Series(classes[::-1]))).figure
+    picture.svg()
+    [drawn] = figure.axes
+    assert len(drawn.texts) == (count**2 if count <= 20 else 0)
+    names = [tick.label1 for tick in drawn.xaxis.get_major_ticks()]
+    assert len({name.get_text() for name in names}) == count
+    boxes = [name.get_window_extent() for name in names]
+    assert all(left.x1 <= right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+    assert min(box.y0 for box in boxes) > 0
