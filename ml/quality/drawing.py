@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 BLUE, GREY, RED = "#3182ce", "#8a94a6", "#e05252"  # seen on white and on black
 INK = "#4a5568"  # of texts and axes
@@ -159,6 +160,22 @@ def rows_of(names: list[str], **told: Any) -> tuple[Figure, Axes]:
     made.set_ylim(len(names) - 0.5, -0.5)
     made.tick_params(axis="y", length=0)
     return figure, made
+
+
+def set_logarithmic(drawn: Axes, sizes: np.ndarray) -> None:
+    """Give both axes one logarithmic scale, linear around zero, for values of these sizes."""
+    begin = float(np.quantile(sizes[sizes > 0], 0.1))
+
+    def told(value: float, _: object) -> str:
+        beside_zero = 0 < abs(value) < 3 * begin  # the two would touch
+        return "" if beside_zero else re.sub(r"e\+?(-?)0*", r"e\1", f"{value:.4g}")
+
+    for set_scale, axis in ((drawn.set_xscale, drawn.xaxis), (drawn.set_yscale, drawn.yaxis)):
+        set_scale("symlog", linthresh=begin)
+        places = SymmetricalLogLocator(base=10, linthresh=begin)
+        places.set_params(numticks=5)
+        axis.set_major_locator(places)
+        axis.set_major_formatter(told)
 
 
 def label(text: object) -> str:

@@ -21,12 +21,17 @@ from ml.quality.drawing import (
     number,
     pair_of_axes,
     rows_of,
+    set_logarithmic,
     told_apart,
 )
 from ml.quality.metrics import CALIBRATION_BINS, RecordedPredictions
 from ml.records import Gate
 
 MAX_POINTS = 400  # of a curve or a cloud: more are not seen, and make the file large
+REACH = 4  # of the quartiles' distance: how far beyond them values are drawn
+STRETCHED = 3  # times the range of the bulk: with more, it is a spot in a corner
+MAX_FEATURES = 30  # that are drawn, the most harmful ones among them
+MAX_HARMFUL = 10
 MAX_COUNTED = 20  # classes whose confusions are told in numbers
 MAX_CLASS_NAME = 24  # letters
 LETTER = 0.64  # the width of a digit, of its height
@@ -63,7 +68,10 @@ def calibration(recorded: RecordedPredictions, target: pd.Series, positive: Any)
     happened = (target == positive).to_numpy()
     often, said = calibration_curve(happened, stated, n_bins=CALIBRATION_BINS, strategy="quantile")
     figure, drawn = axes(xlabel=label(f"stated probability of {positive}"), ylabel="share that came true")
-    drawn.plot([0, 1], [0, 1], "--", color=GREY)
+    low, high = min(said.min(), often.min()), max(said.max(), often.max())
+    # Of rare events all points would be one spot in the corner.
+    ends = (low, high) if 0 < high - low < 0.5 else (0.0, 1.0)
+    drawn.plot(ends, ends, "--", color=GREY)
     drawn.plot(said, often, "o-", color=BLUE)
     worst = int(np.argmax(np.abs(often - said)))
     finding = f"Calibration: farthest off where {said[worst]:.2f} is stated and {often[worst]:.2f} came true."
@@ -120,26 +128,49 @@ def predicted_against_true(recorded: RecordedPredictions, target: pd.Series) -> 
     ends = [min(true.min(), said.min()), max(true.max(), said.max())]
     left.plot(ends, ends, "--", color=GREY)
     left.plot(*_thinned(true, said), "o", markersize=2.5, color=BLUE, alpha=0.5)
-    left.set(xlabel="true", ylabel="predicted", title="predictions")
+    low, high = _bulk(true)
+    stretched = ends[1] - ends[0] > STRETCHED * (high - low)
+    if stretched:
+        set_logarithmic(left, np.abs([true, said]))
+    left.set(
+        xlabel="true", ylabel="predicted", title="predictions, log scales" if stretched else "predictions"
+    )
     residuals = said - true
-    right.hist(residuals, bins=25, color=BLUE)
+    low, high = _bulk(residuals)
+    beyond = int(((residuals < low) | (residuals > high)).sum())
+    right.hist(residuals, bins=25, range=(low, high), color=BLUE)
     right.axvline(0, color=GREY, linestyle="--")
-    right.set(xlabel="predicted minus true", ylabel="test rows", title="residuals")
+    title = f"residuals, {beyond} beyond" if beyond else "residuals"
+    right.set(xlabel="predicted minus true", ylabel="test rows", title=title)
     half, most = (number(float(np.quantile(np.abs(residuals), share))) for share in (0.5, 0.95))
-    finding = f"Predictions: half of them are less than {half} off, 95 % less than {most}."
+    rest = f"; {beyond} rows lie beyond the residuals that are drawn" if beyond else ""
+    finding = f"Predictions: half of them are less than {half} off, 95 % less than {most}{rest}."
     return Picture("Predicted against true, and the residuals, on the test rows", finding, figure)
+
+
+def _bulk(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the values but for those so far out that the others would be one bar."""
+    low, high = np.quantile(values, (0.25, 0.75))
+    reach = REACH * (high - low)
+    near = values[(values >= low - reach) & (values <= high + reach)] if reach else values
+    return float(near.min()), float(near.max())
 
 
 def importance(found: dict[str, dict[str, float]], metric: str) -> Picture:
     """Return what is lost when a feature is shuffled."""
-    names = sorted(found, key=lambda name: -found[name]["mean"])
+    order = sorted(found, key=lambda name: -found[name]["mean"])
+    harmful = sum(found[name]["mean"] < 0 for name in order)
+    last = min(harmful, MAX_HARMFUL) if len(order) > MAX_FEATURES else 0
+    names = order[: MAX_FEATURES - last] + order[len(order) - last :]
     means = [found[name]["mean"] for name in names]
     figure, drawn = rows_of(names, xlabel=f"loss of {metric} when it is shuffled")
     colours = [BLUE if mean > 0 else GREY for mean in means]
     spreads = [found[name]["spread"] for name in names]
     drawn.barh(range(len(names)), means, 0.6, xerr=spreads, color=colours, ecolor=INK)
     finding = f"Importance: most is lost without {names[0]} ({number(means[0])} of {metric})."
-    return Picture("Features, by what they add: mean and deviation of 5 shuffles", finding, figure)
+    left_out = len(order) - len(names)
+    rest = f"; {left_out} of {len(order)} features between them are left out" if left_out else ""
+    return Picture(f"Features, by what they add: mean and deviation of 5 shuffles{rest}", finding, figure)
 
 
 def slices(gates: list[Gate], found: dict[str, dict[str, float]], metric: str, overall: float) -> Picture:

@@ -84,3 +84,53 @@ def test_the_classes_of_a_confusion_matrix_are_named_and_counted(count: int) -> 
     boxes = [name.get_window_extent() for name in names]
     assert all(left.x1 <= right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
     assert min(box.y0 for box in boxes) > 0
+
+
+def test_a_heavy_tail_flattens_neither_the_predictions_nor_the_residuals() -> None:
+    random = np.random.default_rng(0)
+    true = random.lognormal(10, 2, 800)
+    picture = plots.predicted_against_true(
+        RecordedPredictions(true * random.lognormal(0, 0.5, 800), None, None), pd.Series(true)
+    )
+    left, right = picture.figure.axes
+    assert left.get_xscale() == left.get_yscale() == "symlog"
+    drawn = sum(bar.get_height() for bar in right.patches)  # type: ignore[attr-defined]
+    assert max(bar.get_height() for bar in right.patches) < 0.5 * drawn  # type: ignore[attr-defined]
+    assert f"residuals, {800 - drawn:.0f} beyond" == right.get_title()
+    assert f"{800 - drawn:.0f} rows lie beyond" in picture.finding
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_errors_of_a_usual_spread_are_drawn_whole(scale: float) -> None:
+    true = scale * np.random.default_rng(0).normal(3, 1, 500)
+    picture = plots.predicted_against_true(RecordedPredictions(true[::-1], None, None), pd.Series(true))
+    left, right = picture.figure.axes
+    assert left.get_xscale() == "linear" and right.get_title() == "residuals"
+    assert sum(bar.get_height() for bar in right.patches) == 500  # type: ignore[attr-defined]
+    assert "beyond" not in picture.finding
+
+
+@pytest.mark.parametrize("value", [0.0, 7.0])
+def test_a_constant_truth_can_be_drawn(value: float) -> None:
+    said = np.array([value] * 9 + [1e6])
+    assert plots.predicted_against_true(RecordedPredictions(said, None, None), pd.Series([value] * 10)).svg()
+
+
+def test_of_many_features_the_most_important_and_the_most_harmful_ones_are_drawn() -> None:
+    found = {f"feature {place:03}": {"mean": (150 - place) / 1e4, "spread": 0.0} for place in range(300)}
+    picture = plots.importance(found, "accuracy")
+    names = [tick.label1.get_text() for tick in picture.figure.axes[0].yaxis.get_major_ticks()]
+    assert len(names) == 30 and names[0] == "feature 000" and names[-1] == "feature 299"
+    assert "270 of 300 features between them are left out" in picture.caption
+    few = plots.importance(dict(list(found.items())[:30]), "accuracy")
+    assert "left out" not in few.caption
+
+
+@pytest.mark.parametrize(("share", "whole"), [(0.005, False), (0.5, True)])
+def test_the_calibration_of_rare_events_is_more_than_a_spot(share: float, whole: bool) -> None:
+    random = np.random.default_rng(0)
+    stated = random.beta(2 * share, 2 - 2 * share, 20000)
+    happened = pd.Series((random.random(20000) < stated).astype(int))
+    said = RecordedPredictions((stated > 0.5).astype(int), np.c_[1 - stated, stated], np.array([0, 1]))
+    [drawn] = plots.calibration(said, happened, 1).figure.axes
+    assert (drawn.get_xlim()[1] > 1) == whole and drawn.get_xlim() == pytest.approx(drawn.get_ylim())
