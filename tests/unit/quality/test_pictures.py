@@ -9,6 +9,7 @@ from ml.quality import plots
 from ml.quality.column_pictures import columns
 from ml.quality.drawing import Picture, fit, told_apart
 from ml.quality.metrics import RecordedPredictions
+from tests.quality.test_training import MAX_LISTED, listed
 
 
 def texts_of(picture: Picture) -> str:
@@ -134,3 +135,11 @@ def test_the_calibration_of_rare_events_is_more_than_a_spot(share: float, whole:
     said = RecordedPredictions((stated > 0.5).astype(int), np.c_[1 - stated, stated], np.array([0, 1]))
     [drawn] = plots.calibration(said, happened, 1).figure.axes
     assert (drawn.get_xlim()[1] > 1) == whole and drawn.get_xlim() == pytest.approx(drawn.get_ylim())
+
+
+def test_a_long_list_of_features_ends_at_a_whole_name() -> None:
+    names = [f"noise_{place:03}" for place in range(200)]
+    told, _, more = listed(names).rpartition(" and ")
+    shown = told.split(", ")
+    assert shown == names[: len(shown)] and more == f"{200 - len(shown)} more" and len(told) < MAX_LISTED
+    assert listed(names[:3]) == "noise_000, noise_001, noise_002" and listed(["n" * 400]) == "n" * 400
