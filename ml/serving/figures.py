@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 
-PLAIN = (1e-4, 1e12)  # numbers between them are told without a power of ten
+PLAIN = (1e-4, 1e9)  # numbers between them are told without a power of ten
 THOUSANDS = 1e4  # from here on they are set apart: 1912 may be a year
 
 

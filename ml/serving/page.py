@@ -32,6 +32,7 @@ REPORT_HEADERS = HEADERS | {
     f"form-action 'none'; sandbox; {CLOSED}"
 }
 MAX_PARTS = 12
+SHORT_PART = 7  # letters that the usual column of parts has room for
 MAX_SHOWN = 60  # letters of a value beside its bar
 UNITS: dict[Scale, str] = {
     "log-odds": "the log-odds of this answer",
@@ -228,9 +229,10 @@ def _drivers(fields: list[Field], drivers: Contributions) -> str:
     still = [known[name].title for name in drivers.parts if name not in moved]
     no_effect = f'<p class="quiet">Without effect on it: {escape(", ".join(still))}.</p>' if still else ""
     right, left = ("for more", "for less") if drivers.scale == "prediction" else ("for it", "against it")
+    long = " long" if len(scale.text(largest)) > SHORT_PART else ""
     return (
         f'<p class="quiet">To the right: what speaks {right}; to the left: {left}.</p>'
-        f'<table class="drivers">{rows}</table>{no_effect}'
+        f'<table class="drivers{long}">{rows}</table>{no_effect}'
         f'<p class="quiet">{_how(drivers, scale, fields)}</p>'
     )
 
