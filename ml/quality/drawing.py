@@ -112,12 +112,16 @@ def taken_scale(axis: Axis) -> str:
 
 
 def _move_in(figure: Figure, drawn: Axes) -> None:
-    """Move the left end of axes so that long tick labels push nothing out of the figure."""
-    taken = drawn.yaxis.get_tightbbox()
-    if taken is not None and taken.x0 < 0:
-        place = drawn.get_position()
-        more = -taken.x0 / figure.bbox.width + 0.005
-        drawn.set_position((place.x0 + more, place.y0, place.width - more, place.height))
+    """Move the ends of axes so that long tick labels do not leave the figure."""
+    left, right = 0.0, figure.bbox.width
+    if (beside := drawn.yaxis.get_tightbbox()) is not None:
+        left = min(left, beside.x0)
+    if (below := drawn.xaxis.get_tightbbox(for_layout_only=True)) is not None:  # without its name
+        right = max(right, below.x1)
+    place = drawn.get_position()
+    begin = place.x0 + (0.005 - left / figure.bbox.width if left else 0)
+    end = place.x1 - (0.005 + right / figure.bbox.width - 1 if right > figure.bbox.width else 0)
+    drawn.set_position((begin, place.y0, end - begin, place.height))
 
 
 def _name_within(axis: Axis, end: float) -> None:

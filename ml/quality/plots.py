@@ -74,7 +74,7 @@ def calibration(recorded: RecordedPredictions, target: pd.Series, positive: Any)
     drawn.plot(ends, ends, "--", color=GREY)
     drawn.plot(said, often, "o-", color=BLUE)
     worst = int(np.argmax(np.abs(often - said)))
-    finding = f"Calibration: farthest off where {said[worst]:.2f} is stated and {often[worst]:.2f} came true."
+    finding = f"Calibration: farthest off where {said[worst]:.2g} is stated and {often[worst]:.2g} came true."
     return Picture("Are its probabilities true? Bins of equal rows; dashed: perfect", finding, figure)
 
 

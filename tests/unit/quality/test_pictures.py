@@ -143,3 +143,14 @@ def test_a_long_list_of_features_ends_at_a_whole_name() -> None:
     shown = told.split(", ")
     assert shown == names[: len(shown)] and more == f"{200 - len(shown)} more" and len(told) < MAX_LISTED
     assert listed(names[:3]) == "noise_000, noise_001, noise_002" and listed(["n" * 400]) == "n" * 400
+
+
+def test_the_last_tick_s_label_stays_within_the_figure() -> None:
+    figure = Figure(figsize=(2.5, 2))
+    drawn = figure.add_axes((0.2, 0.3, 0.78, 0.6), xlim=(0, 40000))
+    fit(figure)
+    place = drawn.get_position().x1
+    fit(figure)
+    assert drawn.get_position().x1 == place < 0.95
+    last = [tick.label1 for tick in drawn.xaxis.get_major_ticks()][-1]
+    assert last.get_text() == "40000" and last.get_window_extent().x1 <= figure.bbox.width
