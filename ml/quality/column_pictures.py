@@ -11,7 +11,7 @@ from ml.quality.drawing import BLUE, GREY, WIDTH, Picture, label, taken_scale, t
 
 MAX_COLUMNS = 12  # that are drawn
 MAX_TICKS = 5  # of the values of a column of texts
-LETTERS = 30  # beside each other below a column, even if all are digits
+LETTERS = 27  # beside each other below a column, even if all are digits
 BINS = 12
 
 
