@@ -104,10 +104,10 @@ def _write_page(
 ) -> None:
     import base64
 
-    from ml.quality import plots
+    from ml.quality.column_pictures import columns as distributions
     from ml.quality.markup import STYLE, Markup, element, page, table
 
-    picture = plots.data(now.statistics, before.statistics, before.name, now.name)
+    picture = distributions(now.statistics, before.statistics, before.name, now.name)
     drawn = Markup("")
     if picture:
         content = base64.b64encode(picture.svg()).decode()

@@ -91,11 +91,30 @@ def example_values(column: Any) -> list[Any]:
         return list(examples)
     if allowed is not None:
         return list(allowed)
+    if kind in (int, float) and (middle := _middle(kind, about, column)) is not None:
+        return [middle]
     if column.nullable:
         return [None]
     if kind in (int, float):
         return [kind(max(about.get("ge", 0), min(1, about.get("le", 1))))]
     return ["text"]
+
+
+def _middle(kind: Callable[[Any], Any], about: dict[str, Any], column: Any) -> Any:
+    """Return the middle of the range that a contract declares, none without both ends.
+
+    The limits of a type say nothing of what is usual.
+    """
+    declared = {one.name for one in column.checks}
+    ends = {limit: about[limit] for rule, _, limit in LIMITS if rule in declared and limit in about}
+    low, high = ends.get("ge", ends.get("gt")), ends.get("le", ends.get("lt"))
+    if low is None or high is None:
+        return None
+    if kind is int:
+        return int((low + high) // 2)
+    middle = low / 2 + high / 2
+    short = float(f"{middle:.3g}")
+    return short if low < short < high else middle
 
 
 CLOCKS_DIFFER_SECONDS = 3600.0

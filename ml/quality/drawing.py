@@ -8,12 +8,16 @@ import re
 import warnings
 from dataclasses import dataclass
 from io import BytesIO, StringIO
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 BLUE, GREY, RED = "#3182ce", "#8a94a6", "#e05252"  # seen on white and on black
 INK = "#4a5568"  # of texts and axes
@@ -27,6 +31,7 @@ SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "report",
     "text.parse_math": False,  # a dollar in the name of a column is a dollar
     "font.size": 9.5,
+    "axes.formatter.limits": (-4, 5),  # beyond them tick labels share a power of ten, else they run together
     "axes.spines.top": False,
     "axes.spines.right": False,
     "figure.facecolor": "none",
@@ -48,6 +53,7 @@ class Picture:
 
     def svg(self, background: str = "") -> bytes:
         """Return the picture as SVG: the same bytes for the same figure; see-through without a background."""
+        fit(self.figure)
         buffer = StringIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a letter that the font for measuring lacks
@@ -63,6 +69,7 @@ class Picture:
 
     def png(self, file: Path) -> None:
         """Write the picture on white, 100 pixels an inch."""
+        fit(self.figure)
         buffer = BytesIO()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -75,6 +82,62 @@ def _attributes(style: re.Match[str]) -> str:
     kept = {key.strip(): value.strip() for key, value in declared}
     kept.pop("font-family", None)
     return "".join(f' {key}="{value}"' for key, value in kept.items())
+
+
+def fit(figure: Figure) -> None:
+    """Tell the power of ten of tick labels beside the name of their axis, and let all of it fit.
+
+    Matplotlib writes it at the end of the axis, over names and legends.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for drawn in figure.axes:
+            for axis in (drawn.xaxis, drawn.yaxis):
+                if scale := taken_scale(axis):
+                    axis.set_label_text(f"{axis.get_label_text()} {scale}".strip())
+            _move_in(figure, drawn)
+            for axis, end in ((drawn.xaxis, figure.bbox.width), (drawn.yaxis, figure.bbox.height)):
+                _name_within(axis, end)
+
+
+def taken_scale(axis: Axis) -> str:
+    """Return what tick labels are to be multiplied with or added to, then not drawn; nothing twice."""
+    formatter = axis.get_major_formatter()
+    if not isinstance(formatter, ScalarFormatter) or not axis.offsetText.get_visible():
+        return ""
+    formatter.format_ticks(axis.get_majorticklocs().tolist())
+    scale = formatter.get_offset()
+    axis.offsetText.set_visible(False)
+    return f"({scale if scale.startswith('+') else '× ' + scale})" if scale else ""
+
+
+def _move_in(figure: Figure, drawn: Axes) -> None:
+    """Move the ends of axes so that long tick labels do not leave the figure."""
+    left, right = 0.0, figure.bbox.width
+    if (beside := drawn.yaxis.get_tightbbox()) is not None:
+        left = min(left, beside.x0)
+    if (below := drawn.xaxis.get_tightbbox(for_layout_only=True)) is not None:  # without its name
+        right = max(right, below.x1)
+    place = drawn.get_position()
+    begin = place.x0 + (0.005 - left / figure.bbox.width if left else 0)
+    end = place.x1 - (0.005 + right / figure.bbox.width - 1 if right > figure.bbox.width else 0)
+    drawn.set_position((begin, place.y0, end - begin, place.height))
+
+
+def _name_within(axis: Axis, end: float) -> None:
+    """Shrink and move the name of an axis until it fits in a figure that ends there."""
+    name, box, sideways = axis.label, axis.axes.bbox, isinstance(axis, XAxis)
+    extent, room = name.get_window_extent(), 0.94 * end  # the font of who looks may be wider
+    size = 1.04 * (extent.width if sideways else extent.height)
+    if size > room:
+        name.set_fontsize(float(name.get_fontsize()) * room / size)
+    start, length = (box.x0, box.width) if sideways else (box.y0, box.height)
+    half = min(size, room) / 2
+    place = (min(max(start + length / 2, half), end - half) - start) / length
+    if sideways:
+        name.set_x(place)
+    else:
+        name.set_y(place)
 
 
 def axes(height: float = 3.5, left: float = 0.13, **told: Any) -> tuple[Figure, Axes]:
@@ -103,10 +166,45 @@ def rows_of(names: list[str], **told: Any) -> tuple[Figure, Axes]:
     return figure, made
 
 
+def set_logarithmic(drawn: Axes, sizes: np.ndarray) -> None:
+    """Give both axes one logarithmic scale, linear around zero, for values of these sizes."""
+    begin = float(np.quantile(sizes[sizes > 0], 0.1))
+
+    def told(value: float, _: object) -> str:
+        beside_zero = 0 < abs(value) < 3 * begin  # the two would touch
+        return "" if beside_zero else re.sub(r"e\+?(-?)0*", r"e\1", f"{value:.4g}")
+
+    for set_scale, axis in ((drawn.set_xscale, drawn.xaxis), (drawn.set_yscale, drawn.yaxis)):
+        set_scale("symlog", linthresh=begin)
+        places = SymmetricalLogLocator(base=10, linthresh=begin)
+        places.set_params(numticks=5)
+        axis.set_major_locator(places)
+        axis.set_major_formatter(told)
+
+
 def label(text: object) -> str:
     """Return a text that fits beside an axis and holds nothing that XML forbids."""
-    told = "".join(letter if letter.isprintable() else " " for letter in str(text))
+    told = printable(text)
     return told if len(told) <= MAX_LABEL else told[: MAX_LABEL - 1] + "…"
+
+
+def printable(text: object) -> str:
+    """Return a text without what XML forbids."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(text))
+
+
+def told_apart(names: list[str], letters: int) -> list[str]:
+    """Return names cut to so many letters; where two would read the same, from where they differ on."""
+    cut = [name if len(name) <= letters else name[: letters - 1] + "…" for name in map(printable, names)]
+    for text in {one for one in cut if cut.count(one) > 1}:
+        places = [place for place, one in enumerate(cut) if one == text]
+        same = [names[place] for place in places]
+        if len(set(same)) > 1:
+            begin = min(len(commonprefix(same)) - letters // 3, max(map(len, same)) - letters + 1)
+            ends = told_apart([name[begin:] for name in same], max(letters - 1, 3))
+            for place, end in zip(places, ends, strict=True):
+                cut[place] = "…" + end.removeprefix("…")
+    return cut
 
 
 def number(value: float | None) -> str:

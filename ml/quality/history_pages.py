@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ml.errors import MlError
 from ml.files import swap
 from ml.project import Project
-from ml.quality.drawing import BLUE, GREY, INK, RED, Picture, number
+from ml.quality.drawing import BLUE, GREY, INK, RED, Picture, label, number
 from ml.quality.history import BuildFigures
 from ml.quality.markup import LINK, STYLE, Markup, element, linked, page, table
 from ml.records import ModelManifest
@@ -93,7 +93,7 @@ def _scores(entries: list[BuildFigures], metric: str, size: tuple[float, float])
         if points:
             places, scores = zip(*points, strict=True)
             drawn.plot(places, scores, marker, color=colour, markersize=7, markeredgewidth=2, label=name)
-    drawn.set_ylabel(metric)
+    drawn.set_ylabel(label(metric))
     if scored:
         drawn.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
     refused = sum(not one.blessed for one in entries)

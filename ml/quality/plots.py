@@ -21,13 +21,20 @@ from ml.quality.drawing import (
     number,
     pair_of_axes,
     rows_of,
+    set_logarithmic,
+    told_apart,
 )
 from ml.quality.metrics import CALIBRATION_BINS, RecordedPredictions
 from ml.records import Gate
 
 MAX_POINTS = 400  # of a curve or a cloud: more are not seen, and make the file large
-MAX_COLUMNS = 12  # of the data that are drawn
-BINS = 12
+REACH = 4  # of the quartiles' distance: how far beyond them values are drawn
+STRETCHED = 3  # times the range of the bulk: with more, it is a spot in a corner
+MAX_FEATURES = 30  # that are drawn, the most harmful ones among them
+MAX_HARMFUL = 10
+MAX_COUNTED = 20  # classes whose confusions are told in numbers
+MAX_CLASS_NAME = 24  # letters
+LETTER = 0.64  # the width of a digit, of its height
 
 
 def _probability_of(recorded: RecordedPredictions, positive: Any) -> tuple[Any, np.ndarray]:
@@ -61,10 +68,13 @@ def calibration(recorded: RecordedPredictions, target: pd.Series, positive: Any)
     happened = (target == positive).to_numpy()
     often, said = calibration_curve(happened, stated, n_bins=CALIBRATION_BINS, strategy="quantile")
     figure, drawn = axes(xlabel=label(f"stated probability of {positive}"), ylabel="share that came true")
-    drawn.plot([0, 1], [0, 1], "--", color=GREY)
+    low, high = min(said.min(), often.min()), max(said.max(), often.max())
+    # Of rare events all points would be one spot in the corner.
+    ends = (low, high) if 0 < high - low < 0.5 else (0.0, 1.0)
+    drawn.plot(ends, ends, "--", color=GREY)
     drawn.plot(said, often, "o-", color=BLUE)
     worst = int(np.argmax(np.abs(often - said)))
-    finding = f"Calibration: farthest off where {said[worst]:.2f} is stated and {often[worst]:.2f} came true."
+    finding = f"Calibration: farthest off where {said[worst]:.2g} is stated and {often[worst]:.2g} came true."
     return Picture("Are its probabilities true? Bins of equal rows; dashed: perfect", finding, figure)
 
 
@@ -72,23 +82,43 @@ def confusion(recorded: RecordedPredictions, target: pd.Series) -> Picture:
     """Return the confusion matrix on the test rows."""
     classes = sorted(set(target) | set(recorded.predictions.tolist()))
     counts = confusion_matrix(target, recorded.predictions, labels=classes)
-    names = [label(one) for one in classes]
-    figure, drawn = axes(3.2, 0.12 + 0.0125 * max(map(len, names)), xlabel="predicted", ylabel="true")
+    figure, drawn = _matrix(told_apart([str(one) for one in classes], MAX_CLASS_NAME))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    for row, column in np.ndindex(*counts.shape) if len(classes) <= 10 else ():
-        drawn.text(column + 0.5, row + 0.5, f"{counts[row, column]}", ha="center", va="center")
+    cell = 72 * figure.get_figwidth() * drawn.get_position().width / len(classes)  # points, as sizes of fonts
+    size = min(9.5, 0.9 * cell / (LETTER * len(str(counts.max()))))
+    for row, column in np.ndindex(*counts.shape) if len(classes) <= MAX_COUNTED else ():
+        drawn.text(column + 0.5, row + 0.5, f"{counts[row, column]}", ha="center", va="center", fontsize=size)
     for row, column in np.ndindex(*counts.shape):
         drawn.bar(column + 0.5, 1, 0.96, row, color=BLUE, alpha=0.06 + 0.6 * shares[row, column])
-    ticks = np.arange(len(classes)) + 0.5
-    drawn.set_xticks(ticks, names)
-    drawn.set_yticks(ticks, names)
-    drawn.set(xlim=(0, len(classes)), ylim=(len(classes), 0))
     right = int(np.trace(counts))
     finding = f"Confusion matrix: {right} of {counts.sum()} test rows right; " + ", ".join(
         f"{label(one)} {counts[place, place]} of {counts[place].sum()}"
         for place, one in enumerate(classes[:10])
     )
     return Picture("Confusion matrix on the test rows", finding + ".", figure)
+
+
+def _matrix(names: list[str]) -> tuple[Figure, Axes]:
+    """Return axes with each name on both sides, as large as their number asks for."""
+    count, longest = len(names), max(map(len, names))
+    left = 0.62 + 0.065 * longest  # all in inches
+    width = max(WIDTH, left + 0.3 * min(count, MAX_COUNTED) + 0.16)
+    upright = longest * 0.085 * count > width - left
+    bottom = 0.5 + 0.075 * longest if upright else 0.55
+    height = min(max(2.45, 0.22 * count), 6.0) + bottom + 0.2
+    figure = Figure(figsize=(width, height))
+    drawn = figure.add_axes(
+        (left / width, bottom / height, 0.97 - left / width, 1 - (bottom + 0.2) / height),
+        xlabel="predicted",
+        ylabel="true",
+        xlim=(0, count),
+        ylim=(count, 0),
+    )
+    ticks, every = np.arange(count) + 0.5, -(-count // 40)
+    drawn.set_xticks(ticks[::every], names[::every], rotation=90 if upright else 0)
+    drawn.set_yticks(ticks[::every], names[::every])
+    drawn.tick_params(labelsize=9.5 if count <= 10 else 8 if count <= MAX_COUNTED else 7)
+    return figure, drawn
 
 
 def predicted_against_true(recorded: RecordedPredictions, target: pd.Series) -> Picture:
@@ -98,26 +128,49 @@ def predicted_against_true(recorded: RecordedPredictions, target: pd.Series) -> 
     ends = [min(true.min(), said.min()), max(true.max(), said.max())]
     left.plot(ends, ends, "--", color=GREY)
     left.plot(*_thinned(true, said), "o", markersize=2.5, color=BLUE, alpha=0.5)
-    left.set(xlabel="true", ylabel="predicted", title="predictions")
+    low, high = _bulk(true)
+    stretched = ends[1] - ends[0] > STRETCHED * (high - low)
+    if stretched:
+        set_logarithmic(left, np.abs([true, said]))
+    left.set(
+        xlabel="true", ylabel="predicted", title="predictions, log scales" if stretched else "predictions"
+    )
     residuals = said - true
-    right.hist(residuals, bins=25, color=BLUE)
+    low, high = _bulk(residuals)
+    beyond = int(((residuals < low) | (residuals > high)).sum())
+    right.hist(residuals, bins=25, range=(low, high), color=BLUE)
     right.axvline(0, color=GREY, linestyle="--")
-    right.set(xlabel="predicted minus true", ylabel="test rows", title="residuals")
+    title = f"residuals, {beyond} beyond" if beyond else "residuals"
+    right.set(xlabel="predicted minus true", ylabel="test rows", title=title)
     half, most = (number(float(np.quantile(np.abs(residuals), share))) for share in (0.5, 0.95))
-    finding = f"Predictions: half of them are less than {half} off, 95 % less than {most}."
+    rest = f"; {beyond} rows lie beyond the residuals that are drawn" if beyond else ""
+    finding = f"Predictions: half of them are less than {half} off, 95 % less than {most}{rest}."
     return Picture("Predicted against true, and the residuals, on the test rows", finding, figure)
+
+
+def _bulk(values: np.ndarray) -> tuple[float, float]:
+    """Return the ends of the values but for those so far out that the others would be one bar."""
+    low, high = np.quantile(values, (0.25, 0.75))
+    reach = REACH * (high - low)
+    near = values[(values >= low - reach) & (values <= high + reach)] if reach else values
+    return float(near.min()), float(near.max())
 
 
 def importance(found: dict[str, dict[str, float]], metric: str) -> Picture:
     """Return what is lost when a feature is shuffled."""
-    names = sorted(found, key=lambda name: -found[name]["mean"])
+    order = sorted(found, key=lambda name: -found[name]["mean"])
+    harmful = sum(found[name]["mean"] < 0 for name in order)
+    last = min(harmful, MAX_HARMFUL) if len(order) > MAX_FEATURES else 0
+    names = order[: MAX_FEATURES - last] + order[len(order) - last :]
     means = [found[name]["mean"] for name in names]
     figure, drawn = rows_of(names, xlabel=f"loss of {metric} when it is shuffled")
     colours = [BLUE if mean > 0 else GREY for mean in means]
     spreads = [found[name]["spread"] for name in names]
     drawn.barh(range(len(names)), means, 0.6, xerr=spreads, color=colours, ecolor=INK)
     finding = f"Importance: most is lost without {names[0]} ({number(means[0])} of {metric})."
-    return Picture("Features, by what they add: mean and deviation of 5 shuffles", finding, figure)
+    left_out = len(order) - len(names)
+    rest = f"; {left_out} of {len(order)} features between them are left out" if left_out else ""
+    return Picture(f"Features, by what they add: mean and deviation of 5 shuffles{rest}", finding, figure)
 
 
 def slices(gates: list[Gate], found: dict[str, dict[str, float]], metric: str, overall: float) -> Picture:
@@ -195,64 +248,6 @@ def trials(found: list[dict[str, Any]], metric: str) -> Picture:
     best = max(scores[order[0]])[0]
     finding = f"Trials: the best of {len(found)} is {order[0]} with {metric} {best:.4f}."
     return Picture("All trials", finding, figure)
-
-
-def data(
-    now: dict[str, dict[str, Any]], before: dict[str, dict[str, Any]], named: str, here: str = "this build"
-) -> Picture | None:
-    """Return how each column is distributed in these rows and in others, ``named``; none if none can be.
-
-    Both are reference statistics of a data manifest: shares of values, or percentiles.
-    """
-    shared = {name: _shares(now[name], before[name]) for name in now if name in before}
-    found = {name: shares for name, shares in shared.items() if shares is not None}
-    if not found:
-        return None
-    moved = {name: float(np.abs(ours - theirs).sum() / 2) for name, (_, ours, theirs) in found.items()}
-    chosen = sorted(found, key=lambda name: -moved[name])[:MAX_COLUMNS]
-    lines = (len(chosen) + 1) // 2
-    height = 1.25 * lines + 0.2
-    figure = Figure(figsize=(WIDTH, height))
-    for place, name in enumerate(chosen):
-        names, ours, theirs = found[name]
-        left, bottom = 0.08 + 0.48 * (place % 2), 1 - (1.25 * (place // 2) + 1.0) / height
-        drawn = figure.add_axes((left, bottom, 0.42, 0.7 / height))
-        places = np.arange(len(names))
-        drawn.bar(places, theirs, 0.9, color=GREY, alpha=0.5)
-        drawn.bar(places, ours, 0.45, color=BLUE)
-        drawn.set_title(f"{label(name)}: {moved[name]:.1%} moved", fontsize=9)
-        every = max(1, -(-len(names) // 5))
-        drawn.set_xticks(places[::every], [label(one)[:9] for one in names[::every]], fontsize=8)
-        drawn.set_yticks([])
-        drawn.spines["left"].set_visible(False)
-    left_out = f", the {len(chosen)} most moved of {len(found)} columns" if len(found) > len(chosen) else ""
-    caption = f"Rows: {here} (blue), {named} (grey){left_out}"
-    most = f"Distribution of {len(found)} columns beside {named}: {chosen[0]} moved most, "
-    return Picture(caption, f"{most}{moved[chosen[0]]:.1%} of its rows.", figure)
-
-
-def _shares(now: dict[str, Any], before: dict[str, Any]) -> tuple[list[str], np.ndarray, np.ndarray] | None:
-    """Return names of values or bins, and the share of the rows in each, here and there."""
-    if "shares" in now and "shares" in before:
-        names = sorted({*now["shares"], *before["shares"]}, key=_in_order)
-        ours, theirs = (np.array([one["shares"].get(name, 0.0) for name in names]) for one in (now, before))
-        return names, ours, theirs
-    if "percentiles" not in now or "percentiles" not in before:
-        return None
-    both = [np.asarray(one["percentiles"], dtype=float) for one in (now, before)]
-    # One value far out would leave all others in one bin.
-    edges = np.linspace(min(one[1] for one in both), max(one[-2] for one in both), BINS + 1)
-    if edges[0] == edges[-1]:
-        return None
-    counts = [np.histogram(np.clip(one, edges[0], edges[-1]), edges)[0] / len(one) for one in both]
-    return [f"{edge:.3g}" for edge in edges[:-1]], counts[0], counts[1]
-
-
-def _in_order(name: str) -> tuple[float, str]:
-    try:
-        return float(name), name
-    except ValueError:
-        return float("inf"), name
 
 
 def _thinned(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

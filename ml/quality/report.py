@@ -19,7 +19,8 @@ from ml.errors import MlError
 from ml.files import read_json
 from ml.project import Project
 from ml.quality import plots
-from ml.quality.drawing import Picture, number
+from ml.quality.column_pictures import columns
+from ml.quality.drawing import WIDTH, Picture, number
 from ml.quality.gate_tables import all_gates, counted, troubles
 from ml.quality.loosened import loosened_line
 from ml.quality.markup import LINK, STYLE, Markup, element, facts, page, table
@@ -80,7 +81,8 @@ def _inlined(name: str, content: bytes) -> str:
 
 def _image(picture: Picture, source: str) -> Markup:
     image = Markup(element("img", src=source, alt=picture.finding).removesuffix("</img>"))
-    return element("figure", image, element("figcaption", picture.caption))
+    wide = {"class_": "whole"} if picture.figure.get_figwidth() > 1.1 * WIDTH else {}
+    return element("figure", image, element("figcaption", picture.caption), **wide)
 
 
 def _parts(
@@ -237,7 +239,7 @@ def _against_reference(
         before = Registry(project.name).data_manifest(champion).reference_statistics
     except (OSError, MlError) as error:
         return None, f"The data are not compared with the champion's: {error}"
-    found = plots.data(data.reference_statistics, before, f"version {champion}")
+    found = columns(data.reference_statistics, before, f"version {champion}")
     if found is None:
         return None, f"The data of version {champion} have no column that can be compared."
     theirs = Registry(project.name).folder(champion) / "model" / ROWS_FILE

@@ -16,8 +16,8 @@ PREFIX = "column:"  # so that no column can be taken for the field of the key
 KEY = "key"
 MAX_FORM_BYTES = 256 * 1024
 MORE_FIELDS = 10  # than the form has: a version whose contract had more may have answered before
-# Limits at least as large as those of a 32-bit number are of the type, and tell people nothing.
-LARGE = 2**31 - 1
+# Limits of the type of a whole number, which tell people nothing.
+OF_TYPE = {*(2**bits - 1 for bits in (31, 32, 63, 64)), -(2**31), -(2**63)}
 KINDS = ("integer", "number", "boolean")
 
 
@@ -121,7 +121,7 @@ def _field(name: str, column: Any, described: dict[str, Any], personal: bool) ->
 
 def _limit(described: dict[str, Any], *names: str) -> float | None:
     found = next((described[name] for name in names if name in described), None)
-    return None if found is None or abs(found) >= LARGE else found
+    return None if found is None or found in OF_TYPE else found
 
 
 def _text(value: Any) -> str:

@@ -5,7 +5,6 @@ It holds no script and asks for nothing else, so that it works offline, and all 
 
 import base64
 import hashlib
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +13,7 @@ from typing import Any
 
 from ml.serving import API_KEY_HEADER
 from ml.serving.contributions import Contributions, Scale
+from ml.serving.figures import PartScale, figure
 from ml.serving.form import KEY, PREFIX, Field, value_of
 
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
@@ -32,6 +32,7 @@ REPORT_HEADERS = HEADERS | {
     f"form-action 'none'; sandbox; {CLOSED}"
 }
 MAX_PARTS = 12
+SHORT_PART = 7  # letters that the usual column of parts has room for
 MAX_SHOWN = 60  # letters of a value beside its bar
 UNITS: dict[Scale, str] = {
     "log-odds": "the log-odds of this answer",
@@ -70,20 +71,6 @@ class Said:
     tried: Tried | None = None
     problem: str = ""
     key_problem: str = ""
-
-
-@dataclass(frozen=True)
-class _Scale:
-    """How parts are drawn and told: all with the decimals that the largest needs for three figures."""
-
-    largest: float
-    percent: bool
-
-    def text(self, value: float, sign: str = "+") -> str:
-        if self.percent:
-            return f"{100 * value:{sign}.1f}".replace("-", "−")
-        decimals = max(0, 2 - math.floor(math.log10(self.largest)))
-        return f"{value:{sign}.{decimals}f}".replace("-", "−")
 
 
 def try_page(about: About, fields: list[Field], said: Said) -> str:
@@ -203,10 +190,9 @@ def _input(one: Field, common: str) -> str:
 def _hint(one: Field) -> str:
     if one.choices or one.kind == "text" or (one.least is None and one.most is None):
         limits = ""
-    elif one.most is None:
-        limits = f"from {one.least:g}"
     else:
-        limits = f"up to {one.most:g}" if one.least is None else f"{one.least:g} to {one.most:g}"
+        least, most = ("" if end is None else figure(end) for end in (one.least, one.most))
+        limits = f"{least or 'up'} to {most}" if most else f"from {least}"
     parts = (one.about, limits, "personal" if one.personal else "", "may be empty" if one.nullable else "")
     return " · ".join(part for part in parts if part)
 
@@ -214,7 +200,7 @@ def _hint(one: Field) -> str:
 def _answer(about: About, fields: list[Field], tried: Tried) -> str:
     said, named = tried.answer["prediction"], "probability_"
     chances = {key.removeprefix(named): value for key, value in tried.answer.items() if key.startswith(named)}
-    shown = f"{said:.6g}" if isinstance(said, float) else str(said)
+    shown = figure(said) if isinstance(said, float) else str(said)
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{_bar(0, 100 * chance)}</td>'
         f'<td><data value="{chance!r}">{100 * chance:.1f}\u202f%</data></td></tr>'
@@ -231,7 +217,9 @@ def _answer(about: About, fields: list[Field], tried: Tried) -> str:
 def _drivers(fields: list[Field], drivers: Contributions) -> str:
     moved = {name: part for name, part in drivers.parts.items() if part}
     order = sorted(moved, key=lambda name: -abs(moved[name]))
-    scale = _Scale(max(map(abs, moved.values()), default=1.0), drivers.scale in SHARES)
+    largest = max(map(abs, moved.values()), default=1.0)
+    top = max(largest, abs(drivers.total), abs(drivers.reference))
+    scale = PartScale(largest, drivers.scale in SHARES, top)
     known = {one.name: one for one in fields}
     rows = "".join(_part(known[name], moved[name], scale) for name in order[:MAX_PARTS])
     rest = order[MAX_PARTS:]
@@ -241,14 +229,15 @@ def _drivers(fields: list[Field], drivers: Contributions) -> str:
     still = [known[name].title for name in drivers.parts if name not in moved]
     no_effect = f'<p class="quiet">Without effect on it: {escape(", ".join(still))}.</p>' if still else ""
     right, left = ("for more", "for less") if drivers.scale == "prediction" else ("for it", "against it")
+    long = " long" if len(scale.text(largest)) > SHORT_PART else ""
     return (
         f'<p class="quiet">To the right: what speaks {right}; to the left: {left}.</p>'
-        f'<table class="drivers">{rows}</table>{no_effect}'
+        f'<table class="drivers{long}">{rows}</table>{no_effect}'
         f'<p class="quiet">{_how(drivers, scale, fields)}</p>'
     )
 
 
-def _how(drivers: Contributions, scale: _Scale, fields: Iterable[Field]) -> str:
+def _how(drivers: Contributions, scale: PartScale, fields: Iterable[Field]) -> str:
     """Say in a line what the bars are."""
     unit, rows = UNITS[drivers.scale], f"{drivers.rows} reference rows of this version"
     if drivers.exact:
@@ -266,7 +255,7 @@ def _how(drivers: Contributions, scale: _Scale, fields: Iterable[Field]) -> str:
     return told
 
 
-def _part(one: Field, part: float, scale: _Scale) -> str:
+def _part(one: Field, part: float, scale: PartScale) -> str:
     value = one.value if len(one.value) <= MAX_SHOWN else one.value[:MAX_SHOWN] + "…"
     size = 50 * part / scale.largest
     return (

@@ -25,6 +25,7 @@ from ml.workspace import Workspace
 
 OTHER_SEEDS = 2
 SHUFFLES = 5  # of each feature: the mean is told, and the spread around it
+MAX_LISTED = 300  # letters of names in a message, whose end is cut off
 
 
 def test_made_under_this_lock(gate: Callable[..., None], candidate: Bundle) -> None:
@@ -140,7 +141,15 @@ def test_every_feature_helps(
     }
     useless = [str(name) for name, mean in zip(features, found.importances_mean, strict=True) if mean <= 0]
     if useless:
-        warn("features that do not help", f"{', '.join(useless)}: shuffling them costs nothing")
+        warn("features that do not help", f"{listed(useless)}: shuffling them costs nothing")
+
+
+def listed(names: list[str]) -> str:
+    """Return as many whole names as a message has room for, and how many there are beyond them."""
+    lengths = np.cumsum([len(name) + 2 for name in names])
+    shown = max(1, int((lengths <= MAX_LISTED).sum()))
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def _log_loss(classes: np.ndarray) -> Callable[[pd.Series, np.ndarray], float]:

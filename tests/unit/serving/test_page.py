@@ -17,9 +17,11 @@ from fastapi.testclient import TestClient
 from ml.registry.channel import Challenger
 from ml.registry.versions import Registry
 from ml.serving.app import create_app
-from ml.serving.form import MAX_FORM_BYTES, PREFIX, example_fields, row_of, typed_fields
+from ml.serving.contributions import Contributions
+from ml.serving.figures import figure
+from ml.serving.form import MAX_FORM_BYTES, PREFIX, Field, example_fields, row_of, typed_fields
 from ml.serving.loaded import LoadedVersion, Routing, ready
-from ml.serving.page import About, Said, try_page
+from ml.serving.page import About, Said, Tried, try_page
 from tests.conftest import Site
 from tests.support import PASSENGER, register
 
@@ -262,3 +264,38 @@ def test_a_model_that_fails_or_is_overrun_is_told_on_the_page(
 def test_who_reloads_the_answer_comes_back_to_the_form(client: TestClient) -> None:
     answer = client.get("/try", follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, ".")
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (3716980.42, "3,716,980"),
+        (-12345.678, "−12,345.7"),
+        (1912.0, "1912"),
+        (0.25, "0.25"),
+        (0.0, "0"),
+        (6.01333e-15, "6.01333e−15"),
+        (1.5e13, "1.5e13"),
+    ],
+)
+def test_numbers_are_told_for_people(value: float, told: str) -> None:
+    assert figure(value) == told
+
+
+@pytest.mark.parametrize(
+    ("total", "part", "told"),
+    [
+        (6.01333e-15, 9.77e-16, ["6.01333e−15", "+0.977e−15", "from 5.036e−15", "to 6.013e−15"]),
+        (3716980.42, -1234567.8, ["3,716,980", "−1,234,568", "from 4,951,548"]),
+        (2.5e14, 1e14, ["2.5e14", "+1.00e14", "from 1.50e14"]),
+        (22.5, 1.25, ["22.5", "+1.25", "from 21.25, the mean"]),
+    ],
+)
+def test_what_drove_an_answer_is_told_on_the_scale_of_the_answer(
+    total: float, part: float, told: list[str]
+) -> None:
+    field = Field("x", "x", "", "number", (), 0.0, 1.5e13, None, nullable=False, personal=False, value="1")
+    drivers = Contributions("prediction", total, total - part, 10, {"x": part}, exact=True)
+    about = About("P", "production", 1, "y", needs_key=False, has_report=False)
+    page = try_page(about, [field], Said(Tried({"prediction": total}, drivers)))
+    assert [one for one in told if one not in page] == [] and "0 to 1.5e13" in page

@@ -199,6 +199,24 @@ def test_the_example_of_the_documentation_is_answered(client: TestClient) -> Non
     assert example["one row"]["value"] == example_row(contract)
 
 
+@pytest.mark.parametrize(
+    ("column", "example"),
+    [
+        (pa.Column(float, pa.Check.in_range(200, 400), nullable=True), None),
+        (pa.Column(float, [pa.Check.ge(200), pa.Check.le(400)], nullable=True), 300.0),
+        (pa.Column(float, [pa.Check.ge(0), pa.Check.le(7.77777e-6)]), 3.89e-6),
+        (pa.Column(float, [pa.Check.gt(1e6), pa.Check.lt(1e6 + 1)]), 1e6 + 0.5),
+        (pa.Column(int, [pa.Check.ge(0), pa.Check.le(14)]), 7),
+        (pa.Column(int, pa.Check.ge(3)), 3),
+        (pa.Column("Int64", nullable=True), None),
+        (pa.Column(float, [pa.Check.ge(0), pa.Check.le(9)], metadata={"example": 8.0}), 8.0),
+    ],
+)
+def test_the_example_is_the_middle_of_the_range_unless_one_is_declared(column: Any, example: Any) -> None:
+    row = example_row(pa.DataFrameSchema({"x": column}))
+    assert row == {"x": example} and row is not None and type(row["x"]) is type(example)
+
+
 @pytest.fixture
 def service(client: TestClient) -> Iterator[Any]:
     """Return what the endpoints share, for as long as it does not follow its channel."""
