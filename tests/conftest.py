@@ -191,8 +191,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return a worker for each core and, with the slow tests, one more: a third of their time those wait."""
-    return (os.cpu_count() or 1) + (config.option.markexpr != "not slow")
+    """Return a worker for each core, and with the slow tests two more: some wait minutes for containers."""
+    return (os.cpu_count() or 1) + 2 * (config.option.markexpr != "not slow")
 
 
 @pytest.fixture(scope="session")
