@@ -94,10 +94,14 @@ def _of_file(project: Project, file: Path) -> "tuple[pd.DataFrame, bool]":
     from ml.data.personal_rules import obey
     from ml.data.row_index import fingerprints
     from ml.data.sources.table_files import read_whole
-    from ml.source_settings import Format
+    from ml.source_settings import Format, agreed_of
 
     contract = load_contract(project)
-    table = obey(read_whole(file, Format(), text_columns(contract), words_that_are_values(contract)), project)
+    own = getattr(agreed_of(project.source), "format", Format())
+    with open(file, "rb") as stream:
+        header = stream.readline()
+    written = own if own.separator.encode() in header else Format()
+    table = obey(read_whole(file, written, text_columns(contract), words_that_are_values(contract)), project)
     if project.id not in table:
         raise MlError(f"{file}: has no column '{project.id}', which names the rows")
     if set(contract.columns) <= set(table):
@@ -145,12 +149,14 @@ def _since(registry: Registry, since: str) -> "pd.DataFrame":
     none = pd.DataFrame({"id": pd.Series(dtype="uint64"), "content": pd.Series(dtype="uint64")})
     before, after = [none], [none]
     for version in registry.versions():
-        rows = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE)[["id", "content"]]
+        rows = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE)
+        rows = rows[[name for name in ("id", "content", "reading") if name in rows]]
         (after if registry.data_manifest(version).finished >= day else before).append(rows)
     new, old = pd.concat(after).drop_duplicates(), pd.concat(before).drop_duplicates()
     if new.empty:
         raise MlError(f"no version of {registry.project} was made of data since {since}")
-    return new[~pd.MultiIndex.from_frame(new).isin(pd.MultiIndex.from_frame(old))]
+    pairs = (pd.MultiIndex.from_frame(rows[["id", "content"]]) for rows in (new, old))
+    return new[~next(pairs).isin(next(pairs))]
 
 
 def _take_out(project: Project, registry: Registry, bad: list[int], why: str, target: str) -> list[str]:

@@ -70,7 +70,7 @@ def divide(file: Path, project: Project, reference: Reference | None, folder: Pa
             for name, writer in writers.items():
                 writer.write(table.filter(pa.array(part == name)))
             index.write(marked)
-            marks.write(marked.loc[part != LEFT_OUT, ["id", "content", "part"]])
+            marks.write(marked.loc[part != LEFT_OUT, ["id", "content", "reading", "part"]])
     counts = {name: writer.rows for name, writer in writers.items()}
     check_parts(counts)
     judged = pd.concat(sample, ignore_index=True)

@@ -130,7 +130,12 @@ def _changed(name: str, column: Any, rule: str | float, project: Project) -> dic
     whole = float if column.nullable else int
     if rule == "year":
         about = {"example": 1980}
-        return {"dtype": whole, "checks": [pa.Check.in_range(*YEARS)], "metadata": about, "unique": False}
+        return {
+            "dtype": whole,
+            "checks": [pa.Check.ge(YEARS[0]), pa.Check.le(YEARS[1])],
+            "metadata": about,
+            "unique": False,
+        }
     if not types.is_numeric_dtype(kind) or types.is_bool_dtype(kind):
         told = f"personal: {name} = {rule:g} is the width of buckets, and the column holds no numbers"
         raise MlError(f"{project.folder / 'project.toml'}: {told}")

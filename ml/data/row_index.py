@@ -6,6 +6,8 @@ and three 64-bit hashes: of the ``id``, the ``content`` (all else) and the ``inp
 
 import functools
 import glob
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,11 +49,23 @@ class Found:
 
 
 def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
-    """Return two 64-bit hashes a row, ``id`` and ``content`` (all else): rows compared without values."""
-    return pd.DataFrame(
-        {"id": hashes(table[project.id]), "content": hashes(table.drop(columns=project.id))},
-        index=table.index,
-    )
+    """Return 64-bit hashes a row, ``id`` and ``content`` (all else): rows compared without values.
+
+    ``reading`` is the same in all rows: of the columns in their order, their types and the rules of personal
+    ones. By another reading the content of the same row is another number.
+    """
+    marked = {"id": hashes(table[project.id]), "content": hashes(table.drop(columns=project.id))}
+    return pd.DataFrame(marked, index=table.index).assign(reading=_reading(table, project))
+
+
+def _reading(table: pd.DataFrame, project: Project) -> np.uint64:
+    kinds = {str(name): "text" if _is_text(column) else str(column.dtype) for name, column in table.items()}
+    told = json.dumps([list(kinds.items()), sorted(project.personal_rules.items())], default=str)
+    return np.uint64(int.from_bytes(hashlib.sha256(told.encode()).digest()[:8]))
+
+
+def _is_text(column: pd.Series) -> bool:
+    return types.is_string_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype)
 
 
 def index_rows(table: pd.DataFrame, project: Project, part: np.ndarray) -> pd.DataFrame:

@@ -46,9 +46,10 @@ def active(registry: Registry) -> list[Recall]:
 
 
 def tainted(registry: Registry, holding: list[Recall], rows: "pd.DataFrame") -> "pd.Series":
-    """Return for each row (``id`` and ``content``, its fingerprints) which recall it is in, else 0.
+    """Return for each row (its fingerprints) which recall it is in, else 0.
 
-    ``holding`` are the recalls that are asked, as ``active`` returns them.
+    ``holding`` are the recalls that are asked, as ``active`` returns them. A row whose content was never read
+    as it is now is known by its id alone: it may be the bad one.
     """
     import pandas as pd  # most channels have no recall, and ask at each start
 
@@ -57,10 +58,19 @@ def tainted(registry: Registry, holding: list[Recall], rows: "pd.DataFrame") -> 
         bad = _rows_of(_folder(registry) / f"{one.number}.parquet", one.sha256)
         hit = rows["id"].isin(bad["id"])
         if not one.by_id:
-            pairs = pd.MultiIndex.from_frame(bad[["id", "content"]])
-            hit &= pd.MultiIndex.from_frame(rows[["id", "content"]]).isin(pairs)
+            hit &= _among(rows, bad, "content") | ~_among(rows, bad, "reading")
         found = found.mask(hit & (found == 0), one.number)
     return found
+
+
+def _among(rows: "pd.DataFrame", bad: "pd.DataFrame", what: str) -> "pd.Series":
+    """Tell of each row whether it is there with the same; of what was not kept once, all are."""
+    import pandas as pd
+
+    if what not in rows or what not in bad:
+        return pd.Series(True, index=rows.index)
+    pairs = pd.MultiIndex.from_frame(bad[["id", what]])
+    return pd.Series(pd.MultiIndex.from_frame(rows[["id", what]]).isin(pairs), index=rows.index)
 
 
 def recall_of(registry: Registry, version: int) -> Recall | None:
@@ -85,7 +95,9 @@ def add(registry: Registry, what: str, why: str, rows: "pd.DataFrame", *, by_id:
     folder.mkdir(parents=True, exist_ok=True)
     number = max((_number(file) for file in folder.glob("*.json")), default=0) + 1
     file = folder / f"{number}.parquet"
-    rows[["id", "content"]].drop_duplicates().to_parquet(file, index=False)
+    rows[[name for name in ("id", "content", "reading") if name in rows]].drop_duplicates().to_parquet(
+        file, index=False
+    )
     recall = Recall(
         number=number,
         project=registry.project,

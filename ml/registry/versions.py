@@ -82,6 +82,11 @@ class Registry:
                 return version
         return None
 
+    def with_model(self, sha256: str) -> set[int]:
+        """Return the versions whose model is these very bytes."""
+        told = {one: read_json(self.folder(one) / "version.json").get("identity") for one in self.versions()}
+        return {one for one, identity in told.items() if identity and identity["model_sha256"] == sha256}
+
     def trained_from(self, inputs: dict[str, Any]) -> int | None:
         """Return the newest signed version that training with these inputs made, if there is one."""
         for version in reversed(self.versions()):

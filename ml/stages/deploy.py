@@ -1,5 +1,7 @@
 """The deploy stage: register the blessed candidate, try it beside the champion, switch, prove it."""
 
+import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -61,13 +63,16 @@ def run(context: Context) -> Outcome[Deployment]:
 
 
 def identity_of(model: ModelManifest) -> dict[str, str]:
-    """Return what makes a version another one: its hashes, and what a service reads beside the pickle."""
+    """Return what makes a version another one: its hashes, and what is read beside the pickle."""
+    settings = model.inputs["settings"]
+    read = {name: settings.get(name) for name in ("title", "personal", "personal_rules", "format")}
     identity = {
         "model_sha256": model.outputs["model.pkl"],
         "data_sha256": model.data_sha256["train.parquet"],
         "lock_sha256": model.provenance.lock_sha256,
+        "test_sha256": model.data_sha256["test.parquet"],
         "contract_sha256": model.outputs["project/contract.py"],
-        "personal": ", ".join(model.inputs["settings"].get("personal", [])),
+        "settings_sha256": hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest(),
     }
     if row_functions := model.outputs.get(f"project/{ROW_FILE}"):
         identity["features_row_sha256"] = row_functions
@@ -130,14 +135,19 @@ def _register(
                 folder = workspace.folder(one.made_by)
                 raise MlError(f"{folder} was changed while it was registered: deploy again")
 
-    version = registry.find(identity)
+    version, same = registry.find(identity), set[int]()
     if version is None:
+        same = registry.with_model(identity["model_sha256"])
         folders = {"model": workspace.folder("train"), "quality": workspace.folder("quality")}
         version = registry.register(folders, identity, check_copy)
         say(f"deploy: registered version {version}")
-    if before.withdrawn(version) and not context.force:
+    # A comment in a contract makes another version, and no other model.
+    same = {version} if before.version in same else same | {version}
+    if (taken_back := next(filter(before.withdrawn, sorted(same)), None)) and not context.force:
+        model = "" if taken_back == version else f" has the model of version {taken_back}, which"
         raise GateRefused(
-            f"version {version} was taken back from {context.channel} before: --force deploys it all the same"
+            f"version {version}{model} was taken back from {context.channel} before: "
+            "--force deploys it all the same"
         )
     return before, version
 

@@ -13,6 +13,7 @@ from ml.project import DECLARATIONS, Project
 from ml.records import DataManifest, ModelManifest, Record
 from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
+from ml.source_settings import agreed_of
 from ml.stages import Context
 from ml.workspace import ROWS_FILE, Outcome, code_digest, declaration_digests
 
@@ -31,11 +32,15 @@ def run(context: Context) -> Outcome[ModelManifest]:
     data = workspace.record(DataManifest)
     declared = declaration_digests(project)
     inputs: dict[str, Any] = {
-        **{f"{part}.parquet": data.outputs.get(f"{part}.parquet") for part in ("train", "validation")},
+        # The test rows, too: a version keeps what the looks at production compare with.
+        **{
+            f"{part}.parquet": data.outputs.get(f"{part}.parquet") for part in ("train", "validation", "test")
+        },
         **{name: declared[name] for name in DECLARATIONS[1:] if name in declared},
         "settings": project.model_dump(
             mode="json",
             include={
+                "title",
                 "task",
                 "target",
                 "positive",
@@ -49,7 +54,7 @@ def run(context: Context) -> Outcome[ModelManifest]:
                 "personal_rules",
             },
         )
-        | {"metrics": metrics},
+        | {"metrics": metrics, "format": _format(project)},
         "code": code_digest(Path(__file__)),
     }
 
@@ -193,6 +198,12 @@ def _check(project: Project, rows: "pd.DataFrame", target: "pd.Series") -> Any:
             "(positive = ... in project.toml names another)"
         )
     return positive
+
+
+def _format(project: Project) -> dict[str, Any] | None:
+    """Return how the source writes its files: a service takes files that are written so."""
+    written = getattr(agreed_of(project.source), "format", None)
+    return written.model_dump(mode="json") if written else None
 
 
 def _copy_beside(context: Context, folder: Path) -> None:

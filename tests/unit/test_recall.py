@@ -12,7 +12,7 @@ from sqlalchemy import insert
 
 from ml import locations
 from ml.files import read_json, write_json
-from ml.registry.recalls import active, recall_of
+from ml.registry.recalls import active, recall_of, trained_on
 from ml.registry.versions import Registry
 from ml.store.database import open_store
 from ml.store.tables import predictions
@@ -162,3 +162,20 @@ def test_a_recall_that_was_altered_or_has_no_reason_is_refused(
     write_json(file, read_json(file) | {"undone": "yesterday"})
     assert built.ml("data") == 1
     assert "is not signed by the release key" in error_of()
+
+
+def test_a_recall_holds_when_the_same_rows_are_read_otherwise(built: Site, three: Registry) -> None:
+    table = pd.read_csv(built.project / "data" / "train.csv")
+    bad = built.root / "bad.csv"
+    table.head(3).to_csv(bad, index=False)
+    assert built.ml("recall", "--rows", str(bad), "--why", "wrong ages") == 0
+    lines = (built.project / "contract.py").read_text().splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if line.startswith("    Age:"))
+    lines[place], lines[place + 1] = lines[place + 1], lines[place]
+    (built.project / "contract.py").write_text("".join(lines))
+    assert built.ml("data") == 0
+    assert json.loads((built.build / "data" / "manifest.json").read_text())["rows_in"]["labelled"] == 888
+    assert set(trained_on(three, active(three), three.folder(1) / "model")) == {0, 1}
+    assert built.ml("train") == 0 and built.ml("recall", "--undo", "1") == 0
+    assert built.ml("recall", "--rows", str(bad), "--why", "wrong ages") == 0
+    assert not trained_on(three, active(three), built.build / "model").any(), "they are in no train part"

@@ -51,7 +51,7 @@ def test_the_index_has_the_fingerprints_of_the_rows(project: Project) -> None:
     rows = table().set_axis(range(7, 12), axis="index")
     index = index_rows(rows, project, PARTS)
     prints = fingerprints(rows, project).reset_index(drop=True)
-    pd.testing.assert_frame_equal(index[["id", "content"]], prints)
+    pd.testing.assert_frame_equal(index[["id", "content", "reading"]], prints)
     inputs = pd.util.hash_pandas_object(rows[["name", "size"]], index=False)
     assert index["inputs"].tolist() == inputs.tolist()
     assert index["row"].tolist() == [7, 8, 9, 10, 11]

@@ -86,6 +86,7 @@ def test_registering_runs_nothing_of_the_project(
     [
         ("contract.py", "ge=0, le=120", "ge=0, le=130"),
         ("project.toml", '"Ticket", "Cabin"]', '"Ticket"]'),
+        ("project.toml", "title = ", 'title = "Another: " # '),
     ],
 )
 def test_what_a_service_reads_beside_the_pickle_makes_another_version(
@@ -97,3 +98,16 @@ def test_what_a_service_reads_beside_the_pickle_makes_another_version(
     assert built.ml("data") == 0 and built.ml("train") == 0
     after = identity_of(ModelManifest.model_validate_json(model.read_text()))
     assert before["model_sha256"] == after["model_sha256"] and before != after
+
+
+def test_the_model_of_a_version_that_was_taken_back_does_not_come_back_by_a_comment(
+    built: Site, error_of: ErrorOf
+) -> None:
+    registry = Registry("small")
+    registry.move("production", register(built, "a"), "deploy")
+    sha256 = json.loads((built.build / "model" / "manifest.json").read_text())["outputs"]["model.pkl"]
+    taken_back = register(built, sha256)
+    registry.move("production", taken_back, "deploy")
+    registry.move("production", 1, "rollback")
+    assert built.ml("deploy") == 3
+    assert "version 3 has the model of version 2, which was taken back from production" in error_of()
