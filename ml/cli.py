@@ -1,13 +1,14 @@
 """The command line: how a command is run, ended by a signal, and how an error is told."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from ml.commands import COMMANDS
 from ml.build_page import tell_build_page
+from ml.commands import COMMANDS
 from ml.errors import MlError
 from ml.options import make_parser
 
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
+        if isinstance(error, shutil.Error):  # one line for each file of a folder that was to be copied
+            (_, there, why), *_ = error.args[0]
+            error = OSError(None, why, there)
         place = f"{error.filename}: " if error.filename else ""
         return _fail(
             f"{place}{error.strerror or error}: check the path, its permissions and the free space", 1

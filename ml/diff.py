@@ -75,10 +75,10 @@ def _side(project: Project, workspace: Workspace, given: str) -> Side:
 def _of_file(project: Project, file: Path) -> Side:
     from ml.data.contract import examine, load_contract, text_columns
     from ml.data.drift import statistics
+    from ml.data.gap_words import words_that_are_values
     from ml.data.personal_rules import obey
     from ml.data.row_index import fingerprints
     from ml.data.sources import number_rows
-    from ml.data.gap_words import words_that_are_values
     from ml.data.sources.table_files import read_whole
     from ml.source_settings import Agreed, Format
 

@@ -7,8 +7,8 @@ from rich.table import Column, Table
 
 from ml import locations
 from ml.errors import MlError
-from ml.records import ModelManifest, Verdict
 from ml.project import Project
+from ml.records import ModelManifest, Verdict
 from ml.registry.provenance import build_text, commit_text
 from ml.registry.versions import Registry
 from ml.results import results

@@ -22,13 +22,14 @@ from ml.data.intake import Taken, take
 from ml.data.reference import Reference
 from ml.data.row_index import fingerprints
 from ml.data.settings_check import check_settings
+from ml.data.sources import origin
 from ml.data.sources.interface import Batches, Tables
 from ml.data.split import check_rows
 from ml.errors import GateRefused, MlError
 from ml.project import Project
 from ml.registry.recalls import active, tainted
 from ml.registry.versions import Registry
-from ml.source_settings import Role
+from ml.source_settings import Role, agreed_of
 
 MAX_TOLD = 3
 
@@ -55,7 +56,7 @@ def fetch(project: Project, reference: Reference | None, scratch: Path) -> Table
 
     tables = sources.fetch(project, receive)
     if any(one.violations for one in parts_of(tables).values()):
-        _refuse(project, _named(tables), _findings_beside(tables.labelled, project, reference))
+        _refuse(project, _named(project, tables), _findings_beside(tables.labelled, project, reference))
     check_rows(tables.labelled.file, project)
     return tables
 
@@ -143,9 +144,13 @@ def _findings_beside(labelled: Taken, project: Project, reference: Reference | N
         return []
 
 
-def _named(tables: Tables[Taken]) -> dict[str, list[Violation]]:
+def _named(project: Project, tables: Tables[Taken]) -> dict[str, list[Violation]]:
     """Return what is broken by the name of each table, which says where it comes from."""
-    origins = {"labelled": tables.origin, "unlabelled": tables.unlabelled_origin or tables.origin}
+    appended = [origin(one, "labelled") for one in agreed_of(project.source).append]
+    origins = {
+        "labelled": ", then ".join([tables.origin, *appended]),
+        "unlabelled": tables.unlabelled_origin or tables.origin,
+    }
     return {f"{name} table ({origins[name]})": one.violations for name, one in parts_of(tables).items()}
 
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from ml.data.findings import Finding
 from ml.data.gates import judge_whole
-from ml.data.reference import Reference
 from ml.data.intake import BatchWriter, ahead, numbered
+from ml.data.reference import Reference
 from ml.data.row_gates import RowGates
 from ml.data.row_index import HASHES, RowIndex, index_rows
 from ml.data.sources.interface import BATCH_ROWS

@@ -11,6 +11,7 @@ from ml.data.findings import Finding, too_few, too_many
 from ml.errors import MlError
 from ml.project import Project
 from ml.settings import Lag, Usual
+from ml.source_settings import FeedbackSource, agreed_of
 
 MANY_TIMES = 5  # a stretch that stands out is longer than any other of its column by this
 CHANCE = 1e-6  # the probability of such a stretch in rows dealt out anew must be below
@@ -36,7 +37,10 @@ def judge_table(project: Project, labelled: pd.DataFrame, *, whole: bool = True)
 def _stretches(project: Project, labelled: pd.DataFrame) -> Iterator[Finding]:
     if (most := project.data_gates.max_stretch) is None:
         return
-    for name in labelled.drop(columns=project.id):
+    # What production answered comes back without personal columns.
+    returns = any(isinstance(one, FeedbackSource) for one in agreed_of(project.source).append)
+    left_out = [project.id, *(project.personal if returns else ())]
+    for name in labelled.drop(columns=left_out, errors="ignore"):
         start, length = stretch(labelled[name])
         value = "no value" if labelled[name].isna().iloc[start] else "one value"
         told = (

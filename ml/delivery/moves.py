@@ -1,6 +1,8 @@
 """Moves of a pointer: to a new version and back if a service does not follow; by a person, too."""
 
 import math
+import tomllib
+from pathlib import Path
 from typing import Any
 
 from ml.console import say
@@ -54,10 +56,19 @@ def _roll_back(
                 f"version {earlier} of {project.name} was trained on recalled data (recall {bad.number}: "
                 f"{bad.why}): return to another version, or `recall --undo {bad.number}` first"
             )
+        if open_again := _not_personal_then(project, registry.folder(earlier)):
+            say(f"rollback: version {earlier} keeps {open_again} with its answers, which is personal by now")
         registry.move(channel, earlier, "rollback", why, before=now)
         for running in target.known():
             wait_for_version(running, earlier)
     return now.version, earlier
+
+
+def _not_personal_then(project: Project, version: Path) -> str:
+    """Return the columns that are personal by now and were not when a version was made."""
+    settings = (version / "model" / "project" / "project.toml").read_text(encoding="utf-8-sig")
+    then = tomllib.loads(settings).get("personal", [])
+    return ", ".join(name for name in (*project.personal, *project.personal_rules) if name not in then)
 
 
 def _readable(registry: Registry, channel: str, to: int | None) -> Channel:

@@ -21,7 +21,6 @@ from ml.records import (
 )
 from ml.store.tables import looks, quarantines, trainings
 
-
 LABEL = "label"  # stands for a column where labels are in quarantine
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Response
+from pydantic import ValidationError
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from pydantic import ValidationError
 
 from ml.data.request import BrokenRows, Told
 from ml.errors import MlError
@@ -71,7 +71,7 @@ def add_kept(app: FastAPI, parts: Parts) -> None:
             return known
 
         if not await _in_store(parts, keep):
-            raise Refused(404, "no answer to this row is kept here")
+            raise Refused(404, "no answer to this row is kept here (yet)")
         return json_response({"accepted": 1})
 
     @app.delete(
@@ -86,7 +86,7 @@ def add_kept(app: FastAPI, parts: Parts) -> None:
             return known and withdraw_label(connection, identity, row, sender_of(request))
 
         if not await _in_store(parts, withdraw):
-            raise Refused(404, "no label of this row is kept here")
+            raise Refused(404, "no label of this row is kept here (yet)")
         return json_response({"withdrawn": 1})
 
 

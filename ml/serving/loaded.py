@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from ml.data.request import RowReader, label_reader, row_reader
-from ml.data.rows import rows_to_table
+from ml.data.rows import Row, rows_to_table
 from ml.errors import MlError
 from ml.registry.channel import Challenger
 from ml.serving import MAX_ROWS
 from ml.serving.fast_path import FastPath, build_fast_path
 from ml.serving.fast_path.columns import NotCompiled
 from ml.training.bundle import Bundle, predict_rows
-from ml.data.rows import Row
 
 TENTHS = [f"{tenth / 10:g}" for tenth in range(10)]
 

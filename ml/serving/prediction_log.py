@@ -13,9 +13,9 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from ml.console import say
 from ml.errors import MlError
-from ml.store.lookup import Answered, said_of
-from ml.store.database import open_store, reason_of
 from ml.serving.troubles import LOST, Trouble
+from ml.store.database import open_store, reason_of
+from ml.store.lookup import Answered, said_of
 from ml.store.tables import compared, labels, troubles
 
 MAX_WAITING = 20_000

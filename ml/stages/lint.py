@@ -22,7 +22,6 @@ from ml.records import LintReport
 from ml.stages import Context
 from ml.workspace import Outcome
 
-
 # pydocstyle makes a record of every token for a log that nobody asked for: three quarters of its time.
 PYDOCSTYLE = "import logging; logging.disable(logging.DEBUG); from pydocstyle.cli import main; main()"
 FINDINGS_FILE = "findings.txt"  # a line each, as flake8 writes them: the plugin warnings-ng reads that

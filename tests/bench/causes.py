@@ -14,8 +14,8 @@ from ml.monitoring.window import DAY, Window
 from ml.results import results
 from tests.world import (
     INJECTED,
-    Injected,
     ROWS_A_DAY,
+    Injected,
     Rows,
     World,
     look_at,

@@ -20,7 +20,6 @@ from tests.conftest import Site
 from tests.hosts.conftest import PASSWORD, Fleet, changed
 from tests.support import PASSENGER, ErrorOf, Seen, build_another_model, constant_load
 
-
 LOCK = "$(sha256sum < /srv/ml/code/requirements.txt | cut -c 1-64)"
 
 

@@ -1,12 +1,16 @@
 """The commands exist, explain themselves, and answer at once."""
 
+import argparse
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from ml.cli import main
+from ml.commands import COMMANDS as COMMAND_TABLE
 from tests.conftest import Site, environment
+from tests.support import ErrorOf
 
 COMMANDS = (
     "lint",
@@ -89,3 +93,16 @@ def test_projects_are_listed(site: Site, capsys: pytest.CaptureFixture[str]) -> 
     assert main(["projects", "--nightly"]) == 0
     nightly = set(capsys.readouterr().out.split())
     assert {"titanic", "temperature"} <= nightly and "small" not in nightly
+
+
+def test_a_folder_that_cannot_be_copied_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    def copy(_: argparse.Namespace) -> None:
+        raise shutil.Error([(f"from/{n}", f"to/{n}", "No space left on device") for n in range(500)])
+
+    monkeypatch.setitem(COMMAND_TABLE, "show", copy)
+    assert main(["show", "--project", "titanic"]) == 1
+    assert error_of() == (
+        "error: to/0: No space left on device: check the path, its permissions and the free space"
+    )

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ml import locations
 from ml.console import say
-from ml.data.sources.interface import Asked, BATCH_ROWS, Batches, SourceAway
+from ml.data.sources.interface import BATCH_ROWS, Asked, Batches, SourceAway
 from ml.errors import MlError
 from ml.source_settings import FeedbackSource
 from ml.store.database import open_store, reason_of

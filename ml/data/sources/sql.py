@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from ml.data.sources.interface import Asked, BATCH_ROWS, Batches, SourceAway, secret
+from ml.data.sources.interface import BATCH_ROWS, Asked, Batches, SourceAway, secret
 from ml.errors import MlError
 from ml.source_settings import QueryCheck, SqlSource
 from ml.store.database import reason_of

@@ -6,7 +6,6 @@ import subprocess
 
 from ml.errors import MlError
 
-
 SSH_FAILED = 255
 
 

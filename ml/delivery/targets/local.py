@@ -40,6 +40,10 @@ class Local:
                 port = int(running.url.rsplit(":", 1)[1])
                 services.stop(project.name, channel)
                 running = None
+        if running and not running.url.endswith(f":{port}"):
+            say(
+                f"deploy: the service stays at {running.url}: `serve --stop` and deploy again for port {port}"
+            )
         return [running or services.start(project.name, channel, port, project.workers)]
 
     def known(self) -> list[Service]:

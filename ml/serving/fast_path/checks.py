@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from ml.serving.fast_path.columns import NotCompiled
 from ml.data.rows import Row
+from ml.serving.fast_path.columns import NotCompiled
 
 
 class RowChecks:

@@ -53,3 +53,16 @@ def test_a_service_is_proved_by_answers_that_are_equal_but_for_rounding(
     monkeypatch.setattr(moves, "wait_for_version", lambda *given: None)
     with pytest.raises(MlError, match="answered wrongly") if fails else nullcontext():
         switch(Registry("small"), [running], version, before, "production", None, "")
+
+
+def test_a_rollback_to_a_version_that_keeps_what_is_personal_by_now_says_so(
+    built: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = Registry("small")
+    for identity in "ab":
+        registry.move("production", register(built, identity), "deploy")
+    assert built.ml("rollback") == 0
+    assert "personal by now" not in capsys.readouterr().err
+    built.edit("project.toml", 'personal = ["Name", ', 'personal = ["Parch", "Name", ')
+    assert built.ml("rollback", "--to", "2") == 0
+    assert "version 2 keeps Parch with its answers, which is personal by now" in capsys.readouterr().err

@@ -11,8 +11,8 @@ from sqlalchemy import Engine, event
 from ml import locations
 from ml.errors import MlError
 from ml.serving.prediction_log import MAX_WAITING, AnsweredRows, Compared, Label, PredictionLog
-from ml.store.lookup import Answered, look_up
 from ml.store.database import open_store
+from ml.store.lookup import Answered, look_up
 from tests.load.servers import Postgres
 from tests.support import wait_for
 
