@@ -1,7 +1,8 @@
 """The answers that one look judges, out of the store: what was asked, said, and came true."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -95,11 +96,23 @@ class Window:
         return self.matured.part(self.matured.told["version"] == self.champion)
 
 
-def read_window(connection: Connection, project: Project, channel: str, champion: int, now: float) -> Window:
-    """Read the rows of a look that ends ``now`` (Unix time), without those that a deploy asked itself."""
+def read_window(
+    connection: Connection,
+    project: Project,
+    channel: str,
+    champion: int,
+    now: float,
+    same: Collection[int] = (),
+) -> Window:
+    """Read the rows of a look that ends ``now`` (Unix time), without those that a deploy asked itself.
+
+    What versions with the ``same`` model said, the champion would have said: it counts as said by it.
+    """
     settings = project.monitoring
     length, age = settings.window_days * DAY, settings.matured_days * DAY
     rows = _rows(connection, project, channel, now - length - max(age, length), now)
+    version = rows.told["version"]
+    rows = replace(rows, told=rows.told.assign(version=version.mask(version.isin(list(same)), champion)))
     first = now - age - length * (1 + WINDOWS_BEFORE)
     return Window(
         now,

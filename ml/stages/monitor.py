@@ -111,7 +111,8 @@ def _look(
         prune(connection, project, context.channel, now - settings.keep_days * DAY)
     trouble = _ask_source(context, engine, now)
     with engine.connect() as connection:
-        window = read_window(connection, project, context.channel, pointer.version, now)
+        same = registry.with_model(registry.read(pointer.version).identity["model_sha256"])
+        window = read_window(connection, project, context.channel, pointer.version, now, same)
     seen = see(project, reference, window, tuple(past[-1].broken if past else ()))
     seen = dataclasses.replace(
         seen,

@@ -57,6 +57,7 @@ def test_a_window_holds_the_rows_of_its_channel_and_what_came_true(store_url: st
     with engine.connect() as connection:
         window = read_window(connection, project(), "production", 1, NOW)
         other = read_window(connection, project(), "production", 2, NOW)
+        alike = read_window(connection, project(), "production", 2, NOW, {1, 2})
         came = new_labels(connection, project(), "production", NOW - 10.5 * DAY)
     engine.dispose()
     assert list(window.recent.inputs) == ["size", "kind"], "the id is none"
@@ -68,6 +69,7 @@ def test_a_window_holds_the_rows_of_its_channel_and_what_came_true(store_url: st
     assert window.before == (28, 28)
     assert (window.labels_unknown, window.labels_twice) == (1, 1)
     assert (len(other.recent), len(other.said), len(other.judged)) == (7, 0, 0)
+    assert (len(alike.said), len(alike.judged)) == (7, 7), "version 1 has the same model"
     assert came == 10
 
 
