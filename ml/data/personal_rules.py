@@ -17,6 +17,7 @@ import pandera.pandas as pa
 from pandas.api import types
 
 from ml import locations
+from ml.console import say
 from ml.errors import MlError
 from ml.files import make_secret
 from ml.project import Project
@@ -105,7 +106,10 @@ def _key() -> bytes:
     """Return the key of the hashes, made where there is none; ``MlError`` if a named one is missing."""
     file = locations.personal_key()
     if not locations.is_named("ML_PERSONAL_KEY"):
-        make_secret(file, lambda: secrets.token_hex(32).encode())
+        if make_secret(file, lambda: secrets.token_hex(32).encode()):
+            say(
+                f"made the key of hashed personal columns: {file} (by another the same value is another text)"
+            )
     elif not file.exists():
         raise MlError(f"{file} is missing: ML_PERSONAL_KEY names it as the key of hashed personal columns")
     return file.read_bytes().strip()

@@ -30,6 +30,11 @@ def keys() -> Iterator[Finding]:
         name for name, file in named.items() if locations.is_named(name) and file and not file.is_file()
     ]
     yield from (Finding(REFUSED, "keys", f"{named[name]} is missing: {name} names it") for name in missing)
+    verify = locations.verify_key()
+    if not missing and not verify.is_file() and any(locations.registry().glob("*/versions/*")):
+        missing = ["ML_VERIFY_KEY"]
+        told = f"{verify} is missing, by which versions are read: bring it back (`restore --keys`)"
+        yield Finding(REFUSED, "keys", told)
     private = [locations.signing_key(), locations.personal_key(), *locations.build_keys().glob("*.pem")]
     there = [file for file in private if file.is_file()]
     for file in there:

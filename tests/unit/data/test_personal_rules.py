@@ -60,14 +60,18 @@ def test_what_a_rule_leaves_stays_when_it_goes_through_again(
     assert once == left and type(once) is type(left) and rule_of(rule)(once) == left
 
 
-def test_hashes_are_those_of_one_key_which_nobody_else_may_read(site: Site) -> None:
+def test_hashes_are_those_of_one_key_which_nobody_else_may_read(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = rule_of("hash")("ann@example.org")
     assert first == rule_of("hash")("ann@example.org") == rule_of("hash")(first)
     assert first != rule_of("hash")("bob@example.org") and len(first) == 32
     key = next(Path(site.root).rglob("personal.key"))
     assert key.stat().st_mode & 0o077 == 0
+    assert capsys.readouterr().err.count("made the key of hashed personal columns") == 1
     key.unlink()
     assert rule_of("hash")("ann@example.org") != first
+    assert "by another the same value is another text" in capsys.readouterr().err, "never without a word"
 
 
 def test_a_named_key_that_is_missing_is_an_error(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,6 +132,15 @@ def test_keys_that_others_read_or_that_are_missing_are_told(
     assert "none.pem is missing: ML_VERIFY_KEY names it" in error_of()
 
 
+def test_a_registry_without_the_key_that_it_is_read_by_is_refused(
+    built: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    register(built)
+    locations.verify_key().unlink()
+    assert built.ml("doctor") == 1
+    assert "by which versions are read: bring it back (`restore --keys`)" in capsys.readouterr().out
+
+
 def test_packages_that_differ_from_the_lock_are_refused(
     site: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
 ) -> None:
