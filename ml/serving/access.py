@@ -17,6 +17,7 @@ from pydantic_core import to_json
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ml import locations
+from ml.console import say
 from ml.errors import MlError
 from ml.files import now
 from ml.serving import API_KEY_HEADER
@@ -30,6 +31,7 @@ RESOURCES = ("/answers", "/labels")
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS")
 SENDER_DIGITS = 12
 WRITE_SECONDS = 0.1
+LOOK_SECONDS = 1.0  # after which the file of keys is looked at again
 NO_KEY = f"send a valid key in the header {API_KEY_HEADER}"
 
 
@@ -45,7 +47,48 @@ def read_keys() -> frozenset[str]:
     return keys
 
 
-def is_known(key: str, keys: frozenset[str]) -> bool:
+class Keys:
+    """The keys that a service accepts: their file is read again when it was changed.
+
+    One that cannot be used then is told, and changes nothing.
+    """
+
+    def __init__(self) -> None:
+        """Read the file; one that cannot be used raises ``MlError``."""
+        self._keys, self._stamp, self._looked = read_keys(), _stamp(), time.monotonic()
+
+    def __bool__(self) -> bool:
+        """Whether a key is asked for: a service that began without never asks for one."""
+        return bool(self._keys)
+
+    def __contains__(self, sha256: str) -> bool:
+        """Tell whether this is the sha256 of a key that is accepted now."""
+        if self._keys and time.monotonic() > self._looked + LOOK_SECONDS:
+            self._look()
+        return sha256 in self._keys
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        if (stamp := _stamp()) == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._keys = read_keys()
+            say(f"serve: the file of API keys was read again: {len(self._keys)} are accepted")
+        except (MlError, OSError) as error:
+            say(f"serve: the API keys stay those of before: {error}")
+
+
+def _stamp() -> tuple[int, int] | None:
+    file = locations.api_keys()
+    try:
+        found = file.stat() if file else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_ino) if found else None
+
+
+def is_known(key: str, keys: Keys) -> bool:
     """Tell whether the sha256 of a key is among these."""
     return _sha256(key) in keys
 
@@ -54,7 +97,7 @@ def _sha256(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def key_check(keys: frozenset[str]) -> Callable[[Request, str | None], None]:
+def key_check(keys: Keys) -> Callable[[Request, str | None], None]:
     """Return what refuses a request without one of these keys."""
 
     def check(

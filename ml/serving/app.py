@@ -18,7 +18,7 @@ from ml import locations
 from ml.data.request import Feedback
 from ml.errors import MlError
 from ml.serving import MAX_ROWS, REPLAY_HEADER
-from ml.serving.access import AccessLog, key_check, read_keys, sender_of
+from ml.serving.access import AccessLog, Keys, key_check, sender_of
 from ml.serving.bodies import (
     BODY_SECONDS,
     CSV,
@@ -89,7 +89,7 @@ def create_app(
     A ``follower`` that holds a model already lets a candidate answer before it is registered; then nothing
     is logged. In the folder ``status`` the workers of one service tell each other what they serve.
     """
-    keys, metrics = read_keys(), Metrics()
+    keys, metrics = Keys(), Metrics()
     predictor = Predictor(project, channel, metrics)
     state = WorkerState(project, channel, follower, status, predictor)
     check = key_check(keys) if keys else None

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from ml.data.request import BrokenRows
 from ml.errors import MlError
 from ml.registry.signing import read_covered
-from ml.serving.access import NO_KEY, is_known
+from ml.serving.access import NO_KEY, Keys, is_known
 from ml.serving.bodies import BODY_SECONDS, Refused, read_body, refused
 from ml.serving.form import (
     KEY,
@@ -32,9 +32,7 @@ from ml.serving.worker_state import WorkerState
 REPORT = "quality/report.html"
 
 
-def add_page(
-    app: FastAPI, state: WorkerState, predictor: Predictor, keys: frozenset[str], guard: list[Any]
-) -> None:
+def add_page(app: FastAPI, state: WorkerState, predictor: Predictor, keys: Keys, guard: list[Any]) -> None:
     """Add ``/``, ``/try`` and ``/report``; ``guard`` refuses who has none of the ``keys``."""
 
     @app.get("/", include_in_schema=False)
@@ -76,7 +74,7 @@ def _version(loaded: LoadedVersion) -> dict[str, str]:
 
 
 async def _try(
-    request: Request, predictor: Predictor, champion: LoadedVersion, keys: frozenset[str]
+    request: Request, predictor: Predictor, champion: LoadedVersion, keys: Keys
 ) -> tuple[list[Field], Said, Refused | None]:
     """Return the fields as they were sent, what is to be said of them, and why not, if it is no answer."""
     fields = example_fields(champion)

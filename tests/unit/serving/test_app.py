@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from ml.errors import MlError
 from ml.registry.versions import Registry
+from ml.serving import access
 from ml.serving.app import create_app
 from ml.serving.bodies import MAX_BODY_BYTES
 from tests.conftest import Site
@@ -210,6 +212,27 @@ def test_with_keys_set_only_who_has_one_is_answered(built: Site, monkeypatch: py
             assert client.get("/model", headers=headers).status_code == status
         assert client.get("/health").status_code == 200
         assert "APIKeyHeader" in client.get("/openapi.json").json()["components"]["securitySchemes"]
+
+
+def test_a_key_that_is_taken_out_of_the_file_is_refused_and_a_broken_file_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, sha256 = (
+        tmp_path / "keys.txt",
+        {key: hashlib.sha256(key.encode()).hexdigest() for key in ("a", "b")},
+    )
+    file.write_text(sha256["a"])
+    monkeypatch.setenv("ML_API_KEYS", str(file))
+    monkeypatch.setattr(access, "LOOK_SECONDS", -1.0)
+    keys = access.Keys()
+    assert sha256["a"] in keys and sha256["b"] not in keys
+    (tmp_path / "new.txt").write_text(sha256["b"])
+    (tmp_path / "new.txt").replace(file)
+    assert sha256["a"] not in keys and sha256["b"] in keys
+    file.write_text("")
+    assert sha256["b"] in keys and "the API keys stay those of before" in capsys.readouterr().err
+    file.unlink()
+    assert keys and sha256["b"] in keys and sha256["a"] not in keys
 
 
 @pytest.mark.parametrize("content", ["", "secret in plain text\n"])
