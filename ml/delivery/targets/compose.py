@@ -24,6 +24,7 @@ COMPOSE_FILE = DOCKER / "serving.yaml"
 COMPOSE_INSTANCES = ("serving-1", "serving-2")
 COMPOSE_PORT = "8000"  # of an instance, inside its container
 START_SECONDS = 120.0
+FRONT_SECONDS = 15
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,11 @@ class Compose:
             self._call("build", name)
         serving = []
         for name in COMPOSE_INSTANCES:
+            before = {one.url for one in self.known()}
             self._call("up", "--detach", "--no-deps", name)
             serving.append(self._wait_for(name))
+            if before and serving[-1].url not in before:
+                self._wait_for_front(name)
         self._call("up", "--detach", "--no-deps", "front")
         return serving
 
@@ -75,6 +79,19 @@ class Compose:
             said = self._call("logs", "--tail", "5", name).strip()
             raise MlError(f"{name} does not answer after {START_SECONDS:.0f} s: {said}")
         return instance
+
+    def _wait_for_front(self, name: str) -> None:
+        """Wait until the front asks an instance where it is now, or no longer: else none is left to ask."""
+        address = f"$(getent ahostsv4 {name} | head -n 1 | cut -d ' ' -f 1)"
+        command = ("exec", "-T", "front", "sh", "-c", f'grep -qF "{address}:" /tmp/front.conf && sleep 1')
+
+        def known() -> bool | None:
+            with contextlib.suppress(MlError):
+                self._call(*command)
+                return True
+            return None
+
+        wait_until(known, FRONT_SECONDS)
 
     def _instance(self, name: str) -> Service:
         """Return an instance at the port of loopback that the engine chose for it."""
