@@ -243,8 +243,10 @@ def test_containers_are_brought_up_one_after_the_other_by_whichever_command_is_h
         assert called == [
             "build serving-1",
             "build front",
+            "port serving-1 8000",
             "up --detach --no-deps serving-1",
             "port serving-1 8000",
+            "port serving-2 8000",
             "up --detach --no-deps serving-2",
             "port serving-2 8000",
             "up --detach --no-deps front",

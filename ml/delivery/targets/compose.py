@@ -49,21 +49,22 @@ class Compose:
             self._call("build", name)
         serving = []
         for name in COMPOSE_INSTANCES:
-            before = {one.url for one in self.known()}
+            before = self._known(name)
             self._call("up", "--detach", "--no-deps", name)
             serving.append(self._wait_for(name))
-            if before and serving[-1].url not in before:
+            if before and serving[-1].url != before.url:
                 self._wait_for_front(name)
         self._call("up", "--detach", "--no-deps", "front")
         return serving
 
     def known(self) -> list[Service]:
         """Return the instances that run."""
-        found = []
-        for name in COMPOSE_INSTANCES:
-            with contextlib.suppress(MlError):
-                found.append(self._instance(name))
-        return found
+        return [found for name in COMPOSE_INSTANCES if (found := self._known(name))]
+
+    def _known(self, name: str) -> Service | None:
+        with contextlib.suppress(MlError):
+            return self._instance(name)
+        return None
 
     def _wait_for(self, name: str) -> Service:
         """Return an instance once it answers; raises ``MlError`` with its last words if it does not."""
