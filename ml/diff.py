@@ -80,15 +80,13 @@ def _of_file(project: Project, file: Path) -> Side:
     from ml.data.row_index import fingerprints
     from ml.data.sources import number_rows
     from ml.data.sources.table_files import read_whole
-    from ml.source_settings import Agreed, Format
+    from ml.source_settings import Agreed, format_of
 
     if not file.exists():
         raise UsageError(f"{file}: neither a version's number, nor build, nor a file")
     contract = load_contract(project)
     source = project.source
-    table = read_whole(
-        file, getattr(source, "format", Format()), text_columns(contract), words_that_are_values(contract)
-    )
+    table = read_whole(file, format_of(source), text_columns(contract), words_that_are_values(contract))
     if isinstance(source, Agreed) and source.number_rows and source.number_rows not in table:
         table = number_rows(table, source.number_rows)
     if project.id not in table:

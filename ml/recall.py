@@ -89,16 +89,17 @@ def _list(versions: list[int]) -> str:
 
 def _of_file(project: Project, file: Path) -> "tuple[pd.DataFrame, bool]":
     """Return the fingerprints of a file's rows, and whether it names them by id alone."""
+    from ml.data.completeness import open_file
     from ml.data.contract import check, load_contract, text_columns
     from ml.data.gap_words import words_that_are_values
     from ml.data.personal_rules import obey
     from ml.data.row_index import fingerprints
     from ml.data.sources.table_files import read_whole
-    from ml.source_settings import Format, agreed_of
+    from ml.source_settings import Format, format_of
 
     contract = load_contract(project)
-    own = getattr(agreed_of(project.source), "format", Format())
-    with open(file, "rb") as stream:
+    own = format_of(project.source)
+    with open_file(file) as stream:
         header = stream.readline()
     written = own if own.separator.encode() in header else Format()
     table = obey(read_whole(file, written, text_columns(contract), words_that_are_values(contract)), project)
@@ -142,6 +143,8 @@ def _since(registry: Registry, since: str) -> "pd.DataFrame":
     """Return the fingerprints of rows that no build before a day had."""
     import pandas as pd
 
+    from ml.registry.recalls import prints_alone
+
     try:
         day = date.fromisoformat(since).isoformat()
     except ValueError as error:
@@ -149,8 +152,7 @@ def _since(registry: Registry, since: str) -> "pd.DataFrame":
     none = pd.DataFrame({"id": pd.Series(dtype="uint64"), "content": pd.Series(dtype="uint64")})
     before, after = [none], [none]
     for version in registry.versions():
-        rows = pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE)
-        rows = rows[[name for name in ("id", "content", "reading") if name in rows]]
+        rows = prints_alone(pd.read_parquet(registry.folder(version) / "model" / ROWS_FILE))
         (after if registry.data_manifest(version).finished >= day else before).append(rows)
     new, old = pd.concat(after).drop_duplicates(), pd.concat(before).drop_duplicates()
     if new.empty:

@@ -1,6 +1,6 @@
 """The settings of a source: where tables come from, and what is agreed on with who delivers them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, model_validator
 
@@ -26,6 +26,18 @@ class Format(Settings):
     skip_blanks: bool = False
     empty: list[str] = []
     sheet: str | None = None
+
+    @property
+    def csv_options(self) -> dict[str, Any]:
+        """What tells pandas how to read such a text; ``empty`` is left to who knows the columns."""
+        return {
+            "sep": self.separator,
+            "encoding": self.encoding,
+            "decimal": self.decimal,
+            "thousands": self.thousands,
+            "skipinitialspace": self.skip_blanks,
+            "skiprows": self.skip_lines,
+        }
 
 
 class Agreed(Settings):
@@ -156,6 +168,12 @@ AnySource = Agreed | CatboostSource
 def agreed_of(source: AnySource) -> Agreed:
     """Return what is agreed on of a source's tables; of a published data set its snapshot says so."""
     return source.snapshot if isinstance(source, CatboostSource) else source
+
+
+def format_of(source: AnySource) -> Format:
+    """Return how a source writes text tables; the plain default where it has no files."""
+    written: Format = getattr(agreed_of(source), "format", Format())
+    return written
 
 
 AnyTable = Annotated[

@@ -3,6 +3,7 @@
 import csv
 import functools
 import io
+import itertools
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +20,7 @@ from ml.data.personal_rules import obey_in_request, obey_in_table
 from ml.data.request import BrokenRows, RowReader
 from ml.data.rows import Row, rows_to_table
 from ml.errors import MlError, UsageError
-from ml.source_settings import Format, agreed_of
+from ml.source_settings import Format, format_of
 
 Kind = Literal["csv", "json", "ndjson", "parquet"]
 KINDS: dict[str, Kind] = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".parquet": "parquet"}
@@ -104,27 +105,21 @@ def write_rows(rows: list[dict[str, Any]], kind: Kind, *, header: bool) -> bytes
 
 def _csv(content: bytes, reader: RowReader, name: str) -> pd.DataFrame:
     """Read CSV as the project's own files are written if its header is so, else as anybody writes it."""
-    own = getattr(agreed_of(reader.project.source), "format", Format())
+    own = format_of(reader.project.source)
     written = own if _has_header_of(content, own, reader.contract) else Format()
-    read: Any = functools.partial(
-        pd.read_csv,
-        sep=written.separator,
-        encoding=written.encoding,
-        decimal=written.decimal,
-        thousands=written.thousands,
-        skipinitialspace=written.skip_blanks,
-        skiprows=written.skip_lines,
-    )
-    table = read_table(
-        lambda _, **options: read(io.BytesIO(content), **options), Path(name), reader.contract, written.empty
-    )
+
+    def read(_: Path, **options: Any) -> pd.DataFrame:
+        table: pd.DataFrame = pd.read_csv(io.BytesIO(content), **written.csv_options, **options)
+        return table
+
+    table = read_table(read, Path(name), reader.contract, written.empty)
     if len(table.columns) == 1 < len(reader.contract.columns):
         raise MlError(f"{name} has one column: separate columns by '{Format().separator}'")
     return table
 
 
 def _has_header_of(content: bytes, written: Format, contract: pa.DataFrameSchema) -> bool:
-    header = content.split(b"\n", written.skip_lines + 1)[: written.skip_lines + 1][-1]
+    header = next(itertools.islice(io.BytesIO(content), written.skip_lines, None), b"")
     try:
         names = next(
             csv.reader(

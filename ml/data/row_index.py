@@ -1,7 +1,8 @@
 """What concerns all rows of a table at once, asked of a few numbers a row, which DuckDB sorts on disk.
 
-An index has a row for each of the table's, in its order: ``row`` (counted from 0), ``part`` (train, test, …)
-and three 64-bit hashes: of the ``id``, the ``content`` (all else) and the ``inputs`` (without the target).
+An index has a row for each of the table's, in its order: ``row`` (counted from 0), ``part`` (train, test, …),
+three 64-bit hashes, of the ``id``, the ``content`` (all else) and the ``inputs`` (without the target), and
+the ``reading`` (``fingerprints``).
 """
 
 import functools
@@ -54,8 +55,14 @@ def fingerprints(table: pd.DataFrame, project: Project) -> pd.DataFrame:
     ``reading`` is the same in all rows: of the columns in their order, their types and the rules of personal
     ones. By another reading the content of the same row is another number.
     """
-    marked = {"id": hashes(table[project.id]), "content": hashes(table.drop(columns=project.id))}
-    return pd.DataFrame(marked, index=table.index).assign(reading=_reading(table, project))
+    return pd.DataFrame(
+        {
+            "id": hashes(table[project.id]),
+            "content": hashes(table.drop(columns=project.id)),
+            "reading": _reading(table, project),
+        },
+        index=table.index,
+    )
 
 
 def _reading(table: pd.DataFrame, project: Project) -> np.uint64:

@@ -68,7 +68,8 @@ def _not_personal_then(project: Project, version: Path) -> str:
     """Return the columns that are personal by now and were not when a version was made."""
     settings = (version / "model" / "project" / "project.toml").read_text(encoding="utf-8-sig")
     then = tomllib.loads(settings).get("personal", [])
-    return ", ".join(name for name in (*project.personal, *project.personal_rules) if name not in then)
+    personal = dict.fromkeys((*project.personal, *project.personal_rules))  # what is hashed stands in both
+    return ", ".join(name for name in personal if name not in then)
 
 
 def _readable(registry: Registry, channel: str, to: int | None) -> Channel:

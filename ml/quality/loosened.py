@@ -8,6 +8,7 @@ from typing import Any
 from ml.project import Project
 from ml.records import Gate
 
+GROUPS = ("data_gates", "gates", "canary")
 # Settings of which less is looser; of all other numbers in these groups more is looser.
 LESS_IS_LOOSER = ("min_", "floor")
 MORE_IS_LOOSER = ("max_", "ceilings.", "champion_tolerance", "latency_slack_seconds", "slices.min_rows")
@@ -23,10 +24,13 @@ def loosened_settings(project: Project, champion: Path, judged_by: dict[str, Any
         tomllib.loads(file.read_text(encoding="utf-8-sig"))
         for file in (champion / "model" / "project" / "project.toml", project.folder / "project.toml")
     )
-    pairs = [(before.get(group, {}), now.get(group, {})) for group in ("data_gates", "gates", "canary")]
     if judged_by is not None:
-        pairs[1] = judged_by, project.gates.model_dump(mode="json")
-    return [told for old, new in pairs for told in _looser(dict(_flat(old)), dict(_flat(new)))]
+        before["gates"], now["gates"] = judged_by, project.gates.model_dump(mode="json")
+    return [
+        told
+        for group in GROUPS
+        for told in _looser(dict(_flat(before.get(group, {}))), dict(_flat(now.get(group, {}))))
+    ]
 
 
 def loosened_expectations(before: list[Gate], now: list[Gate]) -> list[str]:

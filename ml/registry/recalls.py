@@ -95,9 +95,7 @@ def add(registry: Registry, what: str, why: str, rows: "pd.DataFrame", *, by_id:
     folder.mkdir(parents=True, exist_ok=True)
     number = max((_number(file) for file in folder.glob("*.json")), default=0) + 1
     file = folder / f"{number}.parquet"
-    rows[[name for name in ("id", "content", "reading") if name in rows]].drop_duplicates().to_parquet(
-        file, index=False
-    )
+    prints_alone(rows).drop_duplicates().to_parquet(file, index=False)
     recall = Recall(
         number=number,
         project=registry.project,
@@ -111,6 +109,11 @@ def add(registry: Registry, what: str, why: str, rows: "pd.DataFrame", *, by_id:
     )
     _write(registry, recall)
     return recall
+
+
+def prints_alone(rows: "pd.DataFrame") -> "pd.DataFrame":
+    """Return the fingerprints of rows; those of old have no ``reading``."""
+    return rows[[name for name in ("id", "content", "reading") if name in rows]]
 
 
 def undo(registry: Registry, number: int) -> Recall:

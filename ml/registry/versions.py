@@ -77,15 +77,16 @@ class Registry:
 
     def find(self, identity: dict[str, str]) -> int | None:
         """Return the newest version with these hashes of model, data and lock file, if there is one."""
-        for version in reversed(self.versions()):
-            if read_json(self.folder(version) / "version.json").get("identity") == identity:
-                return version
-        return None
+        same = (one for one in reversed(self.versions()) if self._identity(one) == identity)
+        return next(same, None)
 
     def with_model(self, sha256: str) -> set[int]:
         """Return the versions whose model is these very bytes."""
-        told = {one: read_json(self.folder(one) / "version.json").get("identity") for one in self.versions()}
-        return {one for one, identity in told.items() if identity and identity["model_sha256"] == sha256}
+        return {one for one in self.versions() if self._identity(one).get("model_sha256") == sha256}
+
+    def _identity(self, version: int) -> dict[str, str]:
+        told: dict[str, str] = read_json(self.folder(version) / "version.json").get("identity", {})
+        return told
 
     def trained_from(self, inputs: dict[str, Any]) -> int | None:
         """Return the newest signed version that training with these inputs made, if there is one."""

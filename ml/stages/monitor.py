@@ -110,8 +110,9 @@ def _look(
     with engine.begin() as connection:
         prune(connection, project, context.channel, now - settings.keep_days * DAY)
     trouble = _ask_source(context, engine, now)
+    champion = registry.read(pointer.version)
+    same = registry.with_model(champion.identity["model_sha256"])
     with engine.connect() as connection:
-        same = registry.with_model(registry.read(pointer.version).identity["model_sha256"])
         window = read_window(connection, project, context.channel, pointer.version, now, same)
     seen = see(project, reference, window, tuple(past[-1].broken if past else ()))
     seen = dataclasses.replace(
@@ -120,7 +121,7 @@ def _look(
         trouble_with_source=tuple(trouble),
     )
     found = diagnose(seen)
-    made = _seconds(registry.read(pointer.version).registered)
+    made = _seconds(champion.registered)
     return _keep(context, pointer, engine, made, about | figures_of(seen), found, trouble), past
 
 

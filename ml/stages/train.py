@@ -13,7 +13,7 @@ from ml.project import DECLARATIONS, Project
 from ml.records import DataManifest, ModelManifest, Record
 from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
-from ml.source_settings import agreed_of
+from ml.source_settings import format_of
 from ml.stages import Context
 from ml.workspace import ROWS_FILE, Outcome, code_digest, declaration_digests
 
@@ -54,7 +54,8 @@ def run(context: Context) -> Outcome[ModelManifest]:
                 "personal_rules",
             },
         )
-        | {"metrics": metrics, "format": _format(project)},
+        # A service takes files that are written as the source's are.
+        | {"metrics": metrics, "format": format_of(project.source).model_dump(mode="json")},
         "code": code_digest(Path(__file__)),
     }
 
@@ -198,12 +199,6 @@ def _check(project: Project, rows: "pd.DataFrame", target: "pd.Series") -> Any:
             "(positive = ... in project.toml names another)"
         )
     return positive
-
-
-def _format(project: Project) -> dict[str, Any] | None:
-    """Return how the source writes its files: a service takes files that are written so."""
-    written = getattr(agreed_of(project.source), "format", None)
-    return written.model_dump(mode="json") if written else None
 
 
 def _copy_beside(context: Context, folder: Path) -> None:

@@ -86,25 +86,15 @@ def _text(
 ) -> Batches:
     if "separator" in written.model_fields_set:
         separator = written.separator
-    blanks = written.skip_blanks
     check_file(
         file,
         separator,
         written.encoding,
         skip_lines=written.skip_lines,
-        skip_blanks=blanks,
+        skip_blanks=written.skip_blanks,
         counted=counted,
     )
-    read: Any = functools.partial(
-        pd.read_csv,
-        file,
-        sep=separator,
-        encoding=written.encoding,
-        decimal=written.decimal,
-        thousands=written.thousands,
-        skipinitialspace=blanks,
-        skiprows=written.skip_lines,
-    )
+    read: Any = functools.partial(pd.read_csv, file, **written.csv_options | {"sep": separator})
     with read(chunksize=BATCH_ROWS, **reading(read, text_columns, words, written.empty)) as chunks:
         yield from chunks
 

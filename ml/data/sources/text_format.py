@@ -107,8 +107,9 @@ def _told_gaps(header: list[str], body: list[list[str]]) -> list[tuple[str, str]
             share = sum(value in words for value in values) / len(values)
             line = (
                 f"{', '.join(words)} in '{name}' ({share:.0%}) is read as a gap; it is a value if `isin` of "
+                "the contract lists it"
             )
-            told.append((name, f"{line}the contract lists it"))
+            told.append((name, line))
     return told
 
 
