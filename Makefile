@@ -58,7 +58,7 @@ check-types: $(TOOLS)
 	@$(PYTHON) -m mypy --no-error-summary
 
 check-tests: $(TOOLS)
-	@$(PYTEST) --quiet -m "not slow" --durations 5 --durations-min 2 $(TESTS)
+	@$(PYTEST) --quiet -m "not slow" --durations 5 --durations-min 1 $(TESTS)
 
 sabotage: $(TOOLS)  ## break data, code, model and environment on purpose: who notices? (an hour)
 	@$(PYTHON) -m tests.sabotage

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from http.server import HTTPServer
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from ml.serving.client import Service, wait_until
 from tests.conftest import Site, judge_by
 
 Found = TypeVar("Found")
+Answering = TypeVar("Answering", bound=HTTPServer)
 # A machine that others use is ten times slower at times; what comes to pass is not waited for any longer.
 PATIENCE_SECONDS = 180.0
 # Of a client between its requests: the service is not all that these machines have to do.
@@ -59,6 +61,17 @@ setattr(owner, last, die)
 from ml.cli import main
 sys.exit(main(arguments))
 """
+
+
+@contextlib.contextmanager
+def answering(server: Answering) -> Iterator[Answering]:
+    """Let a server answer in a thread; told to end it does so at once, not within half a second."""
+    with server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
 
 
 def wait_for(probe: Callable[[], Found | None]) -> Found:

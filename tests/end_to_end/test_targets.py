@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +30,15 @@ from ml.serving import service
 from ml.serving.client import Service
 from tests.conftest import Site
 from tests.load.servers import start_nginx
-from tests.support import PASSENGER, ErrorOf, build_another_model, constant_load, wait_for, workers_of
+from tests.support import (
+    PASSENGER,
+    ErrorOf,
+    answering,
+    build_another_model,
+    constant_load,
+    wait_for,
+    workers_of,
+)
 
 pytestmark = pytest.mark.slow
 SBIN = "/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", "")
@@ -209,10 +216,8 @@ def instance() -> Iterator[int]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Instance) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Instance)) as server:
         yield server.server_port
-        server.shutdown()
 
 
 def test_containers_are_brought_up_one_after_the_other_by_whichever_command_is_here(

@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from ml import locations
 from tests.conftest import tool
 from tests.jenkins.conftest import tracked_files
 from tests.load.servers import start_nginx
+from tests.support import answering
 
 DOCKER = locations.ROOT / "docker"
 COMPOSE = DOCKER / "compose.yaml"
@@ -157,13 +157,9 @@ class Upstream(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[str]:
     """Run nginx with our configuration before a stand-in for the service."""
-    upstream = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
-    threading.Thread(target=upstream.serve_forever, daemon=True).start()
-    try:
+    with answering(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Upstream)) as upstream:
         with start_nginx(tmp_path / "nginx", [f"http://127.0.0.1:{upstream.server_port}"]) as url:
             yield url
-    finally:
-        upstream.shutdown()
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from ml import locations
 from ml.errors import MlError
 from ml.serving import service
 from tests.jenkins.conftest import FAKE_JAVA, wait_for_json
-from tests.support import wait_for
+from tests.support import answering, wait_for
 
 
 def make_plugin(file: Path, name: str, version: str, dependencies: str = "") -> None:
@@ -272,14 +271,12 @@ def site(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = machine / "site"
     folder.mkdir()
     handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    for name in ("WAR_SITE", "PLUGIN_SITE"):
-        monkeypatch.setattr(downloads, name, f"http://127.0.0.1:{server.server_port}")
     monkeypatch.delenv("JENKINS_WAR")
     monkeypatch.delenv("JENKINS_PLUGIN_DIR")
-    yield folder
-    server.shutdown()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        for name in ("WAR_SITE", "PLUGIN_SITE"):
+            monkeypatch.setattr(downloads, name, f"http://127.0.0.1:{server.server_port}")
+        yield folder
 
 
 def test_downloads_are_checked_and_kept(site: Path, machine: Path) -> None:

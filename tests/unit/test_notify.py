@@ -1,7 +1,6 @@
 """Telling people: once a state, to whom it concerns, by mail and web hook, and never what an address is."""
 
 import json
-import threading
 from collections.abc import Iterator
 from email import message_from_bytes
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from ml.project import find_project
 from ml.records import Look, parse
 from ml.serving.service import free_port
 from tests.conftest import Site
+from tests.support import answering
 
 NOTIFY = '[notify]\nteam = ["TEAM"]\ndata_owner = ["OWNER"]\n\n[channels]'
 
@@ -36,12 +36,10 @@ def told(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("TEAM", f"json://127.0.0.1:{server.server_port}/team")
-    monkeypatch.setenv("OWNER", f"json://127.0.0.1:{server.server_port}/owner")
-    yield titles
-    server.shutdown()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), Hook)) as server:
+        monkeypatch.setenv("TEAM", f"json://127.0.0.1:{server.server_port}/team")
+        monkeypatch.setenv("OWNER", f"json://127.0.0.1:{server.server_port}/owner")
+        yield titles
 
 
 def look(cause: str, ends: float = 0.0) -> Look:

@@ -73,6 +73,7 @@ def test_clean_data_passes_every_gate(project: Project, table: pd.DataFrame, ref
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_resampled_clean_data_raises_no_alarm(
     project: Project, table: pd.DataFrame, reference: Reference, seed: int

@@ -51,6 +51,7 @@ def test_clean_tables_pass_without_a_champion_in_whatever_order(name: str) -> No
             assert alarms == [], f"sorted by {column}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_resampled_clean_tables_pass(seed: int) -> None:
     project = find_project("titanic")

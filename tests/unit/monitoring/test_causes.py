@@ -14,6 +14,7 @@ from tests.world import INJECTED, look_at, produce
 SEEDS = range(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INJECTED)
 def test_what_was_injected_is_named(name: str) -> None:
     found = [look_at(INJECTED[name], seed)[0] for seed in SEEDS]

@@ -83,6 +83,7 @@ def test_the_estimate_holds_where_only_the_inputs_move() -> None:
     assert found.metrics["accuracy"] == pytest.approx(right, abs=0.03)
 
 
+@pytest.mark.slow
 def test_the_estimate_of_numbers_learns_where_the_model_is_far_off() -> None:
     random = np.random.default_rng(5)
     size = random.uniform(0, 10, 3000)

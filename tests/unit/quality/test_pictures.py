@@ -72,7 +72,10 @@ def test_the_ticks_of_a_column_do_not_run_together(scale: float, count: int) -> 
         assert len(set(texts)) == len(texts)
 
 
-@pytest.mark.parametrize("count", [2, 10, 12, 20, 40])
+CLASSES = [2, 10, 12, pytest.param(20, marks=pytest.mark.slow), pytest.param(40, marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("count", CLASSES)
 def test_the_classes_of_a_confusion_matrix_are_named_and_counted(count: int) -> None:
     classes = np.array([f"Kaffee, gemahlen, Sorte {number}" for number in range(count)])
     said = RecordedPredictions(classes, None, None)

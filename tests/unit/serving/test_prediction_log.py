@@ -108,6 +108,7 @@ def test_a_dead_database_costs_nothing_and_gets_all_when_it_is_back() -> None:
     assert sum(lost) == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_nothing_and_gets_all_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -165,6 +165,7 @@ def test_an_old_delivery_is_refused_though_it_is_the_same(site: Site, error_of: 
     assert "max_age_days" in error_of()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "problem"),
     [

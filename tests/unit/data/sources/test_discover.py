@@ -2,7 +2,6 @@
 
 import gzip
 import sqlite3
-import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +14,7 @@ import zstandard
 from ml.data.sources.discover import discover
 from ml.data.sources.text_format import _marks
 from ml.errors import MlError, UsageError
+from tests.support import answering
 
 TABLE = pd.DataFrame(
     {"name": [f"Müller {n}" for n in range(30)], "size": [n + 0.5 for n in range(30)], "n": 7}
@@ -99,12 +99,10 @@ def test_a_url_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "other.csv").write_text("x,y\n1,2\n")
     (tmp_path / "t.csv").write_text(written(sep=";"))
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with answering(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         address = f"http://127.0.0.1:{server.server_port}"
         assert len(discover(f"{address}/other.csv").table) == 1
         found = discover(f"{address}/t.csv")
-        server.shutdown()
     assert len(found.table) == 30
     assert found.settings == {
         "kind": "url",

@@ -2,7 +2,6 @@
 
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from ml.data.sources import url
 from ml.data.sources.interface import Asked, SourceAway
 from ml.errors import MlError
 from ml.source_settings import UrlSource
+from tests.support import answering
 
 CONTENT = b"id,size\n1,2\n2,3\n"
 SHA256 = "0" * 64
@@ -61,12 +61,8 @@ class Handler(BaseHTTPRequestHandler):
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("ML_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(url, "FIRST_PAUSE_SECONDS", 0.01)
-    found = Server()
-    thread = threading.Thread(target=found.serve_forever, daemon=True)
-    thread.start()
-    yield found
-    found.shutdown()
-    found.server_close()
+    with answering(Server()) as found:
+        yield found
 
 
 def read(server: Server, tmp_path: Path, path: str = "/t.csv", **settings: Any) -> pd.DataFrame:
@@ -138,16 +134,13 @@ def test_a_token_is_sent_and_never_shown_nor_carried_elsewhere(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TABLE_TOKEN", "open-sesame")
-    other = Server()
-    threading.Thread(target=other.serve_forever, daemon=True).start()
-    other.answers = [(200, {}, CONTENT)]
-    elsewhere = other.address.replace("127.0.0.1", "localhost") + "/t.csv"
-    server.answers = [(302, {"Location": elsewhere}, b"")]
-    assert len(read(server, tmp_path, token_from="TABLE_TOKEN")) == 2
-    assert server.asked[0]["Authorization"] == "Bearer open-sesame"
-    assert "Authorization" not in other.asked[0]
-    other.shutdown()
-    other.server_close()
+    with answering(Server()) as other:
+        other.answers = [(200, {}, CONTENT)]
+        elsewhere = other.address.replace("127.0.0.1", "localhost") + "/t.csv"
+        server.answers = [(302, {"Location": elsewhere}, b"")]
+        assert len(read(server, tmp_path, token_from="TABLE_TOKEN")) == 2
+        assert server.asked[0]["Authorization"] == "Bearer open-sesame"
+        assert "Authorization" not in other.asked[0]
     kept = b"".join(file.read_bytes() for file in (tmp_path / "home").rglob("*") if file.is_file())
     assert b"open-sesame" not in kept
     source = UrlSource(kind="url", labelled="http://example.org/t.csv", token_from="TABLE_TOKEN")
@@ -231,15 +224,11 @@ def test_a_way_from_https_to_http_is_not_gone(
     context.load_cert_chain(certificate, f"{certificate}.key")
     secure = Server()
     secure.socket = context.wrap_socket(secure.socket, server_side=True)
-    threading.Thread(target=secure.serve_forever, daemon=True).start()
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     secure.address = f"https://localhost:{secure.server_port}"
     secure.answers = [(302, {"Location": f"{server.address}/t.csv"}, b""), (200, {}, CONTENT)]
     server.answers = [(200, {}, CONTENT)]
-    try:
+    with answering(secure):
         with pytest.raises(MlError, match="leads from https to http"):
             read(secure, tmp_path)
         assert len(read(secure, tmp_path)) == 2, "without the detour it is read"
-    finally:
-        secure.shutdown()
-        secure.server_close()
