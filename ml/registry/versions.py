@@ -210,6 +210,19 @@ class Registry:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    @contextmanager
+    def watch(self, name: str) -> Iterator[None]:
+        """Be the deploy that tries a candidate, or raise ``MlError``; one that died is none any more."""
+        with open(self.root / "channels" / f".{name}.trial", "w", encoding="utf-8") as watched:
+            try:
+                fcntl.flock(watched, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise MlError(
+                    f"a candidate is on trial in {name}: wait until that deploy has ended, or end the trial "
+                    "with `rollback`"
+                ) from error
+            yield
+
     def channels(self) -> list[Channel]:
         """Return every channel that was ever deployed to."""
         return [self.channel(file.stem) for file in sorted((self.root / "channels").glob("*.json"))]

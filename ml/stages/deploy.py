@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -85,27 +86,29 @@ def _bring(
     """Register, try and switch; return what the record tells of it."""
     project, canary = context.project, context.canary or context.project.canary
     registry = Registry(project.name, target.moved)
-    with registry.lock(context.channel):
-        before, version = _register(registry, context, identity, judged)
-        serving = target.prepare()
-        candidate = None
-        if before.version not in (None, version) and canary.mode != "none":
-            from ml.delivery import trial  # with the statistics that judge it
+    with ExitStack() as watching:
+        with registry.lock(context.channel):
+            before, version = _register(registry, context, identity, judged)
+            serving = target.prepare()
+            candidate = None
+            if before.version not in (None, version) and canary.mode != "none":
+                from ml.delivery import trial  # with the statistics that judge it
 
-            candidate = trial.begin(registry, version, before, canary)
-    found: dict[str, Any] = {"outcome": "deployed", "why": []}
-    if candidate:
-        rows = trial.rows_to_replay(context.workspace, project, registry, before)
-        found = trial.run(registry, serving, candidate, before, canary, rows)
-    elif before.version == version:
-        found["outcome"] = ALREADY_DEPLOYED
-    if found["outcome"] in ("deployed", ALREADY_DEPLOYED):
-        why = "; ".join(filter(None, [provenance().why, *(found["why"] if candidate else [])]))
-        switch(registry, serving, version, before, context.channel, candidate, why)
-        urls = ", ".join(one.url for one in serving)
-        say(f"deploy: {context.channel} answers with version {version} at {urls}")
-        if serving and (scoring := serving[0].get("/health").get("scoring")):
-            say(f"deploy: version {version} is scored by {scoring}")
+                watching.enter_context(registry.watch(context.channel))
+                candidate = trial.begin(registry, version, before, canary)
+        found: dict[str, Any] = {"outcome": "deployed", "why": []}
+        if candidate:
+            rows = trial.rows_to_replay(context.workspace, project, registry, before)
+            found = trial.run(registry, serving, candidate, before, canary, rows)
+        elif before.version == version:
+            found["outcome"] = ALREADY_DEPLOYED
+        if found["outcome"] in ("deployed", ALREADY_DEPLOYED):
+            why = "; ".join(filter(None, [provenance().why, *(found["why"] if candidate else [])]))
+            switch(registry, serving, version, before, context.channel, candidate, why)
+            urls = ", ".join(one.url for one in serving)
+            say(f"deploy: {context.channel} answers with version {version} at {urls}")
+            if serving and (scoring := serving[0].get("/health").get("scoring")):
+                say(f"deploy: version {version} is scored by {scoring}")
     return {
         "channel": context.channel,
         "version": version,
@@ -120,12 +123,7 @@ def _bring(
 def _register(
     registry: Registry, context: Context, identity: dict[str, str], judged: tuple[Record, ...]
 ) -> tuple[Channel, int]:
-    before, workspace = registry.channel(context.channel), context.workspace
-    if before.candidate and not before.candidate.over():
-        raise MlError(
-            f"version {before.candidate.version} is on trial in {context.channel}: wait until that deploy "
-            "has ended, or end the trial with `rollback`"
-        )
+    before, workspace = _on_no_trial(registry, registry.channel(context.channel)), context.workspace
 
     def check_copy(copy: Path) -> None:
         """Verify the copy that is about to be signed: the build folder may have changed meanwhile."""
@@ -150,6 +148,16 @@ def _register(
             "--force deploys it all the same"
         )
     return before, version
+
+
+def _on_no_trial(registry: Registry, before: Channel) -> Channel:
+    """Return the channel without a candidate: a trial whose deploy died ends here, before its time."""
+    if not before.candidate or before.candidate.over():
+        return before
+    with registry.watch(before.name):
+        tried, why = before.candidate.version, "the deploy that tried it came to no end"
+        say(f"deploy: held back version {tried}: {why}")
+        return registry.move(before.name, before.version, "hold", why, left=tried)
 
 
 def tell(context: Context, record: Deployment) -> str:
