@@ -34,24 +34,24 @@ def take_labels(project: Project, channel: str, file: Path | None) -> str:
     with opened(project.name, channel, none=none, failed=failed) as engine:
         if file is None:
             return f"{take_labels_of_source(engine, project, channel, time.time()):,} labels taken"
-        return _take_file(engine, project, file)
+        return _take_file(engine, project, channel, file)
 
 
-def _take_file(engine: Engine, project: Project, file: Path) -> str:
+def _take_file(engine: Engine, project: Project, channel: str, file: Path) -> str:
     given = list(_read(project, file))
     if not given:
         raise MlError(f"{file} holds no label: it needs the columns request_id and label")
-    now, counts = time.time(), Counter[str]()
+    now, counts, of = time.time(), Counter[str](), (project.name, channel)
     with engine.begin() as connection:
         for start in range(0, len(given), AT_ONCE):
             part = given[start : start + AT_ONCE]
-            counts.update(_kinds(connection, part))
-            connection.execute(insert(labels), [_row(one, now) for one in part])
+            counts.update(_kinds(connection, of, part))
+            connection.execute(insert(labels), [_row(of, one, now) for one in part])
     told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
     return f"{len(given):,} labels taken: {told}"
 
 
-def _row(one: Feedback, now: float) -> dict[str, Any]:
+def _row(of: tuple[str, str], one: Feedback, now: float) -> dict[str, Any]:
     return {
         "request": one.request_id,
         "row": one.row,
@@ -59,18 +59,21 @@ def _row(one: Feedback, now: float) -> dict[str, Any]:
         "label": json.dumps(one.label, ensure_ascii=False),
         "since": one.since,
         "sender": "file",
+        "project": of[0],
+        "channel": of[1],
     }
 
 
-def _kinds(connection: Connection, given: list[Feedback]) -> Iterator[str]:
+def _kinds(connection: Connection, of: tuple[str, str], given: list[Feedback]) -> Iterator[str]:
     """Yield of each label whether it is the first, says the same again, contradicts, or is of no answer."""
     keys = [(one.request_id, one.row) for one in given]
-    asked = select(predictions.c.request, predictions.c.row)
+    mine = (predictions.c.project == of[0]) & (predictions.c.channel == of[1])
+    asked = select(predictions.c.request, predictions.c.row).where(mine)
     answered = {
         (one.request, one.row)
         for one in connection.execute(asked.where(tuple_(predictions.c.request, predictions.c.row).in_(keys)))
     }
-    holds = labels_that_hold()
+    holds = labels_that_hold(*of)
     known = {
         (one.request, one.row): json.loads(one.label)
         for one in connection.execute(select(holds).where(tuple_(holds.c.request, holds.c.row).in_(keys)))
@@ -89,13 +92,16 @@ def _read(project: Project, file: Path) -> Iterator[Feedback]:
     """Yield the labels of a file, each as the contract describes the target."""
     read_label = label_reader(load_contract(project), project.target)
     lines = _json_lines(file) if file.suffix in (".ndjson", ".jsonl") else _csv_lines(file)
-    for number, content in lines:
-        try:
+    number = 0
+    try:
+        for number, content in lines:
             one = Feedback.model_validate_json(json.dumps(content))
-            label = read_label(one.label)
-        except ValidationError as error:
-            raise MlError(f"{file}, line {number}: {describe(error)}: nothing was taken") from error
-        yield one.model_copy(update={"label": label})
+            yield one.model_copy(update={"label": read_label(one.label)})
+    except ValidationError as error:
+        raise MlError(f"{file}, line {number}: {describe(error)}: nothing was taken") from error
+    except (UnicodeDecodeError, csv.Error, RecursionError) as error:
+        told = f"{file}, after line {number}: this is no CSV or NDJSON text in UTF-8"
+        raise MlError(f"{told} ({str(error)[:100]}): nothing was taken") from error
 
 
 def _csv_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -95,12 +95,14 @@ def text_columns(contract: pa.DataFrameSchema) -> list[str]:
     ]
 
 
-def check(table: pd.DataFrame, contract: pa.DataFrameSchema, what: str) -> pd.DataFrame:
+def check(
+    table: pd.DataFrame, contract: pa.DataFrameSchema, what: str, personal: Sequence[str] = ()
+) -> pd.DataFrame:
     """Return ``table`` in the contract's order and types, or raise ``MlError`` with the first deviation.
 
-    ``what`` names the table in the message.
+    ``what`` names the table in the message, which tells no value of ``personal`` columns.
     """
-    table, problems = examine(table, contract)
+    table, problems = examine(table, contract, personal)
     if problems:
         more = f"; and {len(problems) - 1} more problems" if len(problems) > 1 else ""
         raise MlError(f"{what}: breaks the contract: {problems[0]}{more}")
@@ -244,7 +246,9 @@ def _violation(
         return 2, Violation(column, told, int(missing.sum()), examples(table, missing))
     if rule.startswith("dtype("):
         found, wanted = table[column], contract.columns[column].dtype
-        wrong = (pd.to_numeric(found, errors="coerce").isna() & found.notna()).to_numpy()
+        # Numbers as texts: a whole one of hundreds of digits is too large for pandas.
+        digits = found.astype(str) if found.dtype == object else found
+        wrong = (pd.to_numeric(digits, errors="coerce").isna() & found.notna()).to_numpy()
         told = f"column '{column}' holds {found.dtype} values, the contract says {wanted}"
         shown = examples(table, wrong, column, personal)
         return 3, Violation(column, told, int(wrong.sum()) or len(table), shown, structural=True)

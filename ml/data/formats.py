@@ -17,12 +17,13 @@ from ml.data.as_text import as_text
 from ml.data.contract import check, text_columns
 from ml.data.gap_words import reading, words_that_are_values
 from ml.data.personal_rules import obey_in_request, obey_in_table
-from ml.data.request import BrokenRows, RowReader
+from ml.data.request import BrokenRows, RowReader, check_names
 from ml.data.rows import Row, rows_to_table
 from ml.errors import MlError, UsageError
 from ml.source_settings import Format, format_of
 
 Kind = Literal["csv", "json", "ndjson", "parquet"]
+MAX_COLUMNS_MORE = 1_000
 KINDS: dict[str, Kind] = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".parquet": "parquet"}
 
 
@@ -57,6 +58,7 @@ def read_json(content: bytes, reader: RowReader, leave_out: Collection[str] = fr
 
     A column that a row leaves out is ``None`` there. Columns to ``leave_out`` are not looked at.
     """
+    check_names(content, len(reader.contract.columns) + len(leave_out))
     adapter = reader.rows if content.lstrip().startswith(b"[") else reader.row
     try:
         given = adapter.validate_json(_prepared(content, reader, leave_out))
@@ -74,7 +76,8 @@ def read_rows(
     rows = read_json(content, reader, leave_out) if kind == "json" else _lines(content, reader, leave_out)
     if not rows:
         raise MlError(f"{name} is empty: send at least one row")
-    return rows_to_table(rows, reader.contract, checked=reader.complete, what=name)
+    personal = reader.project.personal
+    return rows_to_table(rows, reader.contract, checked=reader.complete, what=name, personal=personal)
 
 
 def read_file(file: Path, reader: RowReader, leave_out: Collection[str] = frozenset()) -> pd.DataFrame:
@@ -105,8 +108,11 @@ def write_rows(rows: list[dict[str, Any]], kind: Kind, *, header: bool) -> bytes
 
 def _csv(content: bytes, reader: RowReader, name: str) -> pd.DataFrame:
     """Read CSV as the project's own files are written if its header is so, else as anybody writes it."""
-    own = format_of(reader.project.source)
+    own, known = format_of(reader.project.source), len(reader.contract.columns)
     written = own if _has_header_of(content, own, reader.contract) else Format()
+    # Each that is not known would be read, and told of, at length.
+    if (count := _first_line(content, written).count(written.separator)) > known + MAX_COLUMNS_MORE:
+        raise MlError(f"{name} has {count + 1:,} columns, the contract has {known}")
 
     def read(_: Path, **options: Any) -> pd.DataFrame:
         table: pd.DataFrame = pd.read_csv(io.BytesIO(content), **written.csv_options, **options)
@@ -118,17 +124,16 @@ def _csv(content: bytes, reader: RowReader, name: str) -> pd.DataFrame:
     return table
 
 
+def _first_line(content: bytes, written: Format) -> str:
+    line = next(itertools.islice(io.BytesIO(content), written.skip_lines, None), b"")
+    return line.decode(written.encoding, errors="replace").strip()
+
+
 def _has_header_of(content: bytes, written: Format, contract: pa.DataFrameSchema) -> bool:
-    header = next(itertools.islice(io.BytesIO(content), written.skip_lines, None), b"")
+    lines, blanks = [_first_line(content, written)], written.skip_blanks
     try:
-        names = next(
-            csv.reader(
-                [header.decode(written.encoding).strip()],
-                delimiter=written.separator,
-                skipinitialspace=written.skip_blanks,
-            )
-        )
-    except (UnicodeDecodeError, StopIteration, csv.Error):
+        names = next(csv.reader(lines, delimiter=written.separator, skipinitialspace=blanks))
+    except (StopIteration, csv.Error):
         return False
     return {name for name, column in contract.columns.items() if not column.nullable} <= set(names)
 
@@ -137,6 +142,7 @@ def _lines(content: bytes, reader: RowReader, leave_out: Collection[str]) -> lis
     rows = []
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
+            check_names(line, len(reader.contract.columns) + len(leave_out))
             try:
                 rows.append(reader.plain(reader.row.validate_json(_prepared(line, reader, leave_out))))
             except ValidationError as error:
@@ -149,6 +155,7 @@ def _checked(table: pd.DataFrame, reader: RowReader, leave_out: Collection[str],
         obey_in_table(table.drop(columns=list(leave_out), errors="ignore"), reader.project),
         reader.contract,
         name,
+        reader.project.personal,
     )
 
 

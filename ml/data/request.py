@@ -21,7 +21,7 @@ from pydantic import (
     create_model,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, from_json
 
 from ml.errors import MlError, describe
 from ml.project import Project
@@ -37,6 +37,7 @@ LIMITS = (
     ("str_length", "max_value", "max_length"),
 )
 MAX_PROBLEMS = 20
+MAX_NAMES_MORE = 10_000
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, regex_engine="python-re")
 
 
@@ -131,9 +132,11 @@ class Told(BaseModel):
     @field_validator("at")
     @classmethod
     def _has_been(cls, at: AwareDatetime | None) -> AwareDatetime | None:
-        """Refuse what is yet to come: it would hold against all that comes true until then."""
+        """Refuse what is yet to come, which would hold against all until then, and what no clock said."""
         if at is not None and at.timestamp() > time.time() + CLOCKS_DIFFER_SECONDS:
             raise ValueError("it has not come true yet")
+        if at is not None and at.timestamp() < 0:
+            raise ValueError("no service answered before 1970")
         return at
 
     @property
@@ -242,6 +245,22 @@ class BrokenRows(MlError):
             {"place": before + [str(part)[:100] for part in one["loc"]], "problem": one["msg"]}
             for one in found[:MAX_PROBLEMS]
         ]
+
+
+def check_names(content: bytes, known: int) -> None:
+    """Raise ``MlError`` for JSON objects that have thousands of names more than the ``known`` ones of each.
+
+    To tell what is wrong with each would take seconds, for which a service would answer nobody else.
+    """
+    if content.count(b":") <= MAX_NAMES_MORE:
+        return
+    try:
+        given = from_json(content)
+    except ValueError:
+        return  # which is refused with its place
+    rows = [one for one in (given if isinstance(given, list) else [given]) if isinstance(one, dict)]
+    if (more := sum(map(len, rows)) - known * len(rows)) > MAX_NAMES_MORE:
+        raise MlError(f"{more:,} names more than there are fields: /openapi.json describes what to send")
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,13 +20,15 @@ def rows_to_table(
     *,
     checked: bool = False,
     what: str = "request",
+    personal: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Return the rows of a request, in the contract's types, checked against the contract.
 
-    ``checked`` says that their model has checked all of it already (``expressed``).
+    ``checked`` says that their model has checked all of it already (``expressed``). No value of ``personal``
+    columns is told.
     """
     table = typed_table(rows, contract)
-    return table if checked else check(table, contract, what)
+    return table if checked else check(table, contract, what, personal)
 
 
 def typed_table(rows: Sequence[dict[str, Any]], contract: pa.DataFrameSchema) -> pd.DataFrame:

@@ -46,8 +46,9 @@ def take_labels(engine: Engine, project: Project, channel: str, now: float) -> i
         waiting = _waiting(connection, project, channel, since)
     found = list(_labels(project, waiting, now)) if waiting else []
     if found:
+        of = {"project": project.name, "channel": channel}
         with engine.begin() as connection:
-            connection.execute(insert(labels), found)
+            connection.execute(insert(labels), [one | of for one in found])
     return len(found)
 
 
@@ -55,7 +56,7 @@ def _waiting(
     connection: Connection, project: Project, channel: str, since: float
 ) -> dict[str, list[tuple[str, int, str | None]]]:
     """Return the rows that may get a label, and the one the source told before, by the id of the row."""
-    newest = newest_labels()
+    newest = newest_labels(project.name, channel)
     same = and_(newest.c.request == predictions.c.request, newest.c.row == predictions.c.row)
     told = (predictions.c.request, predictions.c.row, predictions.c.output, newest.c.label)
     asked = (

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, and_, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select
 
 from ml.project import Project
-from ml.store.lookup import labels_that_hold
+from ml.store.lookup import labels_of, labels_that_hold
 from ml.store.tables import builds, compared, curves, labels, looks, predictions, troubles
 
 DAY = 86400.0
@@ -147,14 +147,18 @@ def _of(project: Project, channel: str) -> Any:
     )
 
 
-def _with_labels() -> tuple[Any, Any]:
-    holds = labels_that_hold()
+def _with_labels(project: Project, channel: str) -> tuple[Any, Any]:
+    holds = labels_that_hold(project.name, channel)
     same = and_(holds.c.request == predictions.c.request, holds.c.row == predictions.c.row)
     return predictions.join(holds, same, isouter=True), holds
 
 
+def _same_row() -> ColumnElement[bool]:
+    return and_(labels.c.request == predictions.c.request, labels.c.row == predictions.c.row)
+
+
 def _rows(connection: Connection, project: Project, channel: str, begins: float, ends: float) -> Answers:
-    both, holds = _with_labels()
+    both, holds = _with_labels(project, channel)
     columns = (
         predictions.c.at,
         predictions.c.version,
@@ -197,7 +201,7 @@ def _answers(rows: Any, project: Project) -> Answers:
 def _counted(
     connection: Connection, project: Project, channel: str, begins: float, ends: float
 ) -> tuple[int, int]:
-    both, holds = _with_labels()
+    both, holds = _with_labels(project, channel)
     counted = select(func.count(), func.count(holds.c.label)).select_from(both)
     span = and_(predictions.c.at > begins, predictions.c.at <= ends)
     answers, labelled = connection.execute(counted.where(_of(project, channel), span)).one()
@@ -206,16 +210,16 @@ def _counted(
 
 def _odd(connection: Connection, project: Project, channel: str, since: float) -> tuple[int, int]:
     """Count labels that came since then for rows nobody asked, and rows that got several."""
-    same = and_(labels.c.request == predictions.c.request, labels.c.row == predictions.c.row)
+    same, mine = _same_row(), labels_of(project.name, channel)
     unknown = (
         select(func.count())
         .select_from(labels.join(predictions, same, isouter=True))
-        .where(labels.c.at > since, predictions.c.request.is_(None))
+        .where(labels.c.at > since, mine, predictions.c.request.is_(None))
     )
     several = (
         select(labels.c.request)
         .select_from(labels.join(predictions, same))
-        .where(labels.c.at > since, _of(project, channel))
+        .where(labels.c.at > since, mine, _of(project, channel))
         .group_by(labels.c.request, labels.c.row)
         .having(func.count() > 1)
         .subquery()
@@ -233,6 +237,8 @@ def prune(connection: Connection, project: Project, channel: str, before: float)
     newest = select(predictions.c.at).where(mine).order_by(predictions.c.at.desc())
     too_many = connection.execute(newest.offset(project.monitoring.keep_rows).limit(1)).scalar()
     _delete_answers(connection, project, channel, before if too_many is None else max(before, too_many))
+    told = and_(labels.c.project == project.name, labels.c.channel == channel, labels.c.at < before)
+    connection.execute(delete(labels).where(told, ~exists().where(_same_row())))
     for table in (looks, troubles, builds):
         of_channel = and_(table.c.project == project.name, table.c.channel == channel)
         connection.execute(delete(table).where(of_channel, table.c.at < before))
@@ -253,11 +259,11 @@ def _delete_answers(connection: Connection, project: Project, channel: str, befo
 
 def new_labels(connection: Connection, project: Project, channel: str, since: float) -> int:
     """Return how many answered rows got their first label after a time."""
-    same = and_(labels.c.request == predictions.c.request, labels.c.row == predictions.c.row)
+    same, mine = _same_row(), labels_of(project.name, channel)
     first = (
         select(func.min(labels.c.at).label("came"))
         .select_from(labels.join(predictions, same))
-        .where(_of(project, channel), labels.c.label.is_not(None))
+        .where(_of(project, channel), mine, labels.c.label.is_not(None))
         .group_by(labels.c.request, labels.c.row)
         .subquery()
     )

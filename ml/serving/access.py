@@ -128,7 +128,7 @@ def new_identity() -> str:
 
 
 def _resource(path: str) -> str:
-    first = f"/{path.split('/')[1]}"
+    first = f"/{path.removeprefix('/').partition('/')[0]}"
     return first if first in RESOURCES else "other"
 
 

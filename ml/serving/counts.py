@@ -62,7 +62,8 @@ class Counts:
 
     def _came_true(self, version: int, said: Any, label: Any) -> str | float:
         """Return whether an answer was right, or how far it was off, after counting that."""
-        if isinstance(label, float) or isinstance(said, float):
+        numbers = all(isinstance(one, (int, float)) for one in (said, label))
+        if numbers and (isinstance(label, float) or isinstance(said, float)):
             error = float(abs(said - label))
             self.metrics.feedback.labels(str(version), "known").inc()
             self.metrics.feedback_error.labels(str(version)).observe(error)

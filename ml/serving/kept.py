@@ -31,6 +31,7 @@ LABEL_BODY = {
 
 def add_kept(app: FastAPI, parts: Parts) -> None:
     """Add ``/answers/{id}`` and ``/labels/{id}/{row}``."""
+    of = (parts.project, parts.channel)
 
     @app.get(
         "/answers/{identity}",
@@ -40,7 +41,7 @@ def add_kept(app: FastAPI, parts: Parts) -> None:
     )
     async def answer(identity: Identity) -> Response:
         def find(connection: Connection) -> dict[str, Any] | None:
-            return answer_of(connection, parts.project, parts.channel, identity)
+            return answer_of(connection, *of, identity)
 
         found = await _in_store(parts, find)
         if found is None:
@@ -65,9 +66,9 @@ def add_kept(app: FastAPI, parts: Parts) -> None:
             raise BrokenRows(error) from error
 
         def keep(connection: Connection) -> bool:
-            known = is_answered(connection, parts.project, parts.channel, identity, row)
+            known = is_answered(connection, of, identity, row)
             if known:
-                put_label(connection, identity, row, label, told.since, sender_of(request))
+                put_label(connection, of, identity, row, label, told.since, sender_of(request))
             return known
 
         if not await _in_store(parts, keep):
@@ -82,8 +83,8 @@ def add_kept(app: FastAPI, parts: Parts) -> None:
     )
     async def delete(identity: Identity, row: Row, request: Request) -> Response:
         def withdraw(connection: Connection) -> bool:
-            known = is_answered(connection, parts.project, parts.channel, identity, row)
-            return known and withdraw_label(connection, identity, row, sender_of(request))
+            known = is_answered(connection, of, identity, row)
+            return known and withdraw_label(connection, of, identity, row, sender_of(request))
 
         if not await _in_store(parts, withdraw):
             raise Refused(404, "no label of this row is kept here (yet)")

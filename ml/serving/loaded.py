@@ -58,7 +58,8 @@ class LoadedVersion:
         if self.fast_path and self.fast_path.for_many and (found := self.answer_at_once(rows)) is not None:
             return found
         contract = self.bundle.request_contract
-        return self.answer_table(rows_to_table(rows, contract, checked=self.reader.complete))
+        personal, checked = self.bundle.project.personal, self.reader.complete
+        return self.answer_table(rows_to_table(rows, contract, checked=checked, personal=personal))
 
     def answer_table(self, table: Any) -> list[dict[str, Any]]:
         """Return the same of a table that was checked."""

@@ -156,10 +156,7 @@ class PredictionLog:
                     say("prediction log: written again")
                 self._complained, kept = False, []
             except (DataError, IntegrityError) as error:
-                rows = sum(map(_rows, kept))
-                say(f"prediction log: {rows} entries cannot be stored: {type(error).__name__}")
-                self._lost(rows)
-                kept = []
+                kept = self._given_up(kept, error)
             except (SQLAlchemyError, MlError, OSError, ValueError) as error:
                 if not self._complained:
                     reason = reason_of(error)
@@ -169,8 +166,17 @@ class PredictionLog:
                     self._engine.dispose()
                 if self._ending.wait(RETRY_SECONDS):
                     break
+            except Exception as error:  # nobody would start this thread anew
+                kept = self._given_up(kept, error)
         if rest := sum(map(_rows, (*kept, *self._waiting))):
             self._lost(rest)
+
+    def _given_up(self, entries: list[Entry], error: Exception) -> list[Entry]:
+        """Give up entries that no try will store; return what is left of them."""
+        rows = sum(map(_rows, entries))
+        say(f"prediction log: {rows} entries cannot be stored: {type(error).__name__}")
+        self._lost(rows)
+        return []
 
     def _gather(self) -> list[Entry]:
         """Return what came in a while: nobody is woken for a single row, and a statement writes many."""
@@ -201,9 +207,9 @@ class PredictionLog:
                 given = [asdict(one) | {"prediction": _json(one.prediction)} for one in others]
                 connection.execute(insert(compared), given)
             if told:
-                connection.execute(
-                    insert(labels), [asdict(one) | {"label": _json(one.label)} for one in told]
-                )
+                about = dict(zip(("project", "channel"), self._of, strict=True))
+                given = [asdict(one) | about | {"label": _json(one.label)} for one in told]
+                connection.execute(insert(labels), given)
             if counts:
                 connection.execute(insert(troubles), [self._row(*one) for one in counts.items()])
         with self._counting:
@@ -221,7 +227,7 @@ class PredictionLog:
         assert self._engine
         for _ in range(len(self._unresolved)):
             one = self._unresolved.popleft()
-            if answered := said_of(self._engine, one.request, one.row):
+            if answered := said_of(self._engine, self._of, one.request, one.row):
                 self._labelled(answered, one.label)
             elif time.time() - one.at > LABEL_PATIENCE_SECONDS:
                 self._labelled(None, one.label)

@@ -4,14 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from ml.data.formats import Kind, read_json, read_rows, write_rows
-from ml.data.request import BrokenRows, Feedback
+from ml.data.request import BrokenRows, Feedback, check_names
 from ml.data.rows import Row, records, rows_to_table
 from ml.errors import MlError
 from ml.serving import MAX_ROWS
@@ -27,7 +27,7 @@ MAX_FILES = 2  # at once, in one worker
 FILE_ROWS = 5000  # of a file, that are scored and logged together
 LOG_SECONDS = 5.0
 MAX_SHADOWS = 64  # at once; more are not scored
-FEEDBACK = TypeAdapter(list[Feedback])
+FEEDBACK = TypeAdapter(Annotated[list[Feedback], Field(min_length=1, max_length=MAX_ROWS)])
 
 
 @dataclass(frozen=True)
@@ -254,17 +254,16 @@ class Predictor:
         """
         if self.log is None:
             raise Unavailable("no prediction log is kept here (ML_STORE)")
+        check_names(body, len(Feedback.model_fields))
         at = time.time()
         try:
             given = FEEDBACK.validate_json(body if body.lstrip().startswith(b"[") else b"[" + body + b"]")
             told = [
                 Label(one.request_id, one.row, champion.read_label(one.label), at, one.since, sender)
-                for one in given[:MAX_ROWS]
+                for one in given
             ]
         except ValidationError as error:
             raise BrokenRows(error) from error
-        if not 0 < len(given) <= MAX_ROWS:
-            raise MlError(f"send 1 to {MAX_ROWS} labels at once, not {len(given)}")
         if not self.log.put(told):
             raise Busy
         return len(given)

@@ -135,8 +135,11 @@ def _loaded(app: "Application") -> "uvicorn.Config":
     import uvicorn
     import uvicorn.loops.uvloop  # noqa: F401
 
+    from ml.serving.heads import LimitedHeads
+
     config = uvicorn.Config(
         app,
+        http=LimitedHeads,
         log_level="warning",
         access_log=False,
         proxy_headers=False,  # who asks is not looked at

@@ -4,8 +4,9 @@ import json
 import time
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import ColumnElement, Connection, func, insert, select
 
+from ml.store.lookup import labels_of, told_of
 from ml.store.tables import labels, predictions
 
 
@@ -22,9 +23,7 @@ def answer_of(connection: Connection, project: str, channel: str, request: str) 
     ).all()
     if not rows:
         return None
-    told = connection.execute(
-        select(labels).where(labels.c.request == request).order_by(labels.c.number)
-    ).all()
+    told = told_of(connection, project, channel, request)
     return {
         "request_id": request,
         "project": project,
@@ -50,36 +49,54 @@ def _told(label: Any) -> dict[str, Any]:
     return {"label": content, "withdrawn": label.label is None, "at": since, "came": label.at}
 
 
-def is_answered(connection: Connection, project: str, channel: str, request: str, row: int) -> bool:
-    """Tell whether a channel answered a row."""
-    mine = (predictions.c.project == project) & (predictions.c.channel == channel)
+def is_answered(connection: Connection, of: tuple[str, str], request: str, row: int) -> bool:
+    """Tell whether a project's channel answered a row."""
+    mine = (predictions.c.project == of[0]) & (predictions.c.channel == of[1])
     asked = select(predictions.c.row).where(mine, predictions.c.request == request, predictions.c.row == row)
     return connection.execute(asked).first() is not None
 
 
 def put_label(
-    connection: Connection, request: str, row: int, label: Any, since: float | None, sender: str | None
+    connection: Connection,
+    of: tuple[str, str],
+    request: str,
+    row: int,
+    label: Any,
+    since: float | None,
+    sender: str | None,
 ) -> None:
     """Add a label of a row; without a time of its own it holds from now on, whatever was told before."""
-    _add(connection, request, row, json.dumps(label, ensure_ascii=False), since, sender)
+    _add(connection, of, request, row, json.dumps(label, ensure_ascii=False), since, sender)
 
 
-def withdraw_label(connection: Connection, request: str, row: int, sender: str | None) -> bool:
+def withdraw_label(
+    connection: Connection, of: tuple[str, str], request: str, row: int, sender: str | None
+) -> bool:
     """Let no label hold that a row got until now; tell whether there was one."""
-    mine = (labels.c.request == request) & (labels.c.row == row)
-    newest = connection.execute(select(labels.c.label).where(mine).order_by(labels.c.number.desc())).first()
+    told = select(labels.c.label).where(_mine(of, request, row)).order_by(labels.c.number.desc())
+    newest = connection.execute(told).first()
     if newest is None or newest.label is None:
         return False
-    _add(connection, request, row, None, None, sender)
+    _add(connection, of, request, row, None, None, sender)
     return True
 
 
+def _mine(of: tuple[str, str], request: str, row: int) -> ColumnElement[bool]:
+    return (labels.c.request == request) & (labels.c.row == row) & labels_of(*of)
+
+
 def _add(
-    connection: Connection, request: str, row: int, label: str | None, since: float | None, sender: str | None
+    connection: Connection,
+    of: tuple[str, str],
+    request: str,
+    row: int,
+    label: str | None,
+    since: float | None,
+    sender: str | None,
 ) -> None:
     now = time.time()
     if since is None:
-        mine = (labels.c.request == request) & (labels.c.row == row)
-        since = max(now, connection.execute(select(func.max(labels.c.since)).where(mine)).scalar() or now)
+        latest = select(func.max(labels.c.since)).where(_mine(of, request, row))
+        since = max(now, connection.execute(latest).scalar() or now)
     told = {"request": request, "row": row, "at": now, "label": label, "since": since, "sender": sender}
-    connection.execute(insert(labels), told)
+    connection.execute(insert(labels), told | {"project": of[0], "channel": of[1]})

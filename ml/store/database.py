@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from ml import locations
 from ml.errors import MlError
 
-NEWEST = "0005"  # the last of migrations/versions
+NEWEST = "0006"  # the last of migrations/versions
 MIGRATIONS = Path(__file__).parent / "migrations"
 # The first schema had no number: a store of then is one that has its tables.
 UNNUMBERED, FIRST_TABLE = "0001", "predictions"

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Subquery, func, make_url, select
+from sqlalchemy import ColumnElement, Connection, Engine, Subquery, func, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml.errors import MlError
@@ -20,10 +20,17 @@ class Answered:
     candidate: int | None = None
 
 
-def newest_labels() -> Subquery:
+def labels_of(project: str, channel: str) -> ColumnElement[bool]:
+    """Return what is true of labels that a channel was told; of old ones nobody noted which it was."""
+    mine = (labels.c.project == project) & (labels.c.channel == channel)
+    return labels.c.project.is_(None) | mine
+
+
+def newest_labels(project: str, channel: str) -> Subquery:
     """Return one label for each row of a request: the latest by its own time, else by when it came.
 
-    One without content says that what was told before is withdrawn.
+    Those that other channels were told are none. One without content says that what was told before is
+    withdrawn.
     """
     since = func.coalesce(labels.c.since, labels.c.at)
     latest = (
@@ -31,18 +38,18 @@ def newest_labels() -> Subquery:
         .over(partition_by=(labels.c.request, labels.c.row), order_by=(since.desc(), labels.c.number.desc()))
         .label("latest")
     )
-    ranked = select(labels, latest).subquery()
+    ranked = select(labels, latest).where(labels_of(project, channel)).subquery()
     return select(ranked).where(ranked.c.latest == 1).subquery()
 
 
-def labels_that_hold() -> Subquery:
+def labels_that_hold(project: str, channel: str) -> Subquery:
     """Return the newest label of each row of a request, where it is not withdrawn."""
-    newest = newest_labels()
+    newest = newest_labels(project, channel)
     return select(newest).where(newest.c.label.is_not(None)).subquery()
 
 
-def said_of(engine: Engine, request: str, row: int) -> Answered | None:
-    """Return what was said of a row, or nothing if it is not (yet) known."""
+def said_of(engine: Engine, of: tuple[str, str], request: str, row: int) -> Answered | None:
+    """Return what a project's channel said of a row, or nothing if it is not (yet) known."""
     with engine.connect() as connection:
         found = connection.execute(
             select(
@@ -57,7 +64,12 @@ def said_of(engine: Engine, request: str, row: int) -> Answered | None:
                 (compared.c.request == predictions.c.request) & (compared.c.row == predictions.c.row),
                 isouter=True,
             )
-            .where(predictions.c.request == request, predictions.c.row == row)
+            .where(
+                predictions.c.request == request,
+                predictions.c.row == row,
+                predictions.c.project == of[0],
+                predictions.c.channel == of[1],
+            )
         ).first()
     if found is None:
         return None
@@ -68,6 +80,12 @@ def said_of(engine: Engine, request: str, row: int) -> Answered | None:
     return Answered({one: what for one, what in said.items() if what is not None}, found.candidate)
 
 
+def told_of(connection: Connection, project: str, channel: str, request: str) -> list[Any]:
+    """Return all labels that a channel was told of the rows of a request, the oldest first."""
+    mine = select(labels).where(labels.c.request == request, labels_of(project, channel))
+    return list(connection.execute(mine.order_by(labels.c.number)).all())
+
+
 def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:
     """Return the rows and the labels of one request; an unknown one, or no database, raises ``MlError``."""
     try:
@@ -75,9 +93,11 @@ def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:
             rows = connection.execute(
                 select(predictions).where(predictions.c.request == request).order_by(predictions.c.row)
             ).all()
-            told = connection.execute(
-                select(labels).where(labels.c.request == request).order_by(labels.c.number)
-            ).all()
+            told = [
+                label
+                for of in {(one.project, one.channel) for one in rows}
+                for label in told_of(connection, *of, request)
+            ]
     except SQLAlchemyError as error:
         raise MlError(f"the prediction log cannot be read: {reason_of(error)}") from error
     if not rows:

@@ -39,6 +39,8 @@ labels = Table(
         "since", Float
     ),  # when it came true, as its sender says; the latest of a row is the one that holds
     Column("sender", String(64)),
+    Column("project", String(100)),
+    Column("channel", String(100)),
 )
 # What one look of the monitor saw, and what it asks for
 looks = Table(

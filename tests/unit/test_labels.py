@@ -23,7 +23,8 @@ def answered(site: Site) -> Site:
     url = locations.store("small", "production")
     assert url
     with open_store(url).begin() as connection:
-        connection.execute(insert(predictions), [{"request": one, "row": 0} for one in ASKED])
+        about = {"row": 0, "project": "small", "channel": "production"}
+        connection.execute(insert(predictions), [about | {"request": one} for one in ASKED])
     return site
 
 
@@ -31,7 +32,10 @@ def held() -> dict[str, object]:
     url = locations.store("small", "production")
     assert url
     with open_store(url).connect() as connection:
-        return {one.request: json.loads(one.label) for one in connection.execute(select(labels_that_hold()))}
+        return {
+            one.request: json.loads(one.label)
+            for one in connection.execute(select(labels_that_hold("small", "production")))
+        }
 
 
 def test_labels_of_a_file_are_taken_and_counted(
@@ -74,16 +78,25 @@ def test_labels_of_a_file_are_taken_and_counted(
         (f"request_id,label\n{ASKED[0]},\n", "line 2: label"),
         (f"request_id,label,at\n{ASKED[0]},1,2026-01-02T00:00:00\n", "line 2: at"),
         (f"request_id,label,price\n{ASKED[0]},1,3\n", "line 2: price"),
+        ("request_id,label\n\udcff", "after line 0: this is no CSV or NDJSON text in UTF-8"),
+        (f"request_id,label\n{ASKED[0]},1\n{'x' * 200_000},1\n", "after line 2: this is no CSV"),
     ],
 )
 def test_of_a_file_with_a_line_that_is_none_nothing_is_taken(
     answered: Site, tmp_path: Path, error_of: ErrorOf, content: str, told: str
 ) -> None:
     file = tmp_path / "labels.csv"
-    file.write_text(content)
+    file.write_text(content, errors="surrogateescape")
     assert answered.ml("labels", str(file)) == 1
     assert told in error_of()
     assert held() == {}
+
+
+def test_json_that_is_nested_without_end_is_told(answered: Site, tmp_path: Path, error_of: ErrorOf) -> None:
+    file = tmp_path / "labels.ndjson"
+    file.write_text("[" * 100_000)
+    assert answered.ml("labels", str(file)) == 1
+    assert "this is no CSV or NDJSON text in UTF-8" in error_of()
 
 
 def test_a_file_that_is_not_there_is_named(answered: Site, tmp_path: Path, error_of: ErrorOf) -> None:

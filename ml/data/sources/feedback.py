@@ -17,7 +17,7 @@ from ml.data.sources.interface import BATCH_ROWS, Asked, Batches, SourceAway
 from ml.errors import MlError
 from ml.source_settings import FeedbackSource
 from ml.store.database import open_store, reason_of
-from ml.store.lookup import labels_that_hold
+from ml.store.lookup import labels_of, labels_that_hold
 from ml.store.tables import labels, predictions, quarantines
 
 DAY_SECONDS = 86400
@@ -51,7 +51,9 @@ def delivered(source: FeedbackSource, asked: Asked) -> datetime | None:
     """Return when the last label came."""
     with _connected(source, asked) as connection:
         newest = connection.execute(
-            select(func.max(labels.c.at)).select_from(_both()).where(_of(source, asked))
+            select(func.max(labels.c.at))
+            .select_from(_both())
+            .where(_of(source, asked), labels_of(asked.project, asked.name))
         ).scalar()
     return None if newest is None else datetime.fromtimestamp(newest, UTC)
 
@@ -102,7 +104,7 @@ def _of(source: FeedbackSource, asked: Asked) -> Any:
 
 
 def _matured(source: FeedbackSource, asked: Asked) -> Any:
-    holds = labels_that_hold()
+    holds = labels_that_hold(asked.project, asked.name)
     same = and_(holds.c.request == predictions.c.request, holds.c.row == predictions.c.row)
     broken = and_(
         quarantines.c.project == predictions.c.project,

@@ -41,7 +41,7 @@ def told(number: int, passenger: int, at: float, **more: object) -> dict[str, An
 def held(engine: Engine) -> dict[int, object]:
     """Return the label that holds, by the number of the request."""
     with engine.connect() as connection:
-        found = connection.execute(labels_that_hold().select()).all()
+        found = connection.execute(labels_that_hold("small", "production").select()).all()
     return {int(one.request, 16): json.loads(one.label) for one in found}
 
 
@@ -65,9 +65,9 @@ def test_rows_that_the_source_knows_by_id_get_its_label_once(site: Site, engine:
 
 def test_what_a_client_told_or_withdrew_stands(site: Site, engine: Engine) -> None:
     with engine.begin() as connection:
-        put_label(connection, f"{0:032x}", 0, 1, None, "a client")
-        put_label(connection, f"{1:032x}", 0, 0, None, "a client")
-        withdraw_label(connection, f"{1:032x}", 0, "a client")
+        put_label(connection, ("small", "production"), f"{0:032x}", 0, 1, None, "a client")
+        put_label(connection, ("small", "production"), f"{1:032x}", 0, 0, None, "a client")
+        withdraw_label(connection, ("small", "production"), f"{1:032x}", 0, "a client")
     assert take_labels(engine, find_project("small"), "production", time.time()) == 1
     assert held(engine) == {0: 1, 2: 0}
 

@@ -62,7 +62,7 @@ def answered(client: TestClient) -> str:
 
 def holds(identity: str) -> list[Any]:
     """Return the labels that hold of a request."""
-    found = labels_that_hold()
+    found = labels_that_hold("small", "production")
     return list(
         in_store(
             lambda connection: connection.execute(

@@ -48,6 +48,33 @@ def test_a_label_finds_what_both_versions_of_a_trial_said(store_url: str) -> Non
     assert labelled == [(Answered({3: 1, 4: 0}, candidate=4), 0)]
 
 
+def test_a_label_for_what_another_project_answered_is_none_here(store_url: str) -> None:
+    labelled: list[Any] = []
+    other = PredictionLog(store_url, of=("temperature", "production"))
+    other.put([entry()])
+    other.close()
+    log = PredictionLog(store_url, of=("iris", "production"), labelled=lambda *told: labelled.append(told))
+    log.put([Label(REQUEST, 0, "setosa", time.time() - 60)])
+    wait_for(lambda: labelled)
+    log.close()
+    assert labelled == [(None, "setosa")]
+    assert look_up(store_url, REQUEST)[1] == []
+
+
+def test_an_error_of_our_own_costs_one_count_and_not_the_log(store_url: str) -> None:
+    written: list[int] = []
+
+    def stumble(*_: Any) -> None:
+        raise TypeError("a bug")
+
+    log = PredictionLog(store_url, written=written.append, labelled=stumble)
+    log.put([entry(), Label(REQUEST, 0, 1, time.time())])
+    wait_for(lambda: sum(written) == 1)
+    log.put([entry(row=1)])
+    wait_for(lambda: sum(written) == 2)
+    log.close()
+
+
 def test_what_is_no_number_is_kept_as_nothing_and_takes_no_other_row_along(store_url: str) -> None:
     labelled: list[Any] = []
     log = PredictionLog(store_url, labelled=lambda *told: labelled.append(told))

@@ -121,11 +121,16 @@ BODIES = {
     "latin-1": json.dumps(PASSENGER | {"Cabin": "é"}, ensure_ascii=False).encode("latin-1"),
     "lone surrogate": json.dumps(PASSENGER).encode().replace(b"Kelly", b"\\ud800"),
     "many fields": json.dumps(PASSENGER | {f"field {number}": 1 for number in range(10_000)}).encode(),
+    "very many fields": json.dumps({f"field {number}": 1 for number in range(200_000)}).encode(),
+    "very many rows": b"[" + b"{}," * 1_000_000 + b"{}]",
     "too many rows": json.dumps([PASSENGER] * 1001).encode(),
     "twice the same": json.dumps(PASSENGER).encode()[:-1] + b', "Sex": 5}',
     "bytes": bytes(random.Random(1).randbytes(10_000)),
     "nothing": b"",
 }
+
+
+PASSENGERS_CSV = pd.DataFrame([PASSENGER]).to_csv(index=False)
 
 
 @pytest.mark.parametrize("path", ["/predict", "/feedback"])
@@ -155,7 +160,11 @@ def test_files_come_back_in_their_own_format(client: TestClient) -> None:
         ("application/json", "{}", 415, "send a file of type text/csv or application/x-ndjson"),
         ("text/csv", "", 422, "is empty"),
         ("text/csv", "PassengerId,Sex\n1,male\n", 422, "column 'Pclass' is missing"),
+        ("text/csv", PASSENGERS_CSV.replace("892", "9" * 400), 422, "column 'PassengerId' holds"),
+        ("text/csv", PASSENGERS_CSV.replace("Kelly, Mr. James", "nobody " * 3), 422, "column 'Name'"),
+        ("text/csv", ",".join(f"c{number}" for number in range(100_000)), 422, "has 100,000 columns, the"),
         ("application/x-ndjson", "", 422, "the file is empty"),
+        ("application/x-ndjson", BODIES["very many fields"].decode(), 422, "199,989 names more than there"),
         ("application/x-ndjson", json.dumps(PASSENGER) + "\n{}", 422, "line 2"),
     ],
 )
@@ -164,6 +173,7 @@ def test_a_broken_file_is_refused_before_anything_is_answered(
 ) -> None:
     answer = client.post("/predict/file", content=body, headers={"Content-Type": kind})
     assert answer.status_code == status and told in json.dumps(answer.json())
+    assert "nobody" not in answer.text, "names are personal"
 
 
 def test_labels_are_taken_and_counted_for_the_version_that_answered(client: TestClient) -> None:
@@ -187,6 +197,8 @@ def test_labels_are_taken_and_counted_for_the_version_that_answered(client: Test
     later = {"request_id": answer["request_id"], "label": 1, "at": "2099-01-01T00:00:00Z"}
     refused = client.post("/feedback", json=later)
     assert refused.status_code == 422 and "it has not come true yet" in refused.text
+    refused = client.post("/feedback", json=later | {"at": "0001-01-01T00:00:00+14:00"})
+    assert refused.status_code == 422 and "no service answered before 1970" in refused.text
 
 
 def test_the_example_of_the_documentation_is_answered(client: TestClient) -> None:

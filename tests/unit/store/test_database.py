@@ -97,9 +97,13 @@ def test_of_several_labels_the_latest_by_its_own_time_holds(store_url: str) -> N
             insert(labels),
             [{"request": a, "row": 0, "at": b, "since": c, "label": d} for a, b, c, d in given],
         )
-        holds = labels_that_hold()
+        foreign = {"request": "once", "row": 0, "at": 9.0, "label": "0", "project": "another", "channel": "c"}
+        own = foreign | {"request": "own", "label": "1", "project": "p"}
+        connection.execute(insert(labels), [foreign, own, own | {"at": 10.0, "label": "0", "channel": "d"}])
+        holds = labels_that_hold("p", "c")
         found = {one.request: one.label for one in connection.execute(select(holds))}
     engine.dispose()
+    assert found.pop("own") == "1", "what another channel was told is none of it"
     assert found == {"once": "1", "corrected": "0", "out of order": "1", "at the same time": "0"}
 
 

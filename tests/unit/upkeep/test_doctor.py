@@ -165,8 +165,8 @@ def test_what_is_away_is_a_warning(
 def test_a_clock_that_is_another_than_that_of_the_registry_is_told(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = time.time()
-    monkeypatch.setattr(host.time, "time", lambda: now + 60)
+    right = time.time
+    monkeypatch.setattr(host.time, "time", lambda: right() + 60)
     assert "60 s from that of" in line(site, capsys, "clock")
 
 
