@@ -105,7 +105,8 @@ approval: $(INSTALLED)  ## say whether a person must approve what is deployed in
 fast-tests: $(TOOLS)  ## the fast tests, with reports for Jenkins in build/tests: junit.xml, coverage.xml
 	@$(PYTHON) -m coverage erase
 	@status=0; env --unset=ML_OUTCOME $(MAKE) --no-print-directory check-tests COVERAGE=1 PYTEST_ADDOPTS=--junitxml=build/tests/junit.xml || status=$$?; \
-	$(PYTHON) -m coverage combine --quiet; $(PYTHON) -m coverage xml --quiet -o build/tests/coverage.xml; exit $$status
+	{ $(PYTHON) -m coverage combine --quiet && $(PYTHON) -m coverage xml --quiet -o build/tests/coverage.xml; } || status=1; \
+	exit $$status
 
 $(filter-out monitor,$(STAGES)): $(INSTALLED)
 	@$(PYTHON) -m ml $@

@@ -77,6 +77,7 @@ def _look_at_all(options: argparse.Namespace) -> None:
     from ml.pipeline import look_at
     from ml.project import project_names
 
+    looked = False
     for options.project in project_names():
         try:
             found = look_at(_context(options))
@@ -85,6 +86,9 @@ def _look_at_all(options: argparse.Namespace) -> None:
         if found:
             tell_build_page(found[2])
             print(options.project, found[0], " ".join(found[1].split()), sep="\t")
+        looked = looked or bool(found)
+    if not looked:
+        tell_build_page("nothing is in service yet: there is nothing to look at")
 
 
 def _lift(options: argparse.Namespace) -> None:

@@ -59,7 +59,11 @@ def shared_store() -> str | None:
 
 
 def _named_store() -> str | None:
-    return os.environ.get("ML_STORE") or os.environ.get("ML_PREDICTIONS")
+    """Return the URL that is named; a file of SQLite is the same one wherever a command runs from then on."""
+    url = os.environ.get("ML_STORE") or os.environ.get("ML_PREDICTIONS")
+    kind, _, file = (url or "").partition(":///")
+    named = kind.startswith("sqlite") and file and not file.startswith((":", "file:"))
+    return f"{kind}:///{Path(file).absolute()}" if named else url
 
 
 def store_folder() -> Path:

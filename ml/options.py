@@ -3,8 +3,11 @@
 import argparse
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
+from ml.build_page import tell_build_page
 from ml.locations import ROOT, default_project
 from ml.option_types import addresses, archive, count, earlier, percent, port, seconds
 from ml.stages import STAGES
@@ -14,9 +17,19 @@ Command = Callable[[argparse.Namespace], None]
 Add = Callable[[str, str], argparse.ArgumentParser]
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells wrong usage on the page of a build, too."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell what is wrong and exit with 2."""
+        with suppress(OSError):
+            tell_build_page(f"error: {message}")
+        super().error(message)
+
+
 def make_parser(commands_by_name: Mapping[str, Command]) -> argparse.ArgumentParser:
     """Return the parser; each command, the stages among them, runs what its name stands for."""
-    parser = argparse.ArgumentParser(prog="python -m ml", description=DESCRIPTION)
+    parser = Parser(prog="python -m ml", description=DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def add(name: str, help_text: str) -> argparse.ArgumentParser:

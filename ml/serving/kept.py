@@ -3,11 +3,12 @@
 import asyncio
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request, Response
 from pydantic import ValidationError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml.data.request import BrokenRows, Told
@@ -17,8 +18,9 @@ from ml.serving.bodies import BODY_SECONDS, MAX_BODY_BYTES, Refused, json_respon
 from ml.serving.parts import Parts
 from ml.serving.scoring import Unavailable
 from ml.store.answers import answer_of, is_answered, put_label, withdraw_label
-from ml.store.database import open_store
+from ml.store.database import file_of, open_store, parsed_url
 
+STORE_SECONDS = 10.0
 Identity = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="the id that an answer came with")]
 Row = Annotated[int, Path(ge=0, le=2**31 - 1, description="its place in the request, from 0")]
 LABEL_BODY = {
@@ -91,8 +93,15 @@ def add_kept(app: FastAPI, parts: Parts) -> None:
         return json_response({"withdrawn": 1})
 
 
+# Threads of its own: a store that hangs would take those that all else here waits for.
+_asking = ThreadPoolExecutor(4, "store")
+
+
 # A store that cannot be opened is opened anew when it is asked again, for an error is not kept.
-_opened = functools.lru_cache(maxsize=1)(open_store)
+@functools.lru_cache(maxsize=1)
+def _opened(url: str, _: tuple[int, int] | None) -> Engine:
+    """Return a store; another one if its file is another one by now."""
+    return open_store(url)
 
 
 async def _in_store(parts: Parts, work: Callable[[Connection], Any]) -> Any:
@@ -102,10 +111,13 @@ async def _in_store(parts: Parts, work: Callable[[Connection], Any]) -> Any:
         raise Unavailable("no answers are kept here (ML_STORE)")
 
     def ask() -> Any:
-        with _opened(log.url).begin() as connection:
+        with _opened(log.url, file_of(parsed_url(log.url))).begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SET LOCAL statement_timeout = {1000 * STORE_SECONDS:.0f}"))
             return work(connection)
 
     try:
-        return await asyncio.to_thread(ask)
+        asked = asyncio.get_running_loop().run_in_executor(_asking, ask)
+        return await asyncio.wait_for(asked, STORE_SECONDS)
     except (SQLAlchemyError, MlError, OSError) as error:
         raise Unavailable("the store of answers is away: try again later") from error

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from ml.console import say
 from ml.errors import MlError
 from ml.serving.troubles import LOST, Trouble
-from ml.store.database import open_store, reason_of
+from ml.store.database import file_of, open_store, reason_of
 from ml.store.lookup import Answered, said_of
 from ml.store.tables import compared, labels, troubles
 
@@ -114,6 +114,7 @@ class PredictionLog:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._write_forever, name="prediction log", daemon=True)
         self._engine: Engine | None = None
+        self._file: tuple[int, int] | None = None
         self._complained = False
         self._thread.start()
 
@@ -145,38 +146,36 @@ class PredictionLog:
 
     def _write_forever(self) -> None:
         kept: list[Entry] = []
+        singly = False
         while not (self._ending.is_set() and not self._waiting and not kept):
             if not kept:
-                kept = self._gather()
+                kept, singly = self._gather(), False
             if not kept and not self._unresolved:
                 continue
+            part = kept[:1] if singly else kept
             try:
-                self._write(kept)
+                self._write(part)
+                kept, part = kept[len(part) :], []
+                self._resolve()
                 if self._complained:
                     say("prediction log: written again")
-                self._complained, kept = False, []
-            except (DataError, IntegrityError) as error:
-                kept = self._given_up(kept, error)
-            except (SQLAlchemyError, MlError, OSError, ValueError) as error:
-                if not self._complained:
-                    reason = reason_of(error)
-                    say(f"prediction log: cannot be written, trying again: {reason}")
-                self._complained = True
-                if self._engine:
-                    self._engine.dispose()
-                if self._ending.wait(RETRY_SECONDS):
-                    break
+                self._complained = False
             except Exception as error:  # nobody would start this thread anew
-                kept = self._given_up(kept, error)
+                if _passes(error):
+                    if not self._complained:
+                        say(f"prediction log: cannot be written, trying again: {reason_of(error)}")
+                    self._complained = True
+                    self._close_store()
+                    if self._ending.wait(RETRY_SECONDS):
+                        break
+                elif len(part) > 1:  # one of them cannot be stored, the others can
+                    singly = True
+                elif part:
+                    rows = _rows(kept.pop(0))
+                    say(f"prediction log: {rows} entries cannot be stored: {type(error).__name__}")
+                    self._lost(rows)
         if rest := sum(map(_rows, (*kept, *self._waiting))):
             self._lost(rest)
-
-    def _given_up(self, entries: list[Entry], error: Exception) -> list[Entry]:
-        """Give up entries that no try will store; return what is left of them."""
-        rows = sum(map(_rows, entries))
-        say(f"prediction log: {rows} entries cannot be stored: {type(error).__name__}")
-        self._lost(rows)
-        return []
 
     def _gather(self) -> list[Entry]:
         """Return what came in a while: nobody is woken for a single row, and a statement writes many."""
@@ -190,8 +189,23 @@ class PredictionLog:
         self._taken_rows += rows
         return gathered
 
+    def _open_store(self) -> Engine:
+        """Return the database; a file that is not there any more, or another one, is opened anew."""
+        if self._engine and file_of(self._engine.url) != self._file:
+            say("prediction log: its file is gone or another one: opened anew")
+            self._close_store()
+        if self._engine is None:
+            self._engine = open_store(self.url)
+            self._file = file_of(self._engine.url)
+        return self._engine
+
+    def _close_store(self) -> None:
+        if self._engine:
+            self._engine.dispose()
+        self._engine = None
+
     def _write(self, entries: list[Entry]) -> None:
-        self._engine = self._engine or open_store(self.url)
+        engine = self._open_store()
         with self._counting:
             lost_rows = self._lost_rows
         counts = Counter(entry for entry in entries if isinstance(entry, Trouble))
@@ -200,7 +214,7 @@ class PredictionLog:
         answered = [entry for entry in entries if isinstance(entry, AnsweredRows) and entry.count]
         told = [entry for entry in entries if isinstance(entry, Label)]
         others = [entry for entry in entries if isinstance(entry, Compared)]
-        with self._engine.begin() as connection:
+        with engine.begin() as connection:
             if answered:
                 _add(connection, self._of, answered)
             if others:
@@ -215,24 +229,29 @@ class PredictionLog:
         with self._counting:
             self._lost_rows -= lost_rows
         self._written(sum(map(_rows, answered)))
-        entries.clear()
         self._unresolved.extend(told)
-        self._resolve()
 
     def _row(self, trouble: Trouble, count: int) -> dict[str, Any]:
         about = {"project": self._of[0], "channel": self._of[1], "at": time.time(), "count": count}
         return about | {"kind": trouble.kind, "column_name": trouble.column, "rule": trouble.rule}
 
     def _resolve(self) -> None:
+        """Count the labels whose answers are known by now, or will not be any more."""
         assert self._engine
         for _ in range(len(self._unresolved)):
-            one = self._unresolved.popleft()
-            if answered := said_of(self._engine, self._of, one.request, one.row):
+            one = self._unresolved[0]
+            answered = said_of(self._engine, self._of, one.request, one.row)
+            self._unresolved.popleft()
+            if answered or time.time() - one.at > LABEL_PATIENCE_SECONDS:
                 self._labelled(answered, one.label)
-            elif time.time() - one.at > LABEL_PATIENCE_SECONDS:
-                self._labelled(None, one.label)
             else:
                 self._unresolved.append(one)
+
+
+def _passes(error: Exception) -> bool:
+    """Tell whether the same may be written later: the store is away, or has no room."""
+    for_ever = isinstance(error, (DataError, IntegrityError))
+    return isinstance(error, (SQLAlchemyError, MlError, OSError, ValueError)) and not for_ever
 
 
 def _without(row: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:

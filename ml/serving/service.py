@@ -123,11 +123,14 @@ def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
         str(workers),
     ]
     secrets = ("ML_SIGNING_KEY", "ML_API_KEY")
+    # It runs elsewhere, in a copy of the code: what is named from here would be looked for there.
+    named = {"ML_STORE": locations.shared_store(), "ML_API_KEYS": locations.api_keys()}
     environment = {name: value for name, value in os.environ.items() if name not in secrets} | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")])),
         "ML_HOME": str(locations.home()),
         "ML_REGISTRY": str(locations.registry()),
         "ML_VERIFY_KEY": str(locations.verify_key()),
+        **{name: str(place) for name, place in named.items() if place},
         "JENKINS_NODE_COOKIE": "dontKillMe",  # or Jenkins ends it with the build that started it
     }
     with open(log_file, "w", encoding="utf-8") as log:

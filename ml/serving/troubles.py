@@ -32,4 +32,5 @@ def troubles_of(error: Exception) -> list[Trouble]:
 
 def _column(place: list[str]) -> str:
     """Return the column of a place: what is neither the number of a row nor of a line."""
-    return next((part for part in place if not part.isdigit() and not part.startswith("line ")), "")
+    found = next((part for part in place if not part.isdigit() and not part.startswith("line ")), "")
+    return found.replace("\0", "")  # which PostgreSQL keeps in no text

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import locations
@@ -16,6 +16,7 @@ NEWEST = "0006"  # the last of migrations/versions
 MIGRATIONS = Path(__file__).parent / "migrations"
 # The first schema had no number: a store of then is one that has its tables.
 UNNUMBERED, FIRST_TABLE = "0001", "predictions"
+NO_URL = "ML_STORE: not a database URL as sqlite:///file or postgresql+psycopg://…"
 LOCK = 4711  # of PostgreSQL, for those who change a schema, or ask for a training, at once
 
 
@@ -24,14 +25,31 @@ def reason_of(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
-def open_store(url: str) -> Engine:
-    """Return the database of a store, its schema brought up to date; an unusable URL raises ``MlError``."""
+def parsed_url(url: str) -> URL:
+    """Return the parts of a store's URL; ``MlError`` for what is none, keeps nothing, or shows a password."""
     try:
         parsed = make_url(url)
+    except (SQLAlchemyError, ValueError) as error:
+        raise MlError(NO_URL) from error
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise MlError(
+            "ML_STORE: a database in memory keeps nothing: name a file, as in sqlite:////folder/file"
+        )
+    if "password" in parsed.query:
+        raise MlError(
+            "ML_STORE: the password is shown at its end: write it before the host, user:password@host"
+        )
+    return parsed
+
+
+def open_store(url: str) -> Engine:
+    """Return the database of a store, its schema brought up to date; an unusable URL raises ``MlError``."""
+    parsed = parsed_url(url)
+    try:
         timeout = {"timeout": 3} if parsed.get_backend_name() == "sqlite" else {"connect_timeout": 3}
         engine = create_engine(parsed, connect_args=timeout, hide_parameters=True, pool_pre_ping=True)
     except (SQLAlchemyError, ImportError) as error:
-        raise MlError("ML_STORE: not a database URL as sqlite:///file or postgresql+psycopg://…") from error
+        raise MlError(NO_URL) from error
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         _keep_private(Path(parsed.database))
 
@@ -50,6 +68,17 @@ def open_store(url: str) -> Engine:
             f"the store has schema {known}, and this checkout knows {NEWEST}: a newer one made it, use that"
         )
     return engine
+
+
+def file_of(url: URL) -> tuple[int, int] | None:
+    """Return which file an SQLite database is now; nothing of another one, or if it is not there."""
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return None
+    try:
+        found = os.stat(url.database)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager

@@ -4,11 +4,11 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Subquery, func, make_url, select
+from sqlalchemy import ColumnElement, Connection, Engine, Subquery, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml.errors import MlError
-from ml.store.database import open_store, reason_of
+from ml.store.database import open_store, parsed_url, reason_of
 from ml.store.tables import compared, labels, predictions
 
 
@@ -101,5 +101,5 @@ def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:
     except SQLAlchemyError as error:
         raise MlError(f"the prediction log cannot be read: {reason_of(error)}") from error
     if not rows:
-        raise MlError(f"no request '{request}' in the prediction log {make_url(url).render_as_string()}")
+        raise MlError(f"no request '{request}' in the prediction log {parsed_url(url).render_as_string()}")
     return list(rows), list(told)

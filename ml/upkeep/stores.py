@@ -17,7 +17,7 @@ DUMP = "postgresql.dump"
 def copy_stores(folder: Path) -> list[Path]:
     """Copy every store into a folder and return the files; what a service writes meanwhile is not in them."""
     if url := locations.shared_store():
-        if url.startswith("sqlite:"):
+        if _is_sqlite(url):
             return [_copy_sqlite(_sqlite_file(url), folder / "shared.sqlite")]
         _postgresql("pg_dump", url, "--format=custom", "--no-owner", f"--file={folder / DUMP}")
         return [folder / DUMP]
@@ -30,7 +30,7 @@ def check_place(names: list[str]) -> None:
     url = locations.shared_store()
     for name in names:
         if name == DUMP:
-            if not url or url.startswith("sqlite:"):
+            if not url or _is_sqlite(url):
                 raise MlError(
                     f"the backup holds a PostgreSQL store: name an empty database in ML_STORE ({name})"
                 )
@@ -61,30 +61,43 @@ def _place(name: str) -> Path:
     return _sqlite_file(url) if url else locations.store_folder() / name
 
 
+def _is_sqlite(url: str) -> bool:
+    from ml.store.database import parsed_url  # SQLAlchemy, which most of these commands need not load
+
+    return parsed_url(url).get_backend_name() == "sqlite"
+
+
 def _sqlite_file(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:///")).absolute()
+    from ml.store.database import parsed_url
+
+    return Path(parsed_url(url).database or "")
 
 
 def _copy_sqlite(file: Path, copy: Path) -> Path:
     if not file.exists():
         raise MlError(f"{file} is missing: is ML_STORE right?")
-    with (
-        closing(sqlite3.connect(f"file:{file}?mode=rw", uri=True)) as source,
-        closing(sqlite3.connect(copy)) as target,
-    ):
-        source.backup(target)
-        target.execute("PRAGMA journal_mode=DELETE")  # one file, without a journal beside it
+    try:
+        with (
+            closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode=DELETE")  # one file, without a journal beside it
+    except sqlite3.Error as error:
+        raise MlError(f"{file} cannot be copied: {error}: is it the store that ML_STORE means?") from error
     return copy
 
 
 def _postgresql(program: str, url: str, *arguments: str) -> None:
     """Run a program of PostgreSQL's client; what it needs to know goes through its environment."""
-    from sqlalchemy import URL, make_url
+    from sqlalchemy import URL
+
+    from ml.store.database import parsed_url
 
     found = shutil.which(program)
     if found is None:
         raise MlError(f"{program} is missing: install PostgreSQL's client (Debian: postgresql-client)")
-    parsed = make_url(url)
+    parsed = parsed_url(url)
     # The address of a store as PostgreSQL's own programs write it; all but the password may be seen.
     parts = {name: getattr(parsed, name) for name in ("username", "host", "port", "database", "query")}
     address = URL.create("postgresql", **parts).render_as_string()

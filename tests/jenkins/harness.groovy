@@ -944,6 +944,7 @@ class Engine {
                 worsen('UNSTABLE')
             }
         }
+        return [failCount: report.tests.findAll { test -> test.file in files }*.failed.sum() ?: 0]
     }
 
     Object step_publishHTML(Map given, Context context) {

@@ -315,7 +315,8 @@ def test_a_job_that_cannot_be_started_hinders_no_other_project(quick: Jenkins) -
 
 def test_the_job_monitor_looks_at_what_is_in_service(unlinted: Jenkins) -> None:
     why = {"WHY": "concept: a row costs 0.7 where it cost 0.4"}
-    assert unlinted.build("jenkins/monitor.Jenkinsfile").report["description"] in (None, "")
+    before = unlinted.build("jenkins/monitor.Jenkinsfile")
+    assert before.report["description"] == "nothing is in service yet: there is nothing to look at<br>\n"
     deployed = unlinted.build(parameters=why)
     assert deployed.report["result"] == "SUCCESS", deployed.console
     assert deployed.report["displayName"].endswith("small: concept")
@@ -332,6 +333,14 @@ def pushed(jenkins: Jenkins, since: str) -> Build:
     build = jenkins.build("jenkins/push.Jenkinsfile", last_successful=since)
     assert build.report["result"] == "SUCCESS", build.console
     return build
+
+
+def test_a_push_whose_tests_fail_says_how_many_and_builds_nothing(unlinted: Jenkins) -> None:
+    case = "<testcase name='{}'><failure/></testcase>"
+    found = f"<testsuites><testsuite>{case.format('a')}{case.format('b')}</testsuite></testsuites>"
+    build = unlinted.build("jenkins/push.Jenkinsfile", environment={"FAILING": found})
+    assert build.report["result"] == "FAILURE" and build.report["builds"] == []
+    assert '/testReport/">2 tests failed</a>' in build.report["description"]
 
 
 def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) -> None:

@@ -4,6 +4,7 @@ import argparse
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,3 +107,14 @@ def test_a_folder_that_cannot_be_copied_is_one_line(
     assert error_of() == (
         "error: to/0: No space left on device: check the path, its permissions and the free space"
     )
+
+
+def test_wrong_usage_is_told_on_the_page_of_a_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ML_OUTCOME", str(tmp_path / "outcome.html"))
+    with pytest.raises(SystemExit):
+        main(["rollback", "--to", "<none>"])
+    assert "argument --to" in capsys.readouterr().err
+    told = (tmp_path / "outcome.html").read_text()
+    assert told.startswith("error: argument --to") and "&lt;none&gt;" in told

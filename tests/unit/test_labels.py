@@ -79,7 +79,6 @@ def test_labels_of_a_file_are_taken_and_counted(
         (f"request_id,label,at\n{ASKED[0]},1,2026-01-02T00:00:00\n", "line 2: at"),
         (f"request_id,label,price\n{ASKED[0]},1,3\n", "line 2: price"),
         ("request_id,label\n\udcff", "after line 0: this is no CSV or NDJSON text in UTF-8"),
-        (f"request_id,label\n{ASKED[0]},1\n{'x' * 200_000},1\n", "after line 2: this is no CSV"),
     ],
 )
 def test_of_a_file_with_a_line_that_is_none_nothing_is_taken(

@@ -167,6 +167,32 @@ def test_a_full_disk_costs_nothing_and_gets_all_when_there_is_room(
     assert sum(lost) == 0
 
 
+def test_a_file_that_is_deleted_under_the_log_is_begun_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, written = tmp_path / "log.sqlite", [0]
+    log = PredictionLog(f"sqlite:///{file}", written=written.append)
+    log.put([entry()])
+    wait_for(lambda: sum(written) == 1)
+    for one in tmp_path.glob("log.sqlite*"):
+        one.unlink()
+    log.put([entry(row=1)])
+    wait_for(lambda: sum(written) == 2)
+    log.close()
+    assert [one.row for one in look_up(f"sqlite:///{file}", REQUEST)[0]] == [1]
+    assert "its file is gone or another one: opened anew" in capsys.readouterr().err
+
+
+def test_an_entry_that_cannot_be_stored_takes_no_other_along(store_url: str) -> None:
+    written, lost = [0], [0]
+    log = PredictionLog(store_url, written=written.append, lost=lost.append)
+    log.put([entry(), entry(), entry(row=1)])  # the same row of the same request, twice
+    wait_for(lambda: sum(written) == 2)
+    log.close()
+    assert sum(lost) == 1
+    assert [one.row for one in look_up(store_url, REQUEST)[0]] == [0, 1]
+
+
 def test_what_cannot_be_kept_is_counted() -> None:
     lost: list[int] = []
     log = PredictionLog("sqlite:////proc/no/log.sqlite", lost=lost.append)
@@ -177,7 +203,32 @@ def test_what_cannot_be_kept_is_counted() -> None:
 
 
 def test_a_url_that_names_no_database_is_an_error_without_the_password() -> None:
-    for wrong in ("nonsense", "postgresql+unknown://me:secret@host/x"):
+    for wrong in ("nonsense", "postgresql+unknown://me:secret@host/x", "postgresql://me:secret@host:port/x"):
         with pytest.raises(MlError, match="ML_STORE: not a database URL") as told:
             look_up(wrong, REQUEST)
         assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("sqlite://", "a database in memory keeps nothing"),
+        ("sqlite:///:memory:", "a database in memory keeps nothing"),
+        ("postgresql+psycopg://me@host/x?password=secret", "write it before the host"),
+    ],
+)
+def test_a_store_that_keeps_nothing_or_shows_a_password_is_refused(url: str, told: str) -> None:
+    with pytest.raises(MlError, match=told) as refused:
+        look_up(url, REQUEST)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_file_is_the_same_one_wherever_a_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for url in ("sqlite:///some/log.sqlite", f"sqlite:///{tmp_path}/some/log.sqlite"):
+        monkeypatch.setenv("ML_STORE", url)
+        assert locations.store("small", "production") == f"sqlite:///{tmp_path}/some/log.sqlite"
+    monkeypatch.setenv("ML_STORE", "postgresql+psycopg://me@host/x")
+    assert locations.store("small", "production") == "postgresql+psycopg://me@host/x"
