@@ -37,7 +37,7 @@ String where = 'Where it is served (ml/serving/README.md: Where).'
 projects.each { List<String> project ->
     pipelineJob("models/${project.first()}") {
         description("${project[2].replace('&', '&amp;').replace('<', '&lt;')}<br>" +
-                    "<img src=\"lastCompletedBuild/artifact/build/${project.first()}/history/trend.svg\" alt=\"\">")
+                    "<img src=\"lastSuccessfulBuild/artifact/build/${project.first()}/history/trend.svg\" alt=\"\">")
         parameters {
             booleanParam('FORCE', false,
                          'Train though nothing changed, and deploy a version that was taken back before.')

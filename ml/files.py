@@ -128,7 +128,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object; content that is none raises ``MlError``."""
     try:
         content = json.loads(file.read_bytes(), object_pairs_hook=_once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MlError(f"{file}: not valid JSON: {error}") from error
     if not isinstance(content, dict):
         raise MlError(f"{file}: not a JSON object")

@@ -13,7 +13,7 @@ from ml.files import digest, now, read_json, write_json
 from ml.records import Part, parse
 from ml.registry import signing
 from ml.registry.channel import person
-from ml.registry.versions import Registry
+from ml.registry.versions import NUMBER, Registry
 from ml.workspace import ROWS_FILE
 
 if TYPE_CHECKING:
@@ -143,6 +143,8 @@ def _folder(registry: Registry) -> Path:
 
 
 def _number(file: Path) -> int:
+    if not NUMBER.fullmatch(file.stem):
+        raise MlError(f"{file} is no recall, which have numbers: move it away")
     return int(file.stem)
 
 

@@ -8,6 +8,7 @@ the signature of both. The release key signs them: who can write here, and no mo
 import contextlib
 import fcntl
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -26,6 +27,8 @@ from ml.registry import signing
 from ml.registry.channel import Action, Challenger, Channel, Move, Pointer, person
 from ml.registry.provenance import provenance
 
+NUMBER = re.compile("[1-9][0-9]{0,8}")
+
 
 class Registry:
     """The versions and channels of one project."""
@@ -41,7 +44,7 @@ class Registry:
     def versions(self) -> list[int]:
         """Return the numbers of all versions, oldest first."""
         return sorted(
-            int(folder.name) for folder in (self.root / "versions").glob("*") if folder.name.isdigit()
+            int(folder.name) for folder in self.root.glob("versions/*") if NUMBER.fullmatch(folder.name)
         )
 
     def folder(self, version: int) -> Path:

@@ -13,7 +13,7 @@ NEEDED = {
 LEFT = {
     "data": ["data/manifest.json"],
     "train": ["model/model.pkl", "model/manifest.json"],
-    "quality": ["quality/verdict.json"],
+    "quality": ["quality/verdict.json", "quality/report/index.html", "history/index.html"],
     "deploy": ["deploy/deployment.json"],
 }
 

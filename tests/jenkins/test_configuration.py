@@ -351,7 +351,7 @@ def test_what_can_be_chosen_is_a_choice() -> None:
     assert all(len(text) > 15 for text in explained)
     [[_, [description], _]] = [call for call in jobs["models/titanic"] if call[0] == "description"]
     assert (
-        "&lt;b>" in description and "lastCompletedBuild/artifact/build/titanic/history/trend" in description
+        "&lt;b>" in description and "lastSuccessfulBuild/artifact/build/titanic/history/trend" in description
     )
 
 

@@ -402,6 +402,7 @@ def test_an_approval_is_asked_for_without_an_agent(quick: Jenkins) -> None:
     assert again.report["result"] == "SUCCESS", again.console
     assert again.report["description"].startswith("deploy: to be approved by admin")
     assert "/models/job/small/2/Model_20report/" in again.report["asked"][0]["message"], "where quality ran"
+    assert [page["name"] for page in again.report["html"]] == ["Model report", "History"]
 
     late = quick.build(environment={"APPROVALS": str(quick.root / "approval")}, unanswered=True)
     assert late.report["result"] == "ABORTED"
