@@ -77,10 +77,12 @@ def recall(
     if rows is not None and (strange := _strange(registry, found)):
         say(f"recall {marked.number}: {strange} of these rows are in no version: are their ids written so?")
     moved = _take_out(project, registry, bad, f"recall {marked.number}: {why}", target)
-    answers = _answers(project, bad, Workspace(build, project.name).root / f"recall-{marked.number}.csv")
-    for line in (*moved, answers):
+    for line in (
+        *moved,
+        f"`python -m ml recall --project {project.name} --undo {marked.number}` takes it back",
+    ):
         results.print(line)
-    results.print(f"`python -m ml recall --project {project.name} --undo {marked.number}` takes it back")
+    results.print(_answers(project, bad, Workspace(build, project.name).root / f"recall-{marked.number}.csv"))
 
 
 def _list(versions: list[int]) -> str:
@@ -189,8 +191,9 @@ def _take_out(project: Project, registry: Registry, bad: list[int], why: str, ta
 def _answers(project: Project, bad: list[int], file: Path) -> str:
     """Write each answer that a bad version gave, as the store knows them, and tell how many there are."""
     from sqlalchemy import select
+    from sqlalchemy.exc import SQLAlchemyError
 
-    from ml.store.database import open_store
+    from ml.store.database import open_store, reason_of
     from ml.store.tables import predictions
 
     count = 0
@@ -209,8 +212,12 @@ def _answers(project: Project, bad: list[int], file: Path) -> str:
                 predictions.c.version.in_(bad),
                 predictions.c.replay.is_(False),
             )
-            with open_store(url).connect() as connection:
-                for row in connection.execute(asked.order_by(predictions.c.at)):
-                    writer.writerow(row)
-                    count += 1
+            try:
+                with open_store(url).connect() as connection:
+                    for row in connection.execute(asked.order_by(predictions.c.at)):
+                        writer.writerow(row)
+                        count += 1
+            except SQLAlchemyError as error:
+                told = "the recall holds, but the answers of these versions cannot be listed"
+                raise MlError(f"{told}: {reason_of(error)}") from error
     return f"{count} answers of these versions are listed in {file}"

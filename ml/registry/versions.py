@@ -43,9 +43,8 @@ class Registry:
 
     def versions(self) -> list[int]:
         """Return the numbers of all versions, oldest first."""
-        return sorted(
-            int(folder.name) for folder in self.root.glob("versions/*") if NUMBER.fullmatch(folder.name)
-        )
+        names = (file.parent.name for file in self.root.glob("versions/*/version.json"))
+        return sorted(int(name) for name in names if NUMBER.fullmatch(name))
 
     def folder(self, version: int) -> Path:
         """Return the folder of a version; an unknown number raises ``MlError``."""

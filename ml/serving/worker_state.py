@@ -40,6 +40,7 @@ class WorkerState:
         self.code = running_code()
         self._swaps: int | None = None
         self._state: dict[str, Any] = {}
+        self._told = False
 
     def ready(self) -> Routing:
         """Return the versions that answer, or raise ``Unavailable`` if there is none."""
@@ -69,12 +70,11 @@ class WorkerState:
         self.metrics.queue.set(self.batcher.waiting_rows)
         self.metrics.measure_process()
         if state != self._state:
-            if self.status:
-                with contextlib.suppress(OSError):  # a full disk: told again at the next look
-                    write_json(self.status / f"{os.getpid()}.json", state, lasting=False)
-                    self._state = state
-            else:
-                self._state = state
+            self._state, self._told = state, False
+        if self.status and not self._told:
+            with contextlib.suppress(OSError):  # a full disk: told at the next look
+                write_json(self.status / f"{os.getpid()}.json", state, lasting=False)
+                self._told = True
 
     async def follow_forever(self) -> None:
         """Follow again and again, until cancelled."""

@@ -179,3 +179,25 @@ def test_a_recall_holds_when_the_same_rows_are_read_otherwise(built: Site, three
     assert built.ml("train") == 0 and built.ml("recall", "--undo", "1") == 0
     assert built.ml("recall", "--rows", str(bad), "--why", "wrong ages") == 0
     assert not trained_on(three, active(three), built.build / "model").any(), "they are in no train part"
+
+
+def test_a_store_that_is_broken_takes_nothing_from_a_recall(
+    built: Site, three: Registry, capsys: pytest.CaptureFixture[str], error_of: ErrorOf
+) -> None:
+    answered(3)
+    url = locations.store("small", "production")
+    assert url
+    Path(url.removeprefix("sqlite:///")).write_bytes(b"no database at all" * 100)
+    bad = built.root / "bad.csv"
+    pd.read_parquet(built.build / "data" / "train.parquet").iloc[[550]][["PassengerId"]].to_csv(
+        bad, index=False
+    )
+    assert built.ml("recall", "--rows", str(bad), "--why", "a sensor stood still") == 1
+    said = capsys.readouterr()
+    assert "--undo 1` takes it back" in said.out.replace("\n", " ")
+    assert "the recall holds, but the answers of these versions cannot be listed" in said.err
+    (found,) = active(three)
+    assert recall_of(three, 3) and found.number == 1
+    (three.root / "recalls" / "copy of 1.json").write_text("{}")
+    assert built.ml("rollback", "--to", "2") == 1
+    assert "copy of 1.json is no recall, which have numbers: move it away" in error_of()

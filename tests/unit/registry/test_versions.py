@@ -47,6 +47,23 @@ def test_an_unknown_version_is_refused(registry: Registry) -> None:
         registry.folder(7)
 
 
+def test_what_is_no_version_of_ours_hinders_nothing(registry: Registry, tmp_path: Path) -> None:
+    assert register(registry, tmp_path / "m") == 1
+    for odd in ("07", "\N{SUPERSCRIPT TWO}", "2", "notes"):
+        (registry.root / "versions" / odd).mkdir()
+    assert registry.versions() == [1]
+    assert register(registry, tmp_path / "m", "b") == 2
+    assert registry.find({"model_sha256": "b"}) == 2
+
+
+def test_a_pointer_that_is_no_json_is_named(registry: Registry) -> None:
+    file = registry.channel_file("production")
+    file.parent.mkdir(parents=True)
+    file.write_text("[" * 100_000)
+    with pytest.raises(MlError, match="production.json: not valid JSON"):
+        registry.channel("production")
+
+
 @pytest.mark.slow
 def test_builds_registering_at_once_get_different_numbers(registry: Registry, tmp_path: Path) -> None:
     register(registry, tmp_path / "first")
