@@ -190,7 +190,7 @@ def load_project(folder: Path, name: str, files: dict[str, bytes] | None = None)
             for later in ("canary", "monitoring", "notify"):  # how it was tried and watched is not what it is
                 declared.pop(later, None)
         project = Project.model_validate(declared)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MlError(f"{file}: not valid TOML: {error}") from error
     except ValidationError as error:
         raise MlError(f"{file}: {describe(error)}") from error

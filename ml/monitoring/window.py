@@ -139,6 +139,12 @@ def _troubles(connection: Connection, project: Project, channel: str, since: flo
     return tuple(Counted(*one[:3], int(one[3])) for one in found)
 
 
+def _label(content: str | None, project: Project) -> Any:
+    """Return a label; none where a number came true for what was a text when it was told."""
+    label = None if content is None else json.loads(content)
+    return None if project.task == "regression" and isinstance(label, str) else label
+
+
 def _of(project: Project, channel: str) -> Any:
     return and_(
         predictions.c.project == project.name,
@@ -182,12 +188,13 @@ def _rows(connection: Connection, project: Project, channel: str, begins: float,
 
 
 def _answers(rows: Any, project: Project) -> Answers:
+    labels_told = [_label(row.label, project) for row in rows]
     told = {
         "at": [row.at for row in rows],
         "version": [row.version for row in rows],
         "milliseconds": [row.milliseconds for row in rows],
-        "label": [None if row.label is None else json.loads(row.label) for row in rows],
-        "labelled": [row.label is not None for row in rows],
+        "label": labels_told,
+        "labelled": [label is not None for label in labels_told],
         "sender": [row.sender for row in rows],
     }
     inputs = pd.DataFrame([json.loads(row.inputs) for row in rows])

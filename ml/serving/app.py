@@ -114,7 +114,9 @@ def create_app(
         if predictor.log:
             await asyncio.to_thread(predictor.log.close)
 
-    app = FastAPIOffline(title=f"{project}: {channel}", version="1", lifespan=lifespan)
+    app = FastAPIOffline(
+        title=f"{project}: {channel}", version="1", lifespan=lifespan, redirect_slashes=False
+    )
     app.state.worker, app.state.predictor = state, predictor
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(MlError, _refuse)

@@ -59,6 +59,7 @@ def test_an_unknown_project_is_refused_with_the_known_ones(name: str) -> None:
         ("staging = 8001", '"a b" = 8001', "channels.a b.[key]: String should match pattern"),
         ('task = "classification"', 'task = "regression"\npositive = 1', "positive names a class"),
         ("[split]", "[split", "not valid TOML"),
+        ("[split]", "x = " + "[" * 100_000, "not valid TOML"),
     ],
 )
 def test_a_wrong_setting_is_named(site: Site, old: str, new: str, problem: str) -> None:

@@ -4,7 +4,8 @@ import json
 
 from sqlalchemy import Engine, func, insert, select
 
-from ml.monitoring.window import DAY, new_labels, prune, read_window
+from ml.monitoring.window import DAY, _label, new_labels, prune, read_window
+from ml.project import find_project
 from ml.store.database import open_store
 from ml.store.tables import labels, predictions
 from tests.world import project
@@ -105,3 +106,9 @@ def test_an_empty_store_is_a_window_of_nothing(store_url: str) -> None:
         window = read_window(connection, project(), "production", 1, NOW)
     engine.dispose()
     assert [len(one) for one in (window.recent, window.said, window.judged)] == [0, 0, 0]
+
+
+def test_a_text_is_no_label_of_a_target_that_is_a_number_by_now() -> None:
+    numbers, classes = find_project("temperature"), find_project("iris")
+    assert [_label(told, numbers) for told in ('"setosa"', "3.5", None)] == [None, 3.5, None]
+    assert _label('"setosa"', classes) == "setosa"

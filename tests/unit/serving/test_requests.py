@@ -374,3 +374,8 @@ def test_a_candidate_that_refuses_what_clients_send_is_counted_and_tells_why(
     wait_for_count(client, counted, before + 1)
     trouble = client.app.state.predictor.trouble  # type: ignore[attr-defined]
     assert "Cabin: Extra inputs are not permitted" in trouble["2"]
+
+
+def test_a_path_that_is_none_leads_nowhere_else(client: TestClient) -> None:
+    found = client.post("/predict/", json=PASSENGER, headers={"Host": "elsewhere"}, follow_redirects=False)
+    assert found.status_code == 404
