@@ -145,7 +145,7 @@ def _register(
         model = "" if taken_back == version else f" has the model of version {taken_back}, which"
         raise GateRefused(
             f"version {version}{model} was taken back from {context.channel} before: "
-            "--force deploys it all the same"
+            "--force (a build: the parameter FORCE) deploys it all the same"
         )
     return before, version
 
