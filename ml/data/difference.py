@@ -2,27 +2,37 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ml.data.drift import Drift, binned, population_stability
 from ml.data.row_index import Rows, asking
 
+if TYPE_CHECKING:
+    import duckdb
+
 
 @dataclass(frozen=True)
 class RowChanges:
-    """How many rows came, went, say something else under the same id, and stayed as they were."""
+    """How many rows came, went, say something else under the same id, and stayed as they were.
+
+    Of rows that are ``read_otherwise`` (other columns, another order or types) that is not known: they have
+    the id of a row before.
+    """
 
     added: int
     removed: int
     changed: int
     same: int
+    read_otherwise: int = 0
 
     def __str__(self) -> str:
         """Read like a sentence."""
-        counts = f"{self.added:,} added, {self.removed:,} removed, {self.changed:,} changed"
-        return f"{counts}, {self.same:,} the same"
+        counts = f"{self.added:,} added, {self.removed:,} removed"
+        if self.read_otherwise:
+            return f"{counts}, {self.read_otherwise:,} with an id of before, whose columns are others by now"
+        return f"{counts}, {self.changed:,} changed, {self.same:,} the same"
 
 
 def row_changes(before: Rows, now: Rows) -> RowChanges:
@@ -31,7 +41,19 @@ def row_changes(before: Rows, now: Rows) -> RowChanges:
         count(*) FILTER (before.content <> now.content), count(*) FILTER (before.content = now.content)
         FROM before FULL JOIN now ON before.id = now.id"""
     with asking(now=now, before=before) as asked:
-        return RowChanges(*asked.execute(counted).fetchall()[0])
+        changes = RowChanges(*asked.execute(counted).fetchall()[0])
+        readings = [_reading(asked, name) for name in ("before", "now")]
+    if None in readings or readings[0] == readings[1]:
+        return changes
+    return RowChanges(changes.added, changes.removed, 0, 0, changes.changed + changes.same)
+
+
+def _reading(asked: "duckdb.DuckDBPyConnection", rows: str) -> int | None:
+    """Return how rows were read; nothing of those that were fingerprinted before it was noted, or of none."""
+    if "reading" not in {name for name, *_ in asked.execute(f"DESCRIBE {rows}").fetchall()}:
+        return None
+    found: int | None = asked.execute(f"SELECT any_value(reading) FROM {rows}").fetchall()[0][0]
+    return found
 
 
 @dataclass(frozen=True)

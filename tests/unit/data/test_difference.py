@@ -18,6 +18,14 @@ def test_rows_are_told_apart_by_id_and_content() -> None:
     assert str(changes) == "2 added, 1 removed, 1 changed, 1 the same"
 
 
+def test_of_rows_that_are_read_otherwise_it_is_not_said_that_they_changed() -> None:
+    before, now = prints({1: 10, 2: 20, 3: 30}), prints({2: 21, 3: 31, 4: 40})
+    assert row_changes(before, now.assign(reading=7)).changed == 2, "of old ones nobody noted it"
+    assert row_changes(before.assign(reading=7), now.assign(reading=7)).changed == 2
+    changes = row_changes(before.assign(reading=6), now.assign(reading=7))
+    assert str(changes) == "1 added, 1 removed, 2 with an id of before, whose columns are others by now"
+
+
 def test_columns_that_moved_most_come_first_and_those_that_went_before_them() -> None:
     random = np.random.default_rng(1)
     table = pd.DataFrame({"size": random.normal(size=500), "kind": random.choice(["a", "b"], 500), "old": 1})
