@@ -376,6 +376,15 @@ def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) ->
     assert len(pushed(unlinted, before).report["builds"]) == 6, "all use the code"
 
 
+def test_a_project_without_a_job_hinders_no_other(unlinted: Jenkins) -> None:
+    build = unlinted.build("jenkins/push.Jenkinsfile", disabled="/models/iris")
+    assert build.report["builds"] == [
+        f"/models/{name}" for name in ("flights", "small", "temperature", "titanic")
+    ]
+    assert build.report["result"] == "FAILURE", "what was not built is touched by the next push, too"
+    assert " iris (could not be started) " in build.report["description"], build.report["description"]
+
+
 def test_a_script_of_jobs_that_was_not_approved_is_not_run(unlinted: Jenkins) -> None:
     file = unlinted.checkout / "jenkins" / "project.groovy"
     file.write_text(file.read_text(encoding="utf-8") + "// more\n", encoding="utf-8")
