@@ -122,10 +122,11 @@ def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
         "--workers",
         str(workers),
     ]
-    secrets = ("ML_SIGNING_KEY", "ML_API_KEY")
+    # Two are secret; by the third Jenkins finds whom to kill when a build of the same job is stopped.
+    left_out = ("ML_SIGNING_KEY", "ML_API_KEY", "JENKINS_SERVER_COOKIE")
     # It runs elsewhere, in a copy of the code: what is named from here would be looked for there.
     named = {"ML_STORE": locations.shared_store(), "ML_API_KEYS": locations.api_keys()}
-    environment = {name: value for name, value in os.environ.items() if name not in secrets} | {
+    environment = {name: value for name, value in os.environ.items() if name not in left_out} | {
         "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")])),
         "ML_HOME": str(locations.home()),
         "ML_REGISTRY": str(locations.registry()),
