@@ -122,23 +122,11 @@ def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
         "--workers",
         str(workers),
     ]
-    # Two are secret; by the third Jenkins finds whom to kill when a build of the same job is stopped.
-    left_out = ("ML_SIGNING_KEY", "ML_API_KEY", "JENKINS_SERVER_COOKIE")
-    # It runs elsewhere, in a copy of the code: what is named from here would be looked for there.
-    named = {"ML_STORE": locations.shared_store(), "ML_API_KEYS": locations.api_keys()}
-    environment = {name: value for name, value in os.environ.items() if name not in left_out} | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")])),
-        "ML_HOME": str(locations.home()),
-        "ML_REGISTRY": str(locations.registry()),
-        "ML_VERIFY_KEY": str(locations.verify_key()),
-        **{name: str(place) for name, place in named.items() if place},
-        "JENKINS_NODE_COOKIE": "dontKillMe",  # or Jenkins ends it with the build that started it
-    }
     with open(log_file, "w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command,
             cwd=code,
-            env=environment,
+            env=_environment(code),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -160,6 +148,23 @@ def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
         process.terminate()
         raise MlError(f"the service did not answer within {START_SECONDS:g} s (log: {log_file})")
     return service
+
+
+def _environment(code: Path) -> dict[str, str]:
+    """Return the variables of a service that runs in a copy of the code, and outlives its build."""
+    # Two are secret; by the third Jenkins finds whom to kill when a build of the same job is stopped.
+    left_out = ("ML_SIGNING_KEY", "ML_API_KEY", "JENKINS_SERVER_COOKIE")
+    # What is named from here would be looked for there.
+    named = {"ML_STORE": locations.shared_store(), "ML_API_KEYS": locations.api_keys()}
+    return {name: value for name, value in os.environ.items() if name not in left_out} | {
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(code), os.environ.get("PYTHONPATH")])),
+        "ML_HOME": str(locations.home()),
+        "ML_REGISTRY": str(locations.registry()),
+        "ML_VERIFY_KEY": str(locations.verify_key()),
+        "ML_PERSONAL_KEY": str(locations.personal_key()),
+        **{name: str(place) for name, place in named.items() if place},
+        "JENKINS_NODE_COOKIE": "dontKillMe",  # or Jenkins ends it with the build that started it
+    }
 
 
 def renew(service: Service, project: str, channel: str) -> None:

@@ -1,9 +1,11 @@
-"""What could go: versions that nobody returns to, data that none of the rest was made of, old downloads."""
+"""What could go: versions that nobody returns to, data of none of the rest, old downloads, environments."""
 
+import hashlib
 import shutil
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +35,8 @@ def removable(build: Path) -> list[Removable]:
     for name in _registered():
         found += _versions(Registry(name))
     found += _downloads()
-    left = list(build.glob("*/.*.partial"))
+    found += _environments()
+    left = [*build.glob("*/.*.partial"), *locations.home().glob("venvs/.removed-*")]
     for pattern in ("versions/.incoming-*", "versions/.removed-*", "data/.removed-*"):
         left += locations.registry().glob(f"*/{pattern}")
     found += [_of(one, "left by a process that was killed") for one in left if _is_old(one)]
@@ -97,6 +100,25 @@ def _downloads() -> Iterator[Removable]:
     for file in sorted(locations.downloads().glob("*")):
         if file.is_file() and _is_old(file, KEPT_SECONDS):
             yield _of(file, "downloaded more than a month ago")
+
+
+def _environments() -> Iterator[Removable]:
+    """Yield the environments of earlier locks, as builds and targets keep them, that no process runs in."""
+    lock = locations.LOCK_FILE.read_bytes()
+    tests = locations.ROOT / "tests" / "requirements.txt"
+    locks = [lock, *([lock + tests.read_bytes()] if tests.exists() else [])]
+    today = {hashlib.sha256(one).hexdigest() for one in locks}
+    programs = "\n".join(_programs())
+    for folder in sorted((locations.home() / "venvs").glob("[0-9a-f]*/")):
+        used = folder.name in today or folder == Path(sys.prefix) or f"{folder}/" in programs
+        if not used and _is_old(folder, KEPT_SECONDS):
+            yield _of(folder, "an environment of another requirements.txt, and nothing runs in it")
+
+
+def _programs() -> Iterator[str]:
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            yield file.read_text(encoding="utf-8", errors="replace").partition("\0")[0]
 
 
 def _of(path: Path, why: str) -> Removable:

@@ -1,9 +1,11 @@
 """The look at a machine: what it warns of, what it refuses, and what could go."""
 
+import hashlib
 import json
 import os
 import shutil
 import socket
+import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -228,6 +230,21 @@ def test_data_of_no_version_that_stays_could_go(many: Site) -> None:
         os.utime(shelf / name, (time.time() - days * 86400,) * 2)
     assert {one.path.name for one in prune.removable(many.root / "build")} == {"3", "0" * 16}
     shutil.rmtree(shelf)
+
+
+def test_environments_of_earlier_locks_could_go_unless_something_runs_in_them(site: Site) -> None:
+    venvs = site.root / "home" / "venvs"
+    lock = hashlib.sha256(locations.LOCK_FILE.read_bytes()).hexdigest()
+    for name in (lock, "a" * 64, "b" * 64, "c" * 64):
+        (venvs / name / "bin").mkdir(parents=True)
+        if name != "c" * 64:
+            os.utime(venvs / name, (1, 1))
+    program = venvs / ("a" * 64) / "bin" / "sleep"
+    program.symlink_to(str(shutil.which("sleep")))
+    with subprocess.Popen([program, "60"]) as running:
+        found = [one.path for one in prune.removable(site.root / "build")]
+        running.kill()
+    assert found == [venvs / ("b" * 64)], "not that of today, nor one that is used, nor a new one"
 
 
 def test_the_size_of_a_folder_leaves_out_what_goes_meanwhile(
