@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ml.console import progress
+from ml.console import progress, say
 from ml.results import results
 from tests.conftest import make_built_site
 from tests.sabotage.faults import FAULTS, Fault
@@ -86,6 +86,8 @@ def main() -> int:
             for outcome in pool.map(_finished, tasks):
                 outcomes.append(outcome)
                 advance(outcome.name)
+                if not outcome.right:  # at once: all of it takes an hour
+                    say(f"sabotage: {outcome.name}: not as it must be: {outcome.said}")
         right = sabotage_loop(wanted(LOOP), folder)
     return int(report(outcomes) != 0 or not right)
 
