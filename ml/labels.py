@@ -17,7 +17,7 @@ from ml.errors import MlError, describe
 from ml.monitoring.source import take_labels as take_labels_of_source
 from ml.project import Project
 from ml.store.database import opened
-from ml.store.lookup import labels_that_hold
+from ml.store.lookup import answers_of, labels_that_hold
 from ml.store.tables import labels, predictions
 
 AT_ONCE = 400  # rows that one question to the database is about
@@ -67,8 +67,7 @@ def _row(of: tuple[str, str], one: Feedback, now: float) -> dict[str, Any]:
 def _kinds(connection: Connection, of: tuple[str, str], given: list[Feedback]) -> Iterator[str]:
     """Yield of each label whether it is the first, says the same again, contradicts, or is of no answer."""
     keys = [(one.request_id, one.row) for one in given]
-    mine = (predictions.c.project == of[0]) & (predictions.c.channel == of[1])
-    asked = select(predictions.c.request, predictions.c.row).where(mine)
+    asked = select(predictions.c.request, predictions.c.row).where(answers_of(*of))
     answered = {
         (one.request, one.row)
         for one in connection.execute(asked.where(tuple_(predictions.c.request, predictions.c.row).in_(keys)))
@@ -99,7 +98,9 @@ def _read(project: Project, file: Path) -> Iterator[Feedback]:
             yield one.model_copy(update={"label": read_label(one.label)})
     except ValidationError as error:
         raise MlError(f"{file}, line {number}: {describe(error)}: nothing was taken") from error
-    except (UnicodeDecodeError, csv.Error, RecursionError) as error:
+    except RecursionError as error:
+        raise MlError(f"{file}, after line {number}: nested too deeply: nothing was taken") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         told = f"{file}, after line {number}: this is no CSV or NDJSON text in UTF-8"
         raise MlError(f"{told} ({str(error)[:100]}): nothing was taken") from error
 

@@ -23,7 +23,7 @@ from ml.errors import MlError, UsageError
 from ml.source_settings import Format, format_of
 
 Kind = Literal["csv", "json", "ndjson", "parquet"]
-MAX_COLUMNS_MORE = 1_000
+MAX_FIELDS_MORE = 10_000
 KINDS: dict[str, Kind] = {".csv": "csv", ".json": "json", ".ndjson": "ndjson", ".parquet": "parquet"}
 
 
@@ -110,9 +110,10 @@ def _csv(content: bytes, reader: RowReader, name: str) -> pd.DataFrame:
     """Read CSV as the project's own files are written if its header is so, else as anybody writes it."""
     own, known = format_of(reader.project.source), len(reader.contract.columns)
     written = own if _has_header_of(content, own, reader.contract) else Format()
-    # Each that is not known would be read, and told of, at length.
-    if (count := _first_line(content, written).count(written.separator)) > known + MAX_COLUMNS_MORE:
-        raise MlError(f"{name} has {count + 1:,} columns, the contract has {known}")
+    mark = written.separator.encode()
+    most = max((line.count(mark) for line in content.splitlines()), default=0)
+    if most > known + MAX_FIELDS_MORE:  # each would be read, and told of, at length
+        raise MlError(f"{name} has {most + 1:,} fields in a line, the contract has {known} columns")
 
     def read(_: Path, **options: Any) -> pd.DataFrame:
         table: pd.DataFrame = pd.read_csv(io.BytesIO(content), **written.csv_options, **options)
@@ -124,16 +125,17 @@ def _csv(content: bytes, reader: RowReader, name: str) -> pd.DataFrame:
     return table
 
 
-def _first_line(content: bytes, written: Format) -> str:
-    line = next(itertools.islice(io.BytesIO(content), written.skip_lines, None), b"")
-    return line.decode(written.encoding, errors="replace").strip()
-
-
 def _has_header_of(content: bytes, written: Format, contract: pa.DataFrameSchema) -> bool:
-    lines, blanks = [_first_line(content, written)], written.skip_blanks
+    header = next(itertools.islice(io.BytesIO(content), written.skip_lines, None), b"")
     try:
-        names = next(csv.reader(lines, delimiter=written.separator, skipinitialspace=blanks))
-    except (StopIteration, csv.Error):
+        names = next(
+            csv.reader(
+                [header.decode(written.encoding).strip()],
+                delimiter=written.separator,
+                skipinitialspace=written.skip_blanks,
+            )
+        )
+    except (UnicodeDecodeError, StopIteration, csv.Error):
         return False
     return {name for name, column in contract.columns.items() if not column.nullable} <= set(names)
 

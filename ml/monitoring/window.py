@@ -10,7 +10,7 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select
 
 from ml.project import Project
-from ml.store.lookup import labels_of, labels_that_hold
+from ml.store.lookup import answers_of, labels_of, labels_that_hold
 from ml.store.tables import builds, compared, curves, labels, looks, predictions, troubles
 
 DAY = 86400.0
@@ -220,7 +220,7 @@ def _odd(connection: Connection, project: Project, channel: str, since: float) -
     same, mine = _same_row(), labels_of(project.name, channel)
     unknown = (
         select(func.count())
-        .select_from(labels.join(predictions, same, isouter=True))
+        .select_from(labels.join(predictions, and_(same, answers_of(project.name, channel)), isouter=True))
         .where(labels.c.at > since, mine, predictions.c.request.is_(None))
     )
     several = (
@@ -240,12 +240,13 @@ def prune(connection: Connection, project: Project, channel: str, before: float)
 
     If more answers than ``keep_rows`` are left, the oldest go, too.
     """
-    mine = and_(predictions.c.project == project.name, predictions.c.channel == channel)
+    mine = answers_of(project.name, channel)
     newest = select(predictions.c.at).where(mine).order_by(predictions.c.at.desc())
     too_many = connection.execute(newest.offset(project.monitoring.keep_rows).limit(1)).scalar()
     _delete_answers(connection, project, channel, before if too_many is None else max(before, too_many))
     told = and_(labels.c.project == project.name, labels.c.channel == channel, labels.c.at < before)
-    connection.execute(delete(labels).where(told, ~exists().where(_same_row())))
+    answer = and_(_same_row(), answers_of(project.name, channel))
+    connection.execute(delete(labels).where(told, ~exists().where(answer)))
     for table in (looks, troubles, builds):
         of_channel = and_(table.c.project == project.name, table.c.channel == channel)
         connection.execute(delete(table).where(of_channel, table.c.at < before))

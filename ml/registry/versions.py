@@ -125,7 +125,8 @@ class Registry:
             check(aside)
             outputs, by = digests(aside), provenance()
             while True:
-                version = max(self.versions(), default=0) + 1
+                taken = (int(one.name) for one in versions.iterdir() if NUMBER.fullmatch(one.name))
+                version = max(taken, default=0) + 1
                 content = VersionRecord(
                     format=FORMAT,
                     version=version,
@@ -221,7 +222,7 @@ class Registry:
             except BlockingIOError as error:
                 raise MlError(
                     f"a candidate is on trial in {name}: wait until that deploy has ended, or end the trial "
-                    "with `rollback`"
+                    "with `rollback`; if that was done just now, deploy again in a moment"
                 ) from error
             yield
 

@@ -9,12 +9,11 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, Engine, insert
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ml.console import say
-from ml.errors import MlError
 from ml.serving.troubles import LOST, Trouble
-from ml.store.database import file_of, open_store, reason_of
+from ml.store.database import file_of, open_store, passes, reason_of
 from ml.store.lookup import Answered, said_of
 from ml.store.tables import compared, labels, troubles
 
@@ -146,7 +145,7 @@ class PredictionLog:
 
     def _write_forever(self) -> None:
         kept: list[Entry] = []
-        singly = False
+        singly, given_up, reason = False, 0, ""
         while not (self._ending.is_set() and not self._waiting and not kept):
             if not kept:
                 kept, singly = self._gather(), False
@@ -156,26 +155,33 @@ class PredictionLog:
             try:
                 self._write(part)
                 kept, part = kept[len(part) :], []
-                self._resolve()
-                if self._complained:
-                    say("prediction log: written again")
-                self._complained = False
+                if not kept:
+                    self._resolve()
             except Exception as error:  # nobody would start this thread anew
-                if _passes(error):
-                    if not self._complained:
-                        say(f"prediction log: cannot be written, trying again: {reason_of(error)}")
-                    self._complained = True
-                    self._close_store()
-                    if self._ending.wait(RETRY_SECONDS):
+                if passes(error):
+                    if self._ends_before_it_passes(error):
                         break
                 elif len(part) > 1:  # one of them cannot be stored, the others can
                     singly = True
                 elif part:
                     rows = _rows(kept.pop(0))
-                    say(f"prediction log: {rows} entries cannot be stored: {type(error).__name__}")
                     self._lost(rows)
+                    given_up, reason = given_up + rows, type(error).__name__
+                else:
+                    say(f"prediction log: a label is not counted: {type(error).__name__}: {error}")
+            if given_up and not kept:
+                say(f"prediction log: {given_up} entries cannot be stored: {reason}")
+                given_up = 0
         if rest := sum(map(_rows, (*kept, *self._waiting))):
             self._lost(rest)
+
+    def _ends_before_it_passes(self, error: Exception) -> bool:
+        """Wait a while for a store that is away, and tell whether the log is to end meanwhile."""
+        if not self._complained:
+            say(f"prediction log: cannot be written, trying again: {reason_of(error)}")
+        self._complained = True
+        self._close_store()
+        return self._ending.wait(RETRY_SECONDS)
 
     def _gather(self) -> list[Entry]:
         """Return what came in a while: nobody is woken for a single row, and a statement writes many."""
@@ -191,7 +197,7 @@ class PredictionLog:
 
     def _open_store(self) -> Engine:
         """Return the database; a file that is not there any more, or another one, is opened anew."""
-        if self._engine and file_of(self._engine.url) != self._file:
+        if self._engine and (self._file is None or file_of(self._engine.url) != self._file):
             say("prediction log: its file is gone or another one: opened anew")
             self._close_store()
         if self._engine is None:
@@ -230,6 +236,9 @@ class PredictionLog:
             self._lost_rows -= lost_rows
         self._written(sum(map(_rows, answered)))
         self._unresolved.extend(told)
+        if self._complained:
+            say("prediction log: written again")
+        self._complained = False
 
     def _row(self, trouble: Trouble, count: int) -> dict[str, Any]:
         about = {"project": self._of[0], "channel": self._of[1], "at": time.time(), "count": count}
@@ -239,19 +248,16 @@ class PredictionLog:
         """Count the labels whose answers are known by now, or will not be any more."""
         assert self._engine
         for _ in range(len(self._unresolved)):
-            one = self._unresolved[0]
-            answered = said_of(self._engine, self._of, one.request, one.row)
-            self._unresolved.popleft()
+            one = self._unresolved.popleft()
+            try:
+                answered = said_of(self._engine, self._of, one.request, one.row)
+            except SQLAlchemyError:
+                self._unresolved.appendleft(one)
+                raise
             if answered or time.time() - one.at > LABEL_PATIENCE_SECONDS:
                 self._labelled(answered, one.label)
             else:
                 self._unresolved.append(one)
-
-
-def _passes(error: Exception) -> bool:
-    """Tell whether the same may be written later: the store is away, or has no room."""
-    for_ever = isinstance(error, (DataError, IntegrityError))
-    return isinstance(error, (SQLAlchemyError, MlError, OSError, ValueError)) and not for_ever
 
 
 def _without(row: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
@@ -270,7 +276,8 @@ def _add(connection: Connection, of: tuple[str, str], answered: list[AnsweredRow
         values = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(len(KEPT)))
         # Else each value would be made anew for each of its parts.
         each = "WITH each AS MATERIALIZED (SELECT value FROM json_each(?))"
-        statement = f"{each} {insert_into} SELECT ?, ?, {values} FROM each"
+        # Before what begins with WITH, Python's sqlite3 begins no transaction: it would be written by itself.
+        statement = f"{insert_into} {each} SELECT ?, ?, {values} FROM each"
         connection.exec_driver_sql(statement, (f"[{arrays}]", *of))
         return
     texts = {KEPT.index("inputs"), KEPT.index("output")}

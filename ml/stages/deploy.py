@@ -18,6 +18,7 @@ from ml.registry import signing
 from ml.registry.channel import Channel
 from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
+from ml.serving.client import Service
 from ml.stages import Context
 from ml.workspace import Outcome
 
@@ -88,13 +89,16 @@ def _bring(
     registry = Registry(project.name, target.moved)
     with ExitStack() as watching:
         with registry.lock(context.channel):
-            before, version = _register(registry, context, identity, judged)
+            before = registry.channel(context.channel)
+            if before.candidate or (before.version is not None and canary.mode != "none"):
+                watching.enter_context(registry.watch(context.channel))
+            before = _on_no_trial(registry, before)
+            version = _register(registry, context, before, identity, judged)
             serving = target.prepare()
             candidate = None
             if before.version not in (None, version) and canary.mode != "none":
                 from ml.delivery import trial  # with the statistics that judge it
 
-                watching.enter_context(registry.watch(context.channel))
                 candidate = trial.begin(registry, version, before, canary)
         found: dict[str, Any] = {"outcome": "deployed", "why": []}
         if candidate:
@@ -105,10 +109,8 @@ def _bring(
         if found["outcome"] in ("deployed", ALREADY_DEPLOYED):
             why = "; ".join(filter(None, [provenance().why, *(found["why"] if candidate else [])]))
             switch(registry, serving, version, before, context.channel, candidate, why)
-            urls = ", ".join(one.url for one in serving)
-            say(f"deploy: {context.channel} answers with version {version} at {urls}")
-            if serving and (scoring := serving[0].get("/health").get("scoring")):
-                say(f"deploy: version {version} is scored by {scoring}")
+    if found["outcome"] in ("deployed", ALREADY_DEPLOYED):
+        _tell_where(serving, context.channel, version)
     return {
         "channel": context.channel,
         "version": version,
@@ -120,10 +122,21 @@ def _bring(
     }
 
 
+def _tell_where(serving: list[Service], channel: str, version: int) -> None:
+    urls = ", ".join(one.url for one in serving)
+    say(f"deploy: {channel} answers with version {version} at {urls}")
+    if serving and (scoring := serving[0].get("/health").get("scoring")):
+        say(f"deploy: version {version} is scored by {scoring}")
+
+
 def _register(
-    registry: Registry, context: Context, identity: dict[str, str], judged: tuple[Record, ...]
-) -> tuple[Channel, int]:
-    before, workspace = _on_no_trial(registry, registry.channel(context.channel)), context.workspace
+    registry: Registry,
+    context: Context,
+    before: Channel,
+    identity: dict[str, str],
+    judged: tuple[Record, ...],
+) -> int:
+    workspace = context.workspace
 
     def check_copy(copy: Path) -> None:
         """Verify the copy that is about to be signed: the build folder may have changed meanwhile."""
@@ -147,17 +160,16 @@ def _register(
             f"version {version}{model} was taken back from {context.channel} before: "
             "--force (a build: the parameter FORCE) deploys it all the same"
         )
-    return before, version
+    return version
 
 
 def _on_no_trial(registry: Registry, before: Channel) -> Channel:
-    """Return the channel without a candidate: a trial whose deploy died ends here, before its time."""
+    """Return the channel without a candidate: who watches knows that the deploy of a trial has died."""
     if not before.candidate or before.candidate.over():
         return before
-    with registry.watch(before.name):
-        tried, why = before.candidate.version, "the deploy that tried it came to no end"
-        say(f"deploy: held back version {tried}: {why}")
-        return registry.move(before.name, before.version, "hold", why, left=tried)
+    tried, why = before.candidate.version, "the deploy that tried it came to no end"
+    say(f"deploy: held back version {tried}: {why}")
+    return registry.move(before.name, before.version, "hold", why, left=tried)
 
 
 def tell(context: Context, record: Deployment) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, select
 
-from ml.store.lookup import labels_of, told_of
+from ml.store.lookup import answers_of, labels_of, told_of
 from ml.store.tables import labels, predictions
 
 
@@ -14,11 +14,7 @@ def answer_of(connection: Connection, project: str, channel: str, request: str) 
     """Return an answer of a channel with all labels of its rows, the oldest first; or nothing."""
     rows = connection.execute(
         select(predictions)
-        .where(
-            predictions.c.request == request,
-            predictions.c.project == project,
-            predictions.c.channel == channel,
-        )
+        .where(predictions.c.request == request, answers_of(project, channel))
         .order_by(predictions.c.row)
     ).all()
     if not rows:
@@ -51,8 +47,8 @@ def _told(label: Any) -> dict[str, Any]:
 
 def is_answered(connection: Connection, of: tuple[str, str], request: str, row: int) -> bool:
     """Tell whether a project's channel answered a row."""
-    mine = (predictions.c.project == of[0]) & (predictions.c.channel == of[1])
-    asked = select(predictions.c.row).where(mine, predictions.c.request == request, predictions.c.row == row)
+    same = (predictions.c.request == request) & (predictions.c.row == row)
+    asked = select(predictions.c.row).where(same, answers_of(*of))
     return connection.execute(asked).first() is not None
 
 

@@ -6,8 +6,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import PydanticSerializationError
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from ml import locations
 from ml.errors import MlError
@@ -46,7 +47,9 @@ def open_store(url: str) -> Engine:
     """Return the database of a store, its schema brought up to date; an unusable URL raises ``MlError``."""
     parsed = parsed_url(url)
     try:
-        timeout = {"timeout": 3} if parsed.get_backend_name() == "sqlite" else {"connect_timeout": 3}
+        # A server that is silent, and does not even say that it got a question, is given up.
+        silent = {"connect_timeout": 3, "tcp_user_timeout": 30_000}
+        timeout = {"timeout": 3} if parsed.get_backend_name() == "sqlite" else silent
         engine = create_engine(parsed, connect_args=timeout, hide_parameters=True, pool_pre_ping=True)
     except (SQLAlchemyError, ImportError) as error:
         raise MlError(NO_URL) from error
@@ -70,10 +73,16 @@ def open_store(url: str) -> Engine:
     return engine
 
 
+def passes(error: Exception) -> bool:
+    """Tell whether the same may be written later: the store is away, or has no room."""
+    for_ever = isinstance(error, (DataError, IntegrityError, UnicodeError, PydanticSerializationError))
+    return isinstance(error, (SQLAlchemyError, MlError, OSError, ValueError)) and not for_ever
+
+
 def file_of(url: URL) -> tuple[int, int] | None:
-    """Return which file an SQLite database is now; nothing of another one, or if it is not there."""
+    """Return which file an SQLite database is now, nothing if it is not there; of another one zeros."""
     if url.get_backend_name() != "sqlite" or not url.database:
-        return None
+        return 0, 0
     try:
         found = os.stat(url.database)
     except OSError:

@@ -20,6 +20,11 @@ class Answered:
     candidate: int | None = None
 
 
+def answers_of(project: str, channel: str) -> ColumnElement[bool]:
+    """Return what is true of answers that a channel gave."""
+    return (predictions.c.project == project) & (predictions.c.channel == channel)
+
+
 def labels_of(project: str, channel: str) -> ColumnElement[bool]:
     """Return what is true of labels that a channel was told; of old ones nobody noted which it was."""
     mine = (labels.c.project == project) & (labels.c.channel == channel)
@@ -67,8 +72,7 @@ def said_of(engine: Engine, of: tuple[str, str], request: str, row: int) -> Answ
             .where(
                 predictions.c.request == request,
                 predictions.c.row == row,
-                predictions.c.project == of[0],
-                predictions.c.channel == of[1],
+                answers_of(*of),
             )
         ).first()
     if found is None:

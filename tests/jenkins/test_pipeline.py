@@ -340,7 +340,7 @@ def test_a_push_whose_tests_fail_says_how_many_and_builds_nothing(unlinted: Jenk
     found = f"<testsuites><testsuite>{case.format('a')}{case.format('b')}</testsuite></testsuites>"
     build = unlinted.build("jenkins/push.Jenkinsfile", environment={"FAILING": found})
     assert build.report["result"] == "FAILURE" and build.report["builds"] == []
-    assert '/testReport/">2 tests failed</a>' in build.report["description"]
+    assert '/testReport/">failed tests: 2</a>' in build.report["description"]
 
 
 def test_a_push_builds_what_it_touches_each_in_its_own_job(unlinted: Jenkins) -> None:

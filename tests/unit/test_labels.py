@@ -95,7 +95,7 @@ def test_json_that_is_nested_without_end_is_told(answered: Site, tmp_path: Path,
     file = tmp_path / "labels.ndjson"
     file.write_text("[" * 100_000)
     assert answered.ml("labels", str(file)) == 1
-    assert "this is no CSV or NDJSON text in UTF-8" in error_of()
+    assert "after line 0: nested too deeply" in error_of()
 
 
 def test_a_file_that_is_not_there_is_named(answered: Site, tmp_path: Path, error_of: ErrorOf) -> None:

@@ -51,9 +51,11 @@ def test_what_is_no_version_of_ours_hinders_nothing(registry: Registry, tmp_path
     assert register(registry, tmp_path / "m") == 1
     for odd in ("07", "\N{SUPERSCRIPT TWO}", "2", "notes"):
         (registry.root / "versions" / odd).mkdir()
+    (registry.root / "versions" / "2" / "notes").touch()
+    (registry.root / "versions" / "3").touch()
     assert registry.versions() == [1]
-    assert register(registry, tmp_path / "m", "b") == 2
-    assert registry.find({"model_sha256": "b"}) == 2
+    assert register(registry, tmp_path / "m", "b") == 4
+    assert registry.find({"model_sha256": "b"}) == 4
 
 
 def test_a_pointer_that_is_no_json_is_named(registry: Registry) -> None:

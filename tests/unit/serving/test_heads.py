@@ -1,7 +1,9 @@
 """What arrives before a request is one: not without end, and not for ever."""
 
+import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +14,11 @@ from ml.serving import heads
 from ml.serving.heads import MAX_HEAD_BYTES, LimitedHeads
 from tests.support import wait_for
 
+pytestmark = pytest.mark.slow
+
 ASKED = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+NO_BODY = (b"content-length", b"0")
+CLOSE = b"\r\nConnection: close\r\n\r\n"
 
 
 async def answer_with_length(scope: Any, receive: Any, send: Any) -> None:
@@ -22,7 +28,10 @@ async def answer_with_length(scope: Any, receive: Any, send: Any) -> None:
     while more:
         message = await receive()
         length, more = length + len(message["body"]), message["more_body"]
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-length", b"%d" % length)]})
+    await asyncio.sleep(3 * heads.HEAD_SECONDS if scope["path"] == "/slow" else 0)
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"x-length", b"%d" % length), NO_BODY]}
+    )
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -55,12 +64,12 @@ def said(server: tuple[str, int], *parts: bytes) -> bytes:
         return found
 
 
+@pytest.mark.parametrize("size", [MAX_HEAD_BYTES, 100_000, 150_000, 5 * MAX_HEAD_BYTES])
 def test_requests_one_after_the_other_are_answered_however_large_their_bodies(
-    server: tuple[str, int],
+    server: tuple[str, int], size: int
 ) -> None:
-    size = 5 * MAX_HEAD_BYTES
     body = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
-    last = ASKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    last = ASKED.replace(b"\r\n\r\n", CLOSE)
     answered = said(server, ASKED[:5], ASKED[5:], body, ASKED + body, last)
     assert answered.count(b"200 OK") == 5 and answered.count(b"x-length: %d" % size) == 2
 
@@ -83,3 +92,25 @@ def test_who_does_not_send_a_whole_head_in_time_is_cut_off(server: tuple[str, in
     assert said(server, sent).endswith(
         b"408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     )
+
+
+@pytest.mark.parametrize("after", [b"", ASKED[:20]])
+def test_an_answer_that_takes_longer_than_a_head_is_waited_for(server: tuple[str, int], after: bytes) -> None:
+    slow = ASKED.replace(b"/ ", b"/slow ")
+    found = said(server, slow + after, *([] if after else [ASKED.replace(b"\r\n\r\n", CLOSE)]))
+    assert found.startswith(b"HTTP/1.1 200 OK")
+    assert found.count(b"200 OK") == (1 if after else 2) and (b" 408 " in found) == bool(after)
+
+
+def test_between_two_requests_a_connection_may_be_idle(server: tuple[str, int]) -> None:
+    with socket.create_connection(server) as connection:
+        for _ in range(2):
+            connection.sendall(ASKED)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+            time.sleep(3 * heads.HEAD_SECONDS)
+
+
+def test_what_follows_a_body_is_not_kept(server: tuple[str, int]) -> None:
+    chunked = b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n" + CLOSE[2:]
+    found = said(server, chunked, b"3\r\nabc\r\n0\r\n", b"X-Some: thing\r\n" * 1000, b"\r\n")
+    assert b"x-length: 3" in found

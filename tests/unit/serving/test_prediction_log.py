@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, insert
+from sqlalchemy.exc import OperationalError
 
 from ml import locations
 from ml.errors import MlError
 from ml.serving.prediction_log import MAX_WAITING, AnsweredRows, Compared, Label, PredictionLog
 from ml.store.database import open_store
 from ml.store.lookup import Answered, look_up
+from ml.store.tables import labels
 from tests.load.servers import Postgres
 from tests.support import wait_for
 
@@ -191,6 +193,38 @@ def test_an_entry_that_cannot_be_stored_takes_no_other_along(store_url: str) -> 
     log.close()
     assert sum(lost) == 1
     assert [one.row for one in look_up(store_url, REQUEST)[0]] == [0, 1]
+
+
+def test_a_batch_is_written_whole_or_not_at_all(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, lost, left = [0], [0], [1]
+
+    def fail_once(*_: Any) -> Any:
+        if left and left.pop():
+            raise OperationalError("", {}, Exception("database is locked"))
+        return insert(labels)
+
+    monkeypatch.setattr("ml.serving.prediction_log.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(
+        "ml.serving.prediction_log.insert", lambda table: (fail_once if table is labels else insert)(table)
+    )
+    log = PredictionLog(store_url, written=written.append, lost=lost.append)
+    log.put([*(entry(row=row) for row in range(100)), Label(REQUEST, 0, 1, time.time())])
+    wait_for(lambda: sum(written) >= 100)
+    log.close()
+    assert (sum(written), sum(lost)) == (100, 0)
+
+
+def test_a_label_that_cannot_be_stored_takes_no_row_along(
+    store_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written, lost = [0], [0]
+    log = PredictionLog(store_url, written=written.append, lost=lost.append)
+    log.put([*(entry(row=row) for row in range(100)), Label(REQUEST, 2**70, 1, time.time())])
+    log.put([Label(REQUEST, 1, "\udcff", time.time()), entry(row=100)])
+    wait_for(lambda: sum(written) == 101 and sum(lost) == 2)
+    log.close()
+    said = capsys.readouterr().err
+    assert "entries cannot be stored: " in said and said.count("\n") <= 2, "a line for each time it writes"
 
 
 def test_what_cannot_be_kept_is_counted() -> None:

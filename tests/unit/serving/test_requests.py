@@ -162,7 +162,14 @@ def test_files_come_back_in_their_own_format(client: TestClient) -> None:
         ("text/csv", "PassengerId,Sex\n1,male\n", 422, "column 'Pclass' is missing"),
         ("text/csv", PASSENGERS_CSV.replace("892", "9" * 400), 422, "column 'PassengerId' holds"),
         ("text/csv", PASSENGERS_CSV.replace("Kelly, Mr. James", "nobody " * 3), 422, "column 'Name'"),
-        ("text/csv", ",".join(f"c{number}" for number in range(100_000)), 422, "has 100,000 columns, the"),
+        (
+            "text/csv",
+            ",".join(f"c{number}" for number in range(100_000)),
+            422,
+            "has 100,000 fields in a line",
+        ),
+        ("text/csv", "\n" + ",".join(f"c{number}" for number in range(30_000)), 422, "has 30,000 fields"),
+        ("text/csv", PASSENGERS_CSV + "1," * 30_000 + "1\n", 422, "has 30,001 fields in a line, the"),
         ("application/x-ndjson", "", 422, "the file is empty"),
         ("application/x-ndjson", BODIES["very many fields"].decode(), 422, "199,989 names more than there"),
         ("application/x-ndjson", json.dumps(PASSENGER) + "\n{}", 422, "line 2"),
@@ -174,6 +181,12 @@ def test_a_broken_file_is_refused_before_anything_is_answered(
     answer = client.post("/predict/file", content=body, headers={"Content-Type": kind})
     assert answer.status_code == status and told in json.dumps(answer.json())
     assert "nobody" not in answer.text, "names are personal"
+
+
+def test_a_file_with_line_ends_of_old_is_answered(client: TestClient) -> None:
+    body = PASSENGERS_CSV.replace("\n", "\r")
+    answer = client.post("/predict/file", content=body, headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 200 and len(answer.text.splitlines()) == 2
 
 
 def test_labels_are_taken_and_counted_for_the_version_that_answered(client: TestClient) -> None:
