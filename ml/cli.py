@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt as interruption:
         code = 128 + (signal.SIGTERM if isinstance(interruption, _Terminated) else signal.SIGINT)
-        return _fail("interrupted; earlier results are as they were", code)
+        return _fail("interrupted; what was not finished is as it was before", code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -71,7 +71,9 @@ def run(
         trouble = _trouble(serving, version) if candidate.failed else ""
     except BaseException as error:
         taken_back = registry.channel(before.name).candidate != trial
-        _end_trial(registry, serving, trial, before, f"{type(error).__name__}: {error}")
+        stopped = isinstance(error, KeyboardInterrupt)
+        why = "the deploy was stopped" if stopped else f"{type(error).__name__}: {error}"
+        _end_trial(registry, serving, trial, before, why)
         if taken_back:
             raise GateRefused(f"version {version} was taken back while it was tried") from error
         if isinstance(error, GateRefused) or not isinstance(error, MlError):

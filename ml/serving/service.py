@@ -5,6 +5,7 @@ the file beside it can therefore be trusted, whatever became of an earlier proce
 only keeps workers alive (``keeper.py``); they answer (``workers.py``).
 """
 
+import contextlib
 import fcntl
 import ipaddress
 import os
@@ -30,6 +31,13 @@ LOOK_SECONDS = 1.0
 STOP_SECONDS = 20.0
 # The workers of a service that was killed answer who asks already, and hold the port so long.
 PORT_SECONDS = 5.0
+
+
+# Who starts a service is no parent of it: Jenkins ends a build that is stopped with all its children.
+APART = """import subprocess, sys
+log = sys.stderr
+print(subprocess.Popen(sys.argv[1:], stdout=log, stderr=log, start_new_session=True).pid)
+"""
 
 
 def serve(project: str, channel: str, host: str, port: int, workers: int = 1) -> None:
@@ -123,18 +131,19 @@ def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
         str(workers),
     ]
     with open(log_file, "w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            command,
+        started = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", APART, *command],
             cwd=code,
             env=_environment(code),
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=subprocess.PIPE,
             stderr=log,
-            start_new_session=True,
+            check=True,
         )
+    pid = int(started.stdout)
 
     def answering() -> Service | None:
-        if process.poll() is not None:
+        if not _is_running(pid):
             lines = log_file.read_text(encoding="utf-8").strip().splitlines() or ["it said nothing"]
             raise MlError(f"the service did not start: {lines[-1]} (log: {log_file})")
         service = find(project, channel)
@@ -145,9 +154,18 @@ def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
 
     service = wait_until(answering, START_SECONDS)
     if service is None:
-        process.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
         raise MlError(f"the service did not answer within {START_SECONDS:g} s (log: {log_file})")
     return service
+
+
+def _is_running(pid: int) -> bool:
+    """Tell whether a process, which need not be a child, has not ended yet."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 
 def _environment(code: Path) -> dict[str, str]:

@@ -203,12 +203,12 @@ def test_the_service_outlives_the_checkout_and_the_build_that_started_it(
     # Jenkins kills whoever has one of these, when a step ends or a build is stopped.
     cookies = {"JENKINS_NODE_COOKIE": "of the build", "JENKINS_SERVER_COOKIE": "durable-of-the-job"}
     environment = os.environ | secrets | cookies
-    subprocess.run(
-        [*command, "--build", str(built.root / "build")], cwd=checkout, env=environment, check=True
-    )
-    running = service.find("small", "production")
+    deploy = subprocess.Popen([*command, "--build", str(built.root / "build")], cwd=checkout, env=environment)
+    running = wait_for(lambda: service.find("small", "production"))
     try:
-        assert running is not None
+        told = Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()
+        assert int(told[1]) != deploy.pid, "Jenkins kills the children of what it kills"
+        assert deploy.wait() == 0
         shutil.rmtree(checkout)
         assert answering_version() == 1
         assert set(running.predict([PASSENGER, PASSENGER])) >= {"version", "predictions"}

@@ -123,7 +123,7 @@ def test_an_interrupted_training_leaves_the_earlier_model(
     said = process.communicate(timeout=PATIENCE_SECONDS)[1]
     assert process.returncode == code, said
     assert "Traceback" not in said
-    assert said.splitlines()[-1] == "error: interrupted; earlier results are as they were"
+    assert said.splitlines()[-1] == "error: interrupted; what was not finished is as it was before"
     assert (built.build / "model" / "manifest.json").read_bytes() == before
     assert not list(built.build.glob(".*.partial"))
 
