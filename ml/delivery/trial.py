@@ -72,8 +72,8 @@ def run(
     except BaseException as error:
         taken_back = registry.channel(before.name).candidate != trial
         stopped = isinstance(error, KeyboardInterrupt)
-        why = "the deploy was stopped" if stopped else f"{type(error).__name__}: {error}"
-        _end_trial(registry, serving, trial, before, why)
+        reason = "the deploy was stopped" if stopped else f"{type(error).__name__}: {error}"
+        _end_trial(registry, serving, trial, before, reason)
         if taken_back:
             raise GateRefused(f"version {version} was taken back while it was tried") from error
         if isinstance(error, GateRefused) or not isinstance(error, MlError):
