@@ -163,9 +163,10 @@ def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
 def _is_running(pid: int) -> bool:
     """Tell whether a process, which need not be a child, has not ended yet."""
     try:
-        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
     except OSError:
         return False
+    return state.split()[0] not in ("Z", "X")  # ended, and whose child it is has not asked yet
 
 
 def _environment(code: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import subprocess
 import threading
 
 import pytest
@@ -12,6 +13,7 @@ from ml.errors import MlError
 from ml.serving import service
 from ml.serving.client import Service
 from tests.conftest import Site
+from tests.support import wait_for
 
 
 def test_a_process_that_is_gone_is_not_found_though_its_file_is_there(site: Site) -> None:
@@ -61,3 +63,13 @@ def test_a_service_starts_while_somebody_looks_whether_it_runs(
         service.serve("small", "production", "127.0.0.1", free_port)
         ends.join()
     assert kept == ["small"]
+
+
+def test_a_process_runs_from_its_first_moment_until_it_has_ended() -> None:
+    for _ in range(20):
+        with subprocess.Popen(["sleep", "60"]) as process:
+            assert service._is_running(process.pid)
+            process.kill()
+            # Though nobody has asked for its end.
+            wait_for(lambda: not service._is_running(process.pid) or None)
+    assert not service._is_running(process.pid)
