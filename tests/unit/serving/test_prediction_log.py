@@ -50,6 +50,7 @@ def test_a_label_finds_what_both_versions_of_a_trial_said(store_url: str) -> Non
     assert labelled == [(Answered({3: 1, 4: 0}, candidate=4), 0)]
 
 
+@pytest.mark.slow
 def test_a_label_for_what_another_project_answered_is_none_here(store_url: str) -> None:
     labelled: list[Any] = []
     other = PredictionLog(store_url, of=("temperature", "production"))
@@ -63,6 +64,7 @@ def test_a_label_for_what_another_project_answered_is_none_here(store_url: str) 
     assert look_up(store_url, REQUEST)[1] == []
 
 
+@pytest.mark.slow
 def test_an_error_of_our_own_costs_one_count_and_not_the_log(store_url: str) -> None:
     written: list[int] = []
 
@@ -169,6 +171,7 @@ def test_a_full_disk_costs_nothing_and_gets_all_when_there_is_room(
     assert sum(lost) == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_is_deleted_under_the_log_is_begun_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -185,6 +188,7 @@ def test_a_file_that_is_deleted_under_the_log_is_begun_anew(
     assert "its file is gone or another one: opened anew" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_entry_that_cannot_be_stored_takes_no_other_along(store_url: str) -> None:
     written, lost = [0], [0]
     log = PredictionLog(store_url, written=written.append, lost=lost.append)
@@ -195,6 +199,7 @@ def test_an_entry_that_cannot_be_stored_takes_no_other_along(store_url: str) -> 
     assert [one.row for one in look_up(store_url, REQUEST)[0]] == [0, 1]
 
 
+@pytest.mark.slow
 def test_a_batch_is_written_whole_or_not_at_all(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     written, lost, left = [0], [0], [1]
 
@@ -214,6 +219,7 @@ def test_a_batch_is_written_whole_or_not_at_all(store_url: str, monkeypatch: pyt
     assert (sum(written), sum(lost)) == (100, 0)
 
 
+@pytest.mark.slow
 def test_a_label_that_cannot_be_stored_takes_no_row_along(
     store_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

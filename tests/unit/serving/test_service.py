@@ -66,7 +66,7 @@ def test_a_service_starts_while_somebody_looks_whether_it_runs(
 
 
 def test_a_process_runs_from_its_first_moment_until_it_has_ended() -> None:
-    for _ in range(20):
+    for _ in range(5):
         with subprocess.Popen(["sleep", "60"]) as process:
             assert service._is_running(process.pid)
             process.kill()
