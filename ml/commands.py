@@ -84,9 +84,9 @@ def _look_at_all(options: argparse.Namespace) -> None:
         except MlError as error:  # which stops no other look
             found = "failed", str(error), f"error: {options.project}: {error}"
         if found:
+            looked = True
             tell_build_page(found[2])
             print(options.project, found[0], " ".join(found[1].split()), sep="\t")
-        looked = looked or bool(found)
     if not looked:
         tell_build_page("nothing is in service yet: there is nothing to look at")
 

@@ -194,6 +194,7 @@ def _answers(project: Project, bad: list[int], file: Path) -> str:
     from sqlalchemy.exc import SQLAlchemyError
 
     from ml.store.database import open_store, reason_of
+    from ml.store.lookup import answers_of
     from ml.store.tables import predictions
 
     count = 0
@@ -207,8 +208,7 @@ def _answers(project: Project, bad: list[int], file: Path) -> str:
                 continue
             columns = [predictions.c[name] for name in ("request", "row", "at", "channel", "version")]
             asked = select(*columns).where(
-                predictions.c.project == project.name,
-                predictions.c.channel == channel,
+                answers_of(project.name, channel),
                 predictions.c.version.in_(bad),
                 predictions.c.replay.is_(False),
             )

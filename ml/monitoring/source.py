@@ -16,7 +16,7 @@ from ml.errors import MlError
 from ml.monitoring.window import DAY, WINDOWS_BEFORE
 from ml.project import Project
 from ml.source_settings import AnySource, CatboostSource, FeedbackSource, agreed_of
-from ml.store.lookup import newest_labels
+from ml.store.lookup import answers_of, newest_labels
 from ml.store.tables import labels, predictions
 
 SENDER = "source"
@@ -63,8 +63,7 @@ def _waiting(
         select(*told)
         .select_from(predictions.join(newest, same, isouter=True))
         .where(
-            predictions.c.project == project.name,
-            predictions.c.channel == channel,
+            answers_of(project.name, channel),
             predictions.c.replay.is_(False),
             predictions.c.at > since,
             newest.c.request.is_(None) | (newest.c.sender == SENDER),

@@ -146,11 +146,7 @@ def _label(content: str | None, project: Project) -> Any:
 
 
 def _of(project: Project, channel: str) -> Any:
-    return and_(
-        predictions.c.project == project.name,
-        predictions.c.channel == channel,
-        predictions.c.replay.is_(False),
-    )
+    return and_(answers_of(project.name, channel), predictions.c.replay.is_(False))
 
 
 def _with_labels(project: Project, channel: str) -> tuple[Any, Any]:
@@ -254,11 +250,7 @@ def prune(connection: Connection, project: Project, channel: str, before: float)
 
 
 def _delete_answers(connection: Connection, project: Project, channel: str, before: float) -> None:
-    old = (
-        (predictions.c.project == project.name)
-        & (predictions.c.channel == channel)
-        & (predictions.c.at <= before)
-    )
+    old = and_(answers_of(project.name, channel), predictions.c.at <= before)
     for table in (compared, labels):
         same = (table.c.request == predictions.c.request) & (table.c.row == predictions.c.row)
         connection.execute(delete(table).where(exists().where(same, old)))

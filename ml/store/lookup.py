@@ -97,13 +97,9 @@ def look_up(url: str, request: str) -> tuple[list[Any], list[Any]]:
             rows = connection.execute(
                 select(predictions).where(predictions.c.request == request).order_by(predictions.c.row)
             ).all()
-            told = [
-                label
-                for of in {(one.project, one.channel) for one in rows}
-                for label in told_of(connection, *of, request)
-            ]
+            if not rows:
+                place = parsed_url(url).render_as_string()
+                raise MlError(f"no request '{request}' in the prediction log {place}")
+            return list(rows), told_of(connection, rows[0].project, rows[0].channel, request)
     except SQLAlchemyError as error:
         raise MlError(f"the prediction log cannot be read: {reason_of(error)}") from error
-    if not rows:
-        raise MlError(f"no request '{request}' in the prediction log {parsed_url(url).render_as_string()}")
-    return list(rows), list(told)

@@ -17,7 +17,7 @@ from ml.data.sources.interface import BATCH_ROWS, Asked, Batches, SourceAway
 from ml.errors import MlError
 from ml.source_settings import FeedbackSource
 from ml.store.database import open_store, reason_of
-from ml.store.lookup import labels_of, labels_that_hold
+from ml.store.lookup import answers_of, labels_of, labels_that_hold
 from ml.store.tables import labels, predictions, quarantines
 
 DAY_SECONDS = 86400
@@ -96,8 +96,7 @@ def _both() -> Any:
 
 def _of(source: FeedbackSource, asked: Asked) -> Any:
     return and_(
-        predictions.c.project == asked.project,
-        predictions.c.channel == asked.name,
+        answers_of(asked.project, asked.name),
         predictions.c.replay.is_(False),
         predictions.c.at <= time.time() - source.matured_days * DAY_SECONDS,
     )
