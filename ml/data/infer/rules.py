@@ -26,6 +26,12 @@ MIN_ALIKE = 20  # different categories: fewer tell too little of what others loo
 MAX_PARTS = 12  # of a regular expression
 
 Rules = tuple[dict[str, Any], tuple[str, ...]]
+# In the pattern of dates: what lets a thirteenth month or a 25th hour pass, and what does not
+POSSIBLE = (
+    (r"\d{4}-\d{2}-\d{2}", r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"),
+    (r"\d{4}/\d{2}/\d{2}", r"\d{4}/(0[1-9]|1[0-2])/(0[1-9]|[12]\d|3[01])"),
+    (r"\d{2}:\d{2}", r"([01]\d|2[0-3]):[0-5]\d"),
+)
 # From strict to loose: which characters count as the same
 ALPHABETS = (
     ("\\d", "[A-Z]", "[a-z]"),
@@ -137,6 +143,7 @@ def text_rules(kind: Kind, guess: pd.Series, rest: pd.Series, date_format: str |
             notes = (f"no list of values: other rows hold {sorted(new)[0]!r:.40} too",)
     alike = kind in ("code", "date") or (kind == "category" and len(counts) >= MIN_ALIKE)
     if alike and (pattern := pattern_of(guess)):
+        pattern = _of_possible_dates(pattern) if kind == "date" else pattern
         refuted = ~rest.str.fullmatch(pattern)
         if not refuted.any():
             return {"str_matches": f"^{pattern}$"}, notes
@@ -164,6 +171,12 @@ def pattern_of(texts: pd.Series) -> str | None:
         if None not in parts and any(name in classes for name in names[0]):
             return "".join(part for part in parts if part is not None)
     return None
+
+
+def _of_possible_dates(pattern: str) -> str:
+    for loose, strict in POSSIBLE:
+        pattern = pattern.replace(loose, strict, 1)
+    return pattern
 
 
 def _runs(text: str, classes: tuple[str, ...]) -> list[tuple[str, str]]:

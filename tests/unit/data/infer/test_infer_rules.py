@@ -100,6 +100,15 @@ def test_dates_that_do_not_look_alike_are_dates_all_the_same() -> None:
     assert not pd.Series(odd).str.match(rules["str_matches"]).any()
 
 
+@pytest.mark.parametrize("shape", ["{}", "{}T05:30:00Z", "{} 05:30"])
+def test_no_rule_of_dates_lets_an_impossible_one_pass(shape: str) -> None:
+    dates = pd.Series([shape.format(f"2025-{1 + day % 12:02d}-{1 + day % 28:02d}") for day in range(100)])
+    rules, notes = rules_of("date", *halves(dates), "ISO8601")
+    assert notes == () and dates.str.match(rules["str_matches"]).all()
+    odd = [shape.format(one) for one in ("2025-13-01", "2025-00-10", "2025-01-32", "2025-01-00")]
+    assert not pd.Series([*odd, "2025-01-01T25:00:00Z"]).str.match(rules["str_matches"]).any()
+
+
 def test_a_date_rule_takes_every_value_that_was_seen() -> None:
     odd = pd.Series(["2025-03-05T05:00Z", "2025-03-05 05:00:00.0000000000Z"])
     assert list(rules_of("date", odd, odd, "ISO8601")[0]) == ["str_length"]
