@@ -138,6 +138,7 @@ def ask(project: Project, scratch: Path) -> Asked:
         target=project.target,
         id=project.id,
         personal=tuple(project.personal),
+        contract=contract,
     )
 
 

@@ -2,19 +2,22 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 from sqlalchemy import Connection, and_, exists, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from ml import locations
 from ml.console import say
+from ml.data.request import request_model
+from ml.data.rows import Row
 from ml.data.sources.interface import BATCH_ROWS, Asked, Batches, SourceAway
-from ml.errors import MlError
+from ml.errors import MlError, describe
 from ml.source_settings import FeedbackSource
 from ml.store.database import open_store, reason_of
 from ml.store.lookup import answers_of, labels_of, labels_that_hold
@@ -27,8 +30,9 @@ def read(source: FeedbackSource, asked: Asked) -> Batches:
     """Yield the answered rows whose label has come; of several labels of a row the last one by its own time.
 
     Rows younger than ``matured_days``, those that a deploy asked itself, and those in which the monitor found
-    a broken column, or labels that cannot be believed, are left out. Personal columns are not in the store;
-    the line that tells so comes before anything is trained.
+    a broken column, or labels that cannot be believed, are left out, and so are those that a stricter
+    contract than then would not answer today. Personal columns are not in the store; the line that tells so
+    comes before anything is trained.
     """
     told = [name for name in asked.personal if name not in (asked.target, asked.id)]
     if told:
@@ -36,10 +40,44 @@ def read(source: FeedbackSource, asked: Asked) -> Batches:
             f"data: {origin(source, asked.name)}: personal columns are not kept with answers: "
             f"{', '.join(told)} and the features made of them are missing in these rows"
         )
+    refusal, refused, came = _refusal(asked), 0, 0
+    why = ""
     with _connected(source, asked) as connection:
         for rows in connection.execute(_matured(source, asked)).partitions(BATCH_ROWS):
-            table = pd.DataFrame([json.loads(row.inputs) for row in rows])
-            yield table.assign(**{asked.target: [json.loads(row.label) for row in rows]})
+            kept = []
+            for row in rows:
+                one = json.loads(row.inputs) | {asked.target: json.loads(row.label)}
+                if reason := refusal(one):
+                    refused, why = refused + 1, why or reason
+                else:
+                    kept.append(one)
+            came += len(rows)
+            if kept:
+                yield pd.DataFrame(kept)
+    if refused:
+        say(
+            f"data: {origin(source, asked.name)}: {refused} of {came} rows are left out, which the contract "
+            f"refuses by now, the first for {why}"
+        )
+
+
+def _refusal(asked: Asked) -> Callable[[Row], str]:
+    """Return what takes columns off a row that the contract has no more, and tells why it refuses the row."""
+    if (contract := asked.contract) is None:
+        return lambda row: ""
+    kept = [name for name in contract.columns if name not in asked.personal]
+    judge = request_model(contract.select_columns(kept)).model_validate
+
+    def refusal(row: Row) -> str:
+        for name in row.keys() - contract.columns.keys():
+            del row[name]
+        try:
+            judge({name: value for name, value in row.items() if name in kept})
+        except ValidationError as error:
+            return describe(error)
+        return ""
+
+    return refusal
 
 
 def origin(_: FeedbackSource, name: str) -> str:

@@ -11,6 +11,7 @@ from ml.source_settings import Role
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pandera.pandas as pa
 
     from ml.data.gap_words import Words
 
@@ -34,7 +35,7 @@ def secret(variable: str) -> str:
 class Asked:
     """One table of a source: its name there, its role here, and the columns that are read as text.
 
-    ``words`` are those that are values of a text column, and would be gaps elsewhere.
+    ``words`` are values of a text column that would be gaps elsewhere; ``contract`` is today's.
 
     ``folder`` is the project's: what is relative is looked for there. ``scratch`` is deleted at the end.
     """
@@ -49,6 +50,7 @@ class Asked:
     target: str = ""
     id: str = ""
     personal: tuple[str, ...] = ()
+    contract: "pa.DataFrameSchema | None" = None
 
 
 Received = TypeVar("Received")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pandera.pandas as pa
 import pytest
 from sqlalchemy import insert, update
 
@@ -72,6 +73,29 @@ def test_rows_with_a_label_come_back_with_the_last_one(tmp_path: Path) -> None:
     found = read(tmp_path)
     assert found[["id", "late"]].to_dict("list") == {"id": [1, 2], "late": [1, 1]}
     assert found["size"].isna().tolist() == [False, True]
+
+
+def test_what_the_contract_of_today_refuses_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = {"id": pa.Column(int), "size": pa.Column(float, pa.Check.le(9)), "late": pa.Column(int)}
+    rows = [{"size": 2.5, "gone": "x"}, {"size": 99.0}, {}, {"size": 3.0}]
+    stored(
+        [
+            answered(name, id=number, **row)
+            for number, (name, row) in enumerate(zip("abcd", rows, strict=True))
+        ],
+        [label("a", 0), label("b", 1), label("c", 1), label("d", "none")],
+    )
+    source = FeedbackSource(kind="feedback", labelled="production")
+    today = asked(tmp_path, contract=pa.DataFrameSchema(columns))
+    found = pd.concat(feedback.read(source, today))
+    assert found.to_dict("records") == [{"size": 2.5, "id": 0, "late": 0}]
+    told = capsys.readouterr().err
+    assert (
+        "3 of 4 rows are left out, which the contract refuses by now, the first for size: Input should be"
+        in told
+    )
 
 
 def test_a_deploy_s_own_questions_and_what_is_young_are_left_out(tmp_path: Path) -> None:
