@@ -36,16 +36,21 @@ def read(source: FilesSource, asked: Asked) -> Batches:
 
 
 def find(asked: Asked) -> list[Path]:
-    """Return the files that a path, a glob or a folder stands for; none at all raises ``MlError``."""
+    """Return the files that a path, a glob or a folder stands for; none at all raises ``MlError``.
+
+    So does what can be read only once, or without end: a pipe, a device.
+    """
     path = asked.folder / asked.name
     if path.is_dir():
         found = sorted(file for file in path.iterdir() if file.is_file() and can_read(file.name))
     elif glob.has_magic(asked.name):
         found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
     else:
-        return [path]
+        found = [path]
     if not found:
         raise MlError(f"{path} has no file of a table: did the source deliver?")
+    if odd := next((file for file in found if file.exists() and not file.is_file()), None):
+        raise MlError(f"{odd} is no plain file: write the table into one first")
     return found
 
 

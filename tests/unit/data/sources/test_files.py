@@ -1,6 +1,7 @@
 """Tables in files of every kind, one or many, and what is wrong with them told on one line."""
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,13 @@ def test_the_files_of_a_glob_or_a_folder_follow_each_other(tmp_path: Path, name:
     TABLE.to_csv(tmp_path / "days" / "3.csv", index=False)
     with pytest.raises(MlError, match=r"3.csv has other columns than .*1.csv: 'day' is only in one"):
         read(tmp_path, name)
+
+
+def test_a_pipe_is_no_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.csv")
+    for name in ("t.csv", "*.csv"):
+        with pytest.raises(MlError, match=r"t\.csv is no plain file: write the table into one first"):
+            read(tmp_path, name)
 
 
 def test_a_folder_without_a_table_is_told(tmp_path: Path) -> None:
