@@ -121,11 +121,11 @@ def _rollback(options: argparse.Namespace) -> None:
     from ml.delivery.moves import roll_back
     from ml.project import find_project
 
-    left, now = roll_back(
-        find_project(options.project), options.channel, options.to, options.why, options.target
-    )
+    project, channel = find_project(options.project), options.channel
+    left, now = roll_back(project, channel, options.to, options.why, options.target, options.port)
     before = "no version" if left is None else f"version {left}"
-    print(done := f"{options.channel}: back from {before} to version {now}")
+    moved = f"back from {before} to version {now}" if left != now else f"every service has version {now} now"
+    print(done := f"{channel}: {moved}")
     tell_build_page(done)
 
 
@@ -133,12 +133,9 @@ def _undeploy(options: argparse.Namespace) -> None:
     from ml.delivery.moves import take_out
     from ml.project import find_project
 
-    left = take_out(
-        find_project(options.project), options.channel, options.version, options.why, options.target
-    )
-    print(
-        done := f"{options.channel}: version {left} is out of service; `rollback --to {left}` brings it back"
-    )
+    project, channel = find_project(options.project), options.channel
+    left = take_out(project, channel, options.version, options.why, options.target, options.port)
+    print(done := f"{channel}: version {left} is out of service; `rollback --to {left}` brings it back")
     tell_build_page(done)
 
 

@@ -116,10 +116,12 @@ def _add_moves(add: Add) -> None:
         help="a version's number, or previous (default: $ROLLBACK_TO, else previous)",
     )
     _add_target(sub)
+    _add_port(sub)
     _add_why(sub)
     sub = add("undeploy", "take a version out of service; rollback brings it back")
     _add_channel(sub)
     _add_target(sub)
+    _add_port(sub)
     _add_why(sub)
     sub.add_argument("--version", type=count, metavar="N", help="a version (default: the one that serves)")
 
@@ -253,7 +255,7 @@ def _add_port(parser: argparse.ArgumentParser) -> None:
         type=port,
         default=os.environ.get("PORT") or None,
         metavar="N",
-        help="the port of a service that is started (default: $PORT, else the channel's in project.toml)",
+        help="of the service, where it is not found by itself (default: $PORT, else as project.toml says)",
     )
 
 

@@ -77,9 +77,11 @@ def _print_model(context: Context, records: dict[str, Any]) -> None:
     results.print(table)
     row = read_json(context.workspace.folder("train") / "golden.json")["rows"][0]
     body = shlex.quote(json.dumps(row, ensure_ascii=False))
-    url = deployment.urls[0]
-    results.print(f"service  {url}  (open it to try the model; documentation: {url}/docs)", markup=False)
+    place = deployment.urls[0]
+    url, _, host = place.partition(" on ")  # loopback over there
+    results.print(f"service  {place}  (open it to try the model; documentation: {url}/docs)", markup=False)
     results.print(f"report   {context.workspace.folder('quality') / 'report.html'}", markup=False)
+    there = f"on {host}: " if host else ""
     results.print(
-        f"try      curl -s -H 'Content-Type: application/json' -d {body} {url}/predict", markup=False
+        f"try      {there}curl -s -H 'Content-Type: application/json' -d {body} {url}/predict", markup=False
     )

@@ -25,6 +25,7 @@ from ml.files import digest, digests, first_altered, now, read_json, swap, write
 from ml.project import Project
 from ml.records import FORMAT, RECORDS, AnyRecord, parse
 from ml.registry import signing
+from ml.source_settings import format_of
 
 # The fingerprints of the rows of a build, beside its data and in its model: what was trained on, what changed
 ROWS_FILE = "rows.parquet"
@@ -244,6 +245,25 @@ def _named_in_imports(file: Path) -> Iterator[Path]:
                 )
 
 
-def declaration_digests(project: Project) -> dict[str, str]:
-    """Return the sha256 of each file that defines the project."""
-    return {file.name: digest(file) for file in project.declarations}
+def declared_for_training(project: Project) -> dict[str, Any]:
+    """Return what of a project a training depends on: the sha256 of its other files, and its settings."""
+    settings = {
+        "title",
+        "task",
+        "target",
+        "positive",
+        "id",
+        "seed",
+        "split",
+        "features",
+        "training",
+        "data_gates",
+        "personal",
+        "personal_rules",
+    }
+    # A service takes files that are written as the source's are.
+    written = {"format": format_of(project.source).model_dump(mode="json")}
+    return {
+        **{file.name: digest(file) for file in project.declarations if file.suffix != ".toml"},
+        "settings": project.model_dump(mode="json", include=settings) | written,
+    }

@@ -2,13 +2,15 @@
 
 import math
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ml.console import say
 from ml.delivery.targets import open_target
 from ml.delivery.targets.interface import Target
-from ml.delivery.waiting import wait_for_version
+from ml.delivery.waiting import follows, wait_for_version
 from ml.errors import GateRefused, MlError
 from ml.files import read_json
 from ml.project import Project
@@ -21,15 +23,21 @@ from ml.serving.client import Service
 
 
 def roll_back(
-    project: Project, channel: str, to: int | None = None, why: str = "", target: str = "local"
+    project: Project,
+    channel: str,
+    to: int | None = None,
+    why: str = "",
+    target: str = "local",
+    port: int | None = None,
 ) -> tuple[int | None, int]:
     """Point the channel to version ``to``, else the one before; return the versions left and returned to.
 
-    While a candidate is on trial, the one before is the champion: the trial ends. Raises ``MlError`` if there
-    is no such version to return to, it was never blessed, or a service does not follow.
+    While a candidate is on trial, the one before is the champion: the trial ends. A channel that points to
+    ``to`` already is told once more to services that did not follow. Raises ``MlError`` if there is no such
+    version to return to, it was never blessed, or a service does not follow; the others have followed then.
     """
     project.check_channel(channel)
-    with open_target(target, project, channel, None, ()) as opened:
+    with open_target(target, project, channel, port, ()) as opened:
         return _roll_back(project, Registry(project.name, opened.moved), channel, opened, to, why)
 
 
@@ -45,7 +53,10 @@ def _roll_back(
         if earlier is None:
             raise MlError(f"channel '{channel}' of {project.name} has no earlier version to return to")
         if earlier == now.version:
-            raise MlError(f"channel '{channel}' of {project.name} already has version {earlier}")
+            if all(follows(running, earlier) for running in target.known()):
+                raise MlError(f"channel '{channel}' of {project.name} already has version {earlier}")
+            _tell_again(target, channel, earlier)
+            return now.version, earlier
         registry.read(earlier)
         if not registry.record(Verdict, earlier).blessed:
             raise MlError(
@@ -58,10 +69,47 @@ def _roll_back(
             )
         if open_again := _not_personal_then(project, registry.folder(earlier)):
             say(f"rollback: version {earlier} keeps {open_again} with its answers, which is personal by now")
-        registry.move(channel, earlier, "rollback", why, before=now)
-        for running in target.known():
-            wait_for_version(running, earlier)
+        target.bring()
+        again = f"`rollback --to {earlier}`"
+        with _said_who_lags(registry, channel, earlier, again):
+            registry.move(channel, earlier, "rollback", why, before=now)
+            _wait_for_all(target, earlier)
     return now.version, earlier
+
+
+def _tell_again(target: Target, channel: str, version: int | None) -> None:
+    """Bring a pointer, which moved before, to services that did not hear of it."""
+    say(f"{channel} points there already, and not every service follows: they are told once more")
+    target.bring()
+    target.moved()
+    _wait_for_all(target, version)
+
+
+def _wait_for_all(target: Target, version: int | None) -> None:
+    """Wait until every service has a version; those that do not are named together (``MlError``)."""
+    lagging = []
+    for running in target.known():
+        try:
+            wait_for_version(running, version)
+        except MlError as error:
+            lagging.append(str(error))
+    if lagging:
+        raise MlError("; ".join(lagging))
+
+
+@contextmanager
+def _said_who_lags(registry: Registry, channel: str, version: int | None, again: str) -> Iterator[None]:
+    """Let an error say that the pointer has moved all the same, and what brings the others along."""
+    try:
+        yield
+    except MlError as error:
+        if registry.channel(channel).version != version:
+            raise
+        has = f"version {version}" if version is not None else "no version"
+        raise MlError(
+            f"{channel} has {has} now, but not everywhere: {error}; with the same target {again} brings the "
+            "rest along"
+        ) from error
 
 
 def _not_personal_then(project: Project, version: Path) -> str:
@@ -84,7 +132,12 @@ def _readable(registry: Registry, channel: str, to: int | None) -> Channel:
 
 
 def take_out(
-    project: Project, channel: str, version: int | None = None, why: str = "", target: str = "local"
+    project: Project,
+    channel: str,
+    version: int | None = None,
+    why: str = "",
+    target: str = "local",
+    port: int | None = None,
 ) -> int:
     """Take a version out of service, by default the one that answers, and return its number.
 
@@ -92,7 +145,7 @@ def take_out(
     brought back with ``rollback``. Raises ``MlError`` if there is none, or a service does not follow.
     """
     project.check_channel(channel)
-    with open_target(target, project, channel, None, ()) as opened:
+    with open_target(target, project, channel, port, ()) as opened:
         registry = Registry(project.name, opened.moved)
         return _take_out(project, registry, channel, opened, version, why)
 
@@ -103,15 +156,19 @@ def _take_out(
     with registry.lock(channel):
         now = registry.channel(channel)
         left = now.version if version is None else version
+        if left is None and now.history and not all(follows(one, None) for one in target.known()):
+            _tell_again(target, channel, None)
+            return now.history[-1].left or 0
         if left is None:
             raise MlError(f"channel '{channel}' of {project.name} serves no version")
         registry.folder(left)
         if not any(move.version == left for move in now.history):
             raise MlError(f"version {left} never served in channel '{channel}' of {project.name}")
         kept = None if left == now.version else now.version
-        registry.move(channel, kept, "undeploy", why, left=left)
-        for running in target.known():
-            wait_for_version(running, kept)
+        again = "`undeploy`" if kept is None else f"`rollback --to {kept}`"
+        with _said_who_lags(registry, channel, kept, again):
+            registry.move(channel, kept, "undeploy", why, left=left)
+            _wait_for_all(target, kept)
     return left
 
 

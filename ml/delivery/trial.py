@@ -119,7 +119,7 @@ def _trouble(serving: list[Service], version: int) -> str:
 def _told_trouble(serving: list[Service], version: int) -> str | None:
     for running in serving:
         with contextlib.suppress(MlError):
-            for worker in running.get("/health")["workers"]:
+            for worker in running.health()["workers"]:
                 if told := worker.get("trouble", {}).get(str(version)):
                     return str(told)
     return None

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ml import locations
+from ml.console import say
 from ml.errors import MlError, describe
 from ml.files import digests, flush, now, read_json, write_json
 from ml.records import FORMAT, AnyRecord, DataManifest, VersionRecord, parse
@@ -207,10 +208,14 @@ class Registry:
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold a channel: a second deploy or rollback waits until the first is done."""
+        """Hold a channel: a second deploy or rollback waits until the first is done, and says so."""
         (self.root / "channels").mkdir(parents=True, exist_ok=True)
         with open(self.root / "channels" / f".{name}.lock", "w", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"{self.project}: waits for another deploy or rollback of {name}, which is under way")
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     @contextmanager

@@ -24,9 +24,27 @@ class Service:
     url: str
     pid: int | None = None  # none for a service that this machine does not run
 
+    @property
+    def place(self) -> str:
+        """Where it answers, for people."""
+        return self.url
+
     def get(self, path: str) -> dict[str, Any]:
         """Return the JSON that ``path`` answers; no answer, or none in JSON, raises ``MlError``."""
         return self._ask("GET", path)
+
+    def health(self, project: str = "", channel: str = "") -> dict[str, Any]:
+        """Return what each worker serves; what is no service, or not of that channel, raises ``MlError``."""
+        answer = self.get("/health")
+        if "workers" not in answer:
+            raise MlError(f"what answers at {self.place} is no service of a model: which program is that?")
+        found = answer.get("project"), answer.get("channel")
+        if project and found != (project, channel):
+            raise MlError(
+                f"the service at {self.place} answers for {found[0]}, channel {found[1]}, "
+                f"not for {project}, channel {channel}: is the address, or the port, right?"
+            )
+        return answer
 
     def predict(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the answer of ``POST /predict``; an error status raises ``MlError``."""
@@ -50,7 +68,7 @@ class Service:
                 response = client.get(self.url + "/metrics")
             response.raise_for_status()
         except httpx2.HTTPError as error:
-            raise MlError(f"the service at {self.url} does not tell its metrics: {error}") from error
+            raise MlError(f"the service at {self.place} does not tell its metrics: {error}") from error
         return response.text
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
@@ -59,11 +77,13 @@ class Service:
         try:
             with _client(self.url) as client:
                 response = client.request(method, self.url + path, json=body, headers=_headers())
-            answer: dict[str, Any] = response.json()
+            answer = response.json()
         except (httpx2.HTTPError, ValueError) as error:
-            raise MlError(f"the service at {self.url} does not answer {path}: {error}") from error
+            raise MlError(f"the service at {self.place} does not answer {path}: {error}") from error
         if method == "POST" and response.status_code != 200:
-            raise MlError(f"the service at {self.url} answers {path} with {response.status_code}: {answer}")
+            raise MlError(f"the service at {self.place} answers {path} with {response.status_code}: {answer}")
+        if not isinstance(answer, dict):
+            raise MlError(f"what answers at {self.place} is no service of a model: which program is that?")
         return answer
 
 

@@ -116,16 +116,16 @@ def _bring(
         "version": version,
         "previous_version": before.version,
         "target": context.target,
-        "urls": [one.url for one in serving],
+        "urls": [one.place for one in serving],
         "sha256": identity["model_sha256"],
         **found,
     }
 
 
 def _tell_where(serving: list[Service], channel: str, version: int) -> None:
-    urls = ", ".join(one.url for one in serving)
+    urls = ", ".join(one.place for one in serving)
     say(f"deploy: {channel} answers with version {version} at {urls}")
-    if serving and (scoring := serving[0].get("/health").get("scoring")):
+    if serving and (scoring := serving[0].health().get("scoring")):
         say(f"deploy: version {version} is scored by {scoring}")
 
 

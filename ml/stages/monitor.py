@@ -197,7 +197,7 @@ def _silent(context: Context) -> list[str]:
     ]
     for one in known:
         try:
-            one.get("/health")
+            one.health(*name)
         except MlError as error:
             told.append(str(error))
     return told

@@ -18,7 +18,7 @@ from ml.records import DataManifest, Judged, ModelManifest, Verdict
 from ml.registry.recalls import active
 from ml.registry.versions import Registry
 from ml.stages import Context
-from ml.workspace import Outcome, Workspace, code_digest
+from ml.workspace import Outcome, Workspace, code_digest, declared_for_training
 
 
 def run(context: Context) -> Outcome[Verdict]:
@@ -36,6 +36,7 @@ def run(context: Context) -> Outcome[Verdict]:
             f"{workspace.folder('train')} was trained on other rows than those of "
             f"{workspace.folder('data')}: run `python -m ml train --project {project.name}` first"
         )
+    _check_declared(project, model)
     expectations = project.folder / EXPECTATIONS_FILE
     champion = _champion(project, workspace, channel, model.outputs["model.pkl"])
     looser = []
@@ -78,6 +79,21 @@ def run(context: Context) -> Outcome[Verdict]:
         todo = f"; what to do: {advice(refused[0].kind)}" if refused else ""
         raise GateRefused(f"the model is not blessed: {reasons} (report: {shown}){told}{todo}")
     return result
+
+
+def _check_declared(project: Project, model: ModelManifest) -> None:
+    """Raise ``MlError`` if the project says otherwise by now than it did when the model was trained."""
+    now, then = declared_for_training(project), model.inputs
+    changed = [name for name in now.keys() - {"settings"} if now[name] != then.get(name)]
+    trained = then.get("settings", {})
+    changed += [
+        f"{key} in project.toml" for key in now["settings"] if now["settings"][key] != trained.get(key)
+    ]
+    if changed:
+        raise MlError(
+            f"{sorted(changed)[0]} was changed since the model was trained: "
+            f"run `python -m ml train --project {project.name}` first"
+        )
 
 
 def _judge(

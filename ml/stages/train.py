@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ml.console import rounded, say
 from ml.errors import MlError
 from ml.files import write_json
-from ml.project import DECLARATIONS, Project
+from ml.project import Project
 from ml.records import DataManifest, ModelManifest, Record
 from ml.registry.provenance import provenance
 from ml.registry.versions import Registry
-from ml.source_settings import format_of
 from ml.stages import Context
-from ml.workspace import ROWS_FILE, Outcome, code_digest, declaration_digests
+from ml.workspace import ROWS_FILE, Outcome, code_digest, declared_for_training
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,32 +29,13 @@ def run(context: Context) -> Outcome[ModelManifest]:
     project, workspace, force = context.project, context.workspace, context.force
     metrics = sorted({project.training.metric, *project.gates.floors})
     data = workspace.record(DataManifest)
-    declared = declaration_digests(project)
     inputs: dict[str, Any] = {
         # The test rows, too: a version keeps what the looks at production compare with.
         **{
             f"{part}.parquet": data.outputs.get(f"{part}.parquet") for part in ("train", "validation", "test")
         },
-        **{name: declared[name] for name in DECLARATIONS[1:] if name in declared},
-        "settings": project.model_dump(
-            mode="json",
-            include={
-                "title",
-                "task",
-                "target",
-                "positive",
-                "id",
-                "seed",
-                "split",
-                "features",
-                "training",
-                "data_gates",
-                "personal",
-                "personal_rules",
-            },
-        )
-        # A service takes files that are written as the source's are.
-        | {"metrics": metrics, "format": format_of(project.source).model_dump(mode="json")},
+        **(declared := declared_for_training(project)),
+        "settings": declared["settings"] | {"metrics": metrics},
         "code": code_digest(Path(__file__)),
     }
 

@@ -101,14 +101,14 @@ def services(project: Project) -> Iterator[Finding]:
         hosts = tuple(project.hosts.get(channel, ()))
         here = service.find(project.name, channel)
         for running in service.elsewhere(project.name, channel, hosts) or ([here] if here else []):
-            yield _service(channel, running)
+            yield _service(project.name, channel, running)
     if jenkins := os.environ.get("JENKINS_URL"):
         yield _page("jenkins", jenkins)
 
 
-def _service(channel: str, running: Service) -> Finding:
+def _service(project: str, channel: str, running: Service) -> Finding:
     try:
-        health = running.get("/health")
+        health = running.health(project, channel)
     except MlError as error:
         return Finding(WARNING, "service", f"{channel}: {error}")
     told = f"{channel}: {running.url} answers with version {health.get('version')}"

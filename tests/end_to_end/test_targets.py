@@ -150,12 +150,17 @@ def test_another_host_gets_versions_environment_unit_and_service_and_follows_the
 
     build_another_model(served)
     left_over, of_others = place / "ml" / "code" / "ml" / "renamed.py", place / "ml" / "notes.txt"
-    declared = place / "ml" / "projects" / "small"
-    for file in (left_over, declared / "grid.json", of_others):
+    declared, in_code = place / "ml" / "projects" / "small", place / "ml" / "code" / "ml" / "projects"
+    assert not list(in_code.glob("*/project.toml")), "there it would be twice, and not served"
+    (in_code / "small").mkdir(parents=True)
+    for file in (left_over, declared / "grid.json", of_others, in_code / "small" / "project.toml"):
         file.write_text("# of an earlier deploy")
+    for folder in (in_code, in_code / "small"):
+        shutil.chown(folder, place.stat().st_uid)
     with constant_load(there.url, clients=1) as seen:
         assert served.ml("deploy", "--target", host, "--port", str(free_port)) == 0
     assert not left_over.exists(), "what was renamed or deleted here is gone there"
+    assert not list(in_code.glob("*/project.toml"))
     assert of_others.exists() and (declared / "grid.json").read_text() != "# of an earlier deploy"
     assert seen.failed == [] and there.predict([PASSENGER])["version"] == 2
     began = time.monotonic()
@@ -163,6 +168,17 @@ def test_another_host_gets_versions_environment_unit_and_service_and_follows_the
         Registry("small", target.moved).move("production", 1, "rollback")
     wait_for_version(there, 1, seconds=10)
     assert time.monotonic() - began < 10
+
+    (place / "ml" / "environment").write_text("ML_STORE=off\n")
+    assert served.ml("deploy", "--target", host, "--port", str(free_port), "--force") == 0
+    pid = wait_for(lambda: there.get("/health").get("pid"))
+    assert b"ML_STORE=off" in Path(f"/proc/{pid}/environ").read_bytes(), (
+        "a service takes it as soon as it is there"
+    )
+
+    shutil.rmtree(place / "ml" / "registry" / "small" / "versions" / "2")
+    assert served.ml("rollback", "--to", "2", "--target", host, "--port", str(free_port)) == 0
+    assert there.predict([PASSENGER])["version"] == 2, "what a host lacks is brought there first"
 
 
 @pytest.mark.parametrize(
@@ -211,13 +227,41 @@ def instance() -> Iterator[int]:
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b"{}")
+            self.wfile.write(b'{"project": "small", "channel": "production", "workers": []}')
 
         def log_message(self, *_: object) -> None:
             pass
 
     with answering(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Instance)) as server:
         yield server.server_port
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"[]", "is no service of a model: which program is that?"),
+        (b'{"status": "ok"}', "is no service of a model: which program is that?"),
+        (
+            b'{"project": "other", "channel": "production", "workers": []}',
+            "answers for other, channel production, not for small, channel production: is the address",
+        ),
+    ],
+)
+def test_nothing_is_deployed_to_what_is_no_service_of_ours(
+    built: Site, error_of: ErrorOf, answer: bytes, told: str
+) -> None:
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with answering(http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger)) as server:
+        assert built.ml("deploy", "--hosts", f"http://127.0.0.1:{server.server_port}") == 1
+    assert told in error_of()
 
 
 def test_containers_are_brought_up_one_after_the_other_by_whichever_command_is_here(

@@ -2,11 +2,17 @@
 
 import contextlib
 import os
+import re
 import subprocess
 
 from ml.errors import MlError
 
 SSH_FAILED = 255
+STREAM_ENDED = 12  # what rsync says of it, depending on its version
+# What rsync says last of every failure, and the frame around ssh's warnings: neither tells a reason.
+TELLS_NOTHING = re.compile(
+    r"@+$|rsync error:|rsync: (connection unexpectedly closed|\[sender\] write error: Broken)"
+)
 
 
 class ConnectionLost(MlError):
@@ -22,11 +28,15 @@ def call(
     except FileNotFoundError as error:
         raise MlError(f"{command[0]} is not installed: this target needs it") from error
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it said nothing"]
-        told = f"{command[0]} failed: {lines[-1].removeprefix('error: ')}"
-        if done.returncode == SSH_FAILED:  # rsync says so, too, after what ssh said
-            raise ConnectionLost(told if len(lines) == 1 else f"{told} ({lines[0]})")
-        raise MlError(told)
+        program, lines = command[0], done.stderr.strip().splitlines() or ["it said nothing"]
+        if program not in ("ssh", "rsync"):
+            raise MlError(f"{program} failed: {lines[-1].removeprefix('error: ')}")
+        telling = [one.strip(" @") for one in lines if not TELLS_NOTHING.match(one)] or lines
+        told = "; ".join(dict.fromkeys(one.removeprefix("error: ") for one in (telling[0], telling[-1])))
+        if done.returncode == SSH_FAILED or (program == "rsync" and done.returncode == STREAM_ENDED):
+            raise ConnectionLost(f"{program} failed: {told}")
+        # Any other code is that of what ran over there.
+        raise MlError(told if program == "ssh" else f"rsync failed: {told}")
     return done.stdout
 
 

@@ -72,7 +72,7 @@ class Compose:
 
         def answering() -> bool | None:
             with contextlib.suppress(MlError):
-                instance.get("/health")
+                instance.health(self.project.name, self.channel)
                 return True
             return None
 
@@ -135,6 +135,9 @@ class Compose:
                 if registry.record(ModelManifest, version).estimator.startswith("CatBoost"):
                     return True
         return False
+
+    def bring(self) -> None:
+        """Do nothing: the containers see the registry itself."""
 
     def moved(self) -> None:
         """Do nothing: the containers look at the pointer itself."""

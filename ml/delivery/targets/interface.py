@@ -11,6 +11,9 @@ class Target(Protocol):
     def prepare(self) -> list[Service]:
         """Bring what is registered there, start what does not run, and return the services."""
 
+    def bring(self) -> None:
+        """Bring the versions of the registry there, as far as the place can be reached, or say why not."""
+
     def known(self) -> list[Service]:
         """Return the services, and start none."""
 

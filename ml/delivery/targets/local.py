@@ -22,34 +22,36 @@ class Local:
 
     def prepare(self) -> list[Service]:
         """Return the services that run elsewhere, or else the one here: started, with this build's code."""
-        code = running_code()
+        code, own = running_code(), (self.project.name, self.channel)
         if elsewhere := self._elsewhere():
             for one in elsewhere:
-                if one.get("/health").get("code") != code:
+                if one.health(*own).get("code") != code:
                     say(f"deploy: {one.url} runs other code than this build: renew it when it suits")
             return elsewhere
-        project, channel = self.project, self.channel
-        running = services.find(project.name, channel)
-        port = self.port or project.channels[channel].port
-        if running and running.get("/health").get("code") != code:
+        running = services.find(*own)
+        port = self.port or self.project.channels[self.channel].port
+        if running and running.health(*own).get("code") != code:
             if services.same_environment(running):
                 say("deploy: the service runs other code than this build: new workers take over")
-                services.renew(running, project.name, channel)
+                services.renew(running, *own)
             else:
                 say("deploy: the service runs in another environment than this build: restarting it")
                 port = int(running.url.rsplit(":", 1)[1])
-                services.stop(project.name, channel)
+                services.stop(*own)
                 running = None
         if running and not running.url.endswith(f":{port}"):
             say(
                 f"deploy: the service stays at {running.url}: `serve --stop` and deploy again for port {port}"
             )
-        return [running or services.start(project.name, channel, port, project.workers)]
+        return [running or services.start(*own, port, self.project.workers)]
 
     def known(self) -> list[Service]:
         """Return the services that run, and start none."""
         local = services.find(self.project.name, self.channel)
         return self._elsewhere() or ([local] if local else [])
+
+    def bring(self) -> None:
+        """Do nothing: these services see the registry itself."""
 
     def moved(self) -> None:
         """Do nothing: these services look at the pointer itself."""

@@ -51,6 +51,13 @@ SystemCallFilter=@system-service
 WantedBy=default.target
 EOF
 changed=no
+# What stands in the environment is read when the service starts.
+noted=home/$project-$channel.environment
+if [ -e environment ] || [ -e "$noted" ]; then
+    said=$([ ! -e environment ] || sha256sum < environment)
+    [ "$(cat "$noted" 2>/dev/null)" = "$said" ] || changed=yes
+    echo "$said" > "$noted"
+fi
 cmp -s "$units/$name" "$units/$name.new" || changed=yes
 mv "$units/$name.new" "$units/$name"
 renew=no

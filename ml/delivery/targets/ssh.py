@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from ml import locations
@@ -56,12 +55,12 @@ class Tunnel(Service):
     """What answers at the end of a tunnel; its own address says nothing of the machine that it leads to."""
 
     host: str = ""
+    port: int = 0  # of loopback over there
 
-    def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        try:
-            return super()._ask(method, path, body)
-        except MlError as error:
-            raise MlError(f"host {self.host}: {error}") from error
+    @property
+    def place(self) -> str:
+        """Where it answers, for people: the tunnel ends with the command that opened it."""
+        return f"http://127.0.0.1:{self.port} on {self.host}"
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,11 @@ class Remote:
 
     def prepare(self) -> list[Service]:
         """Copy versions, code and public key there, see that the service runs, and return it."""
-        registry, code = locations.registry() / self.project.name, running_code()
-        self._copy(f"{registry / 'versions'}/", f"registry/{self.project.name}/versions/", "--exclude=.*")
+        code = running_code()
+        self._copy_versions()
         # What is gone here must go there: a module or function left over is found by whoever imports it.
-        self._copy(f"{locations.ROOT / 'ml'}/", "code/ml/", "--delete", "--exclude=projects/*/data")
+        # A project has one place there, its own below: with another one in the code it would be there twice.
+        self._copy(f"{locations.ROOT / 'ml'}/", "code/ml/", "--delete", "--filter=H /projects/*")
         self._copy(str(locations.LOCK_FILE), "code/")
         self._copy(str(locations.verify_key()), "keys/verify.pem")
         declared = [f"--include=/{name}" for name in DECLARATIONS]
@@ -103,17 +103,26 @@ class Remote:
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             try:
-                workers = self.tunnel.get("/health")["workers"]
+                workers = self.tunnel.health(self.project.name, self.channel)["workers"]
                 if all(worker["code"] == code for worker in workers):
                     return [self.tunnel]
             except MlError:
                 if time.monotonic() > deadline:
-                    unit = f"ml-{self.project.name}-{self.channel}"
-                    say(f"deploy: `journalctl --user --unit {unit}` on {self.host.name} tells why")
+                    name = f"{self.project.name}-{self.channel}"
+                    log = f"{self.host.folder}/home/{name}.log"
+                    told = f"`journalctl --user --unit ml-{name}`, or without systemd {log}"
+                    say(f"deploy: on {self.host.name} {told}, tells why")
                     raise
             if time.monotonic() > deadline:
                 raise MlError(f"host {self.host.name}: the service did not take the code of this build")
             time.sleep(POLL_SECONDS)
+
+    def bring(self) -> None:
+        """Copy the versions there, if it can be reached."""
+        try:
+            self._copy_versions()
+        except MlError as error:
+            say(f"{error}")
 
     def known(self) -> list[Service]:
         """Return the service there, running or not."""
@@ -124,6 +133,10 @@ class Remote:
         pointer = locations.registry() / self.project.name / "channels" / f"{self.channel}.json"
         if pointer.exists():
             self._copy(str(pointer), f"registry/{self.project.name}/channels/")
+
+    def _copy_versions(self) -> None:
+        versions = locations.registry() / self.project.name / "versions"
+        self._copy(f"{versions}/", f"registry/{self.project.name}/versions/", "--exclude=.*")
 
     def _copy(self, source: str, to: str, *more: str) -> None:
         place = f"{self.host.login}:{self.host.folder}/{to}"
@@ -150,6 +163,11 @@ class Fleet:
     def prepare(self) -> list[Service]:
         """Make every host ready and return all services; a host that is away raises ``MlError``."""
         return [service for remote in self.remotes for service in remote.prepare()]
+
+    def bring(self) -> None:
+        """Copy the versions to every host that can be reached."""
+        for remote in self.remotes:
+            remote.bring()
 
     def known(self) -> list[Service]:
         """Return the services there, running or not."""
@@ -187,12 +205,16 @@ def _tunnel(host: Host, port: int) -> Iterator[Tunnel]:
     """Yield what answers at a port of loopback over there."""
     ours = services.free_port()
     forward = f"127.0.0.1:{ours}:127.0.0.1:{port}"
-    options = ["-N", "-o", "ExitOnForwardFailure=yes", "-L", forward]
+    options = ["-o", "ExitOnForwardFailure=yes", "-L", forward]
+    # What reads to the end over there ends with this process, even a killed one; `-N` would stay for ever.
     tunnel = subprocess.Popen(
-        [*host.ssh(), *options, host.login], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*host.ssh(), *options, host.login, "cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
-        yield Tunnel(f"http://127.0.0.1:{ours}", host=host.name)
+        yield Tunnel(f"http://127.0.0.1:{ours}", host=host.name, port=port)
     finally:
         tunnel.terminate()
         tunnel.wait()

@@ -13,7 +13,7 @@ from ml.delivery.targets.ssh import Fleet
 from ml.errors import MlError
 from ml.registry.versions import Registry
 from tests.conftest import Site
-from tests.support import register
+from tests.support import ErrorOf, register
 
 
 class Remote:
@@ -37,6 +37,48 @@ def test_a_host_that_is_away_is_named_and_the_pointer_goes_back_on_the_others(bu
         switch(Registry("small", fleet.moved), [], second, before, "production", None, "")
     assert Registry("small").channel("production").version == first
     assert remotes[1].heard == 2, "there, and back"
+
+
+class Lagging:
+    """A host whose service follows only what it is told while it can be reached."""
+
+    def __init__(self) -> None:
+        self.away, self.version, self.brought = True, 2, 0
+
+    def bring(self) -> None:
+        self.brought += 1
+
+    def moved(self) -> None:
+        if self.away:
+            raise MlError("host one: rsync failed")
+        self.version = Registry("small").channel("production").version or 0
+
+    def known(self) -> list[Any]:
+        return [SimpleNamespace(place="one", health=lambda: {"workers": [self._worker()]})]
+
+    def _worker(self) -> dict[str, Any]:
+        return {"version": self.version or None, "refused": {}}
+
+
+def test_a_host_that_missed_a_move_is_brought_along_by_the_same_command(
+    built: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    for identity in "ab":
+        Registry("small").move("production", register(built, identity), "deploy")
+    host = Lagging()
+    monkeypatch.setattr(moves, "open_target", lambda *given: nullcontext(host))
+    for command, has in ((("rollback", "--to", "1"), "version 1"), (("undeploy",), "no version")):
+        host.away = True
+        assert built.ml(*command) == 1
+        told = error_of()
+        assert f"production has {has} now, but not everywhere: host one: rsync failed" in told
+        assert f"`{' '.join(command)}` brings the rest along" in told
+        host.away = False
+        assert built.ml(*command) == 0
+        assert host.version == (Registry("small").channel("production").version or 0)
+        assert built.ml(*command) == 1, "all have it by now"
+        error_of()
+    assert host.brought > 0, "a version that a host lacks comes before the pointer"
 
 
 @pytest.mark.parametrize("size", [1e9, 1e-9])

@@ -1,10 +1,12 @@
 """Copying to another machine: a connection that is lost on the way is tried once more, and then told."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from ml import locations
+from ml.delivery.targets.command import call
 from ml.delivery.targets.ssh import Host, Remote
 from ml.errors import MlError
 from ml.project import find_project
@@ -46,7 +48,43 @@ def test_a_host_that_cannot_be_reached_is_named_with_what_ssh_says(
     with pytest.raises(MlError) as told:
         remote.moved()
     assert str(told.value).startswith("host 192.0.2.1: rsync failed: ")
-    assert "(Connection closed by 192.0.2.1 port 22)" in str(told.value)
+    assert str(told.value).endswith("Connection closed by 192.0.2.1 port 22"), "not what rsync says of it"
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "said", "told"),
+    [
+        (
+            "rsync",
+            11,
+            'rsync: [Receiver] mkdir "/x" failed: Permission denied (13)\nrsync error: file IO (code 11)',
+            'rsync failed: rsync: [Receiver] mkdir "/x" failed: Permission denied (13)',
+        ),
+        (
+            "rsync",
+            12,
+            "@@@@@\n@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n@@@@@\nHost key verification "
+            "failed.\nrsync: connection unexpectedly closed\nrsync error: protocol data stream",
+            "rsync failed: WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!; Host key verification failed.",
+        ),
+        (
+            "ssh",
+            1,
+            "WARNING: Retrying after connection broken\nERROR: No matching distribution found for alembic",
+            "WARNING: Retrying after connection broken; ERROR: No matching distribution found for alembic",
+        ),
+        ("ssh", 1, "error: project 'x' is unknown", "project 'x' is unknown"),
+    ],
+)
+def test_what_a_host_says_is_told_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, code: int, said: str, told: str
+) -> None:
+    (tmp_path / program).write_text(f"#!/bin/sh\ncat >&2 <<'END'\n{said}\nEND\nexit {code}\n")
+    (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(MlError) as error:
+        call([program], os.environ)
+    assert str(error.value) == told
 
 
 def rsync(folder: Path, monkeypatch: pytest.MonkeyPatch, lost: int) -> Path:
