@@ -6,6 +6,7 @@ Everything lives in ``.jenkins`` of the checkout. One process watches the others
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -111,7 +112,9 @@ def _prepare(port: int) -> Process:
     log = FOLDER / "controller.log"
     log.unlink(missing_ok=True)
     print(f"starting Jenkins {version} at {_url(port)} (log: {log})", flush=True)
-    return _process("controller", [java, *settings, "-jar", str(war), *listen], environment)
+    return _process(
+        "controller", [java, *settings, "-jar", str(war), *listen], _named_in_casc() | environment
+    )
 
 
 def _settle(port: int, process: Process, alive: Callable[[], None]) -> None:
@@ -188,6 +191,12 @@ def _agents() -> list[str]:
     return [node["permanent"]["name"] for node in content["jenkins"]["nodes"]]
 
 
+def _named_in_casc() -> dict[str, str]:
+    """Return the variables of this environment that casc.yaml takes, and could do without."""
+    named = re.findall(r"\$\{(\w+):-", (FILES / "casc.yaml").read_text(encoding="utf-8"))
+    return {name: os.environ[name] for name in named if name in os.environ}
+
+
 def _process(name: str, command: list[str], environment: dict[str, str]) -> Process:
     # What make and the caller of this command set is not for the builds.
     kept = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "JAVA_HOME")
@@ -224,6 +233,7 @@ def main() -> int:
     parser.add_argument("--with-services", action="store_true", help="stop the services of the models too")
     options = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
+    FOLDER.chmod(0o700)  # Jenkins keeps what nodes are given, addresses with passwords too, for all to read
     try:
         if options.action == "start":
             start(options.port)

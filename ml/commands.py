@@ -1,6 +1,7 @@
 """The commands: what each calls, with what of the options. No logic, no heavy import."""
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from ml.build_page import tell_build_page
@@ -200,7 +201,12 @@ def _approval(options: argparse.Namespace) -> None:
 
     project = find_project(options.project)
     project.check_channel(options.channel)
-    print("yes" if project.channels[options.channel].approval else "no")
+    needed = project.channels[options.channel].approval
+    print("yes" if needed else "no")
+    if needed and "BUILD_TAG" in os.environ:  # of Jenkins, whose build waits from now on
+        from ml.notify import tell_question
+
+        tell_question(project, options.channel)
 
 
 def _new(options: argparse.Namespace) -> None:

@@ -181,7 +181,10 @@ def _broken(
         since = known.get((name, ALL))
         if at is not None:
             begins = since.begins if since else float(times[at])
-            why = "other values from one row to the next"
+            after = column.iloc[at:].dropna()
+            why = "other values than before, from one row on"
+            if after.nunique() == 1:
+                why = f"{after.iloc[0]} in all rows, from one on"
             found[name] = BrokenColumn(column=name, part=ALL, begins=begins, why=why)
         elif since and columns.far(inputs[name], column):
             found[name] = since

@@ -68,6 +68,17 @@ def _what_costs_more(seen: Seen) -> list[str]:
     return told[:MAX_TOLD]
 
 
+def not_sure(seen: Seen, margin: float) -> list[str]:
+    """Return that rows cost more by a share, if they seem to, and too few tell to say so for sure."""
+    return [
+        f"quality: a row costs {rounded(one.now.value, 3)} where it cost {rounded(one.before.value, 3)}, "
+        f"not sure yet with {one.now.rows} labels: days differ by as much"
+        for one in seen.quality
+        if one.part == ALL and not one.lost and one.now.value > one.before.value * (1 + margin)
+        if one.now.value - one.before.value > UNSURE * one.now.error
+    ]
+
+
 def _alone(seen: Seen) -> bool:
     """Tell whether what is broken is so by itself: few columns are."""
     names = {one.column for one in seen.columns}

@@ -80,8 +80,8 @@ def _facts(look: Look) -> dict[str, str]:
 
 def _follows(look: Look) -> str:
     if look.asks:
-        return f"trained again: {look.because}"
-    return f"not trained again: {look.because}" if look.because else "nothing"
+        return f"a training: {look.because}"
+    return f"no training: {look.because}" if look.because else "nothing"
 
 
 def _columns(title: str, columns: list[ColumnFigures]) -> list[Markup]:

@@ -121,7 +121,7 @@ def undo(registry: Registry, number: int) -> Recall:
     known = {one.number: one for one in recalls(registry)}
     if number not in known:
         raise MlError(
-            f"no recall {number} of {registry.project}: there are {', '.join(map(str, known)) or 'none'}"
+            f"no recall {number} of {registry.project}: it has {', '.join(map(str, known)) or 'none'}"
         )
     if known[number].undone:
         raise MlError(f"recall {number} of {registry.project} was undone already: {known[number].undone}")

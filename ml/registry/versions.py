@@ -52,7 +52,7 @@ class Registry:
         folder = self.root / "versions" / str(version)
         if not folder.is_dir():
             known = ", ".join(map(str, self.versions())) or "none"
-            raise MlError(f"no version {version} of {self.project} in {self.root.parent}: there are {known}")
+            raise MlError(f"no version {version} of {self.project} in {self.root.parent}: it has {known}")
         return folder
 
     def read(self, version: int) -> VersionRecord:

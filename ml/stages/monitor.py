@@ -81,7 +81,7 @@ def _look(
     Who looks at the same time waits for what the other asks for, and not for what the other sees.
     """
     from ml.monitoring.checks import see
-    from ml.monitoring.diagnosis import diagnose
+    from ml.monitoring.diagnosis import diagnose, not_sure
     from ml.monitoring.looks import figures_of, keep_look, last_looks
     from ml.monitoring.reference import read_reference
     from ml.monitoring.window import DAY, prune, read_window
@@ -121,6 +121,9 @@ def _look(
         trouble_with_source=tuple(trouble),
     )
     found = diagnose(seen)
+    if found.cause == "nothing":
+        doubts = not_sure(seen, settings.max_loss_increase)
+        seen = dataclasses.replace(seen, not_seen=(*seen.not_seen, *doubts))
     made = _seconds(champion.registered)
     return _keep(context, pointer, engine, made, about | figures_of(seen), found, trouble), past
 
@@ -240,11 +243,12 @@ def _seconds(moment: str) -> float:
 
 def told(look: Look) -> list[str]:
     """Return what a look found, for people: the cause, why, and what follows."""
-    lines = [f"{look.cause} ({look.answers} answers, {look.labels} labels)", *look.why, *look.not_seen]
+    lines = [f"{look.cause} ({look.answers} answers, {look.labels} labels)", *look.why]
+    lines += look.not_seen if look.answers or look.labels or look.version is None else []
     lines += [look.died] if look.died else []
     if look.asks:
-        return [*lines, f"trains again: {look.because}"]
-    return [*lines, f"trains not again: {look.because}"] if look.because else lines
+        return [*lines, f"a training follows: {look.because}"]
+    return [*lines, f"no training follows: {look.because}"] if look.because else lines
 
 
 def tell(context: Context, record: Look) -> str:

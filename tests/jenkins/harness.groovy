@@ -41,6 +41,18 @@ class StepFailed extends RuntimeException {
 
 }
 
+/** As FlowInterruptedException: why a build, or a step of it, was ended. */
+class Interrupted extends InterruptedException {
+
+    final List causes
+
+    Interrupted(List causes) {
+        super(causes*.shortDescription.join(', '))
+        this.causes = causes
+    }
+
+}
+
 class AgentLost extends RuntimeException {
 
     AgentLost(String message) { super(message) }
@@ -387,7 +399,7 @@ class Engine {
     // The first argument is the one that may be given without its name.
     static final Map<String, List> STEPS = [
         sh: ['script', 'returnStdout', 'returnStatus', 'label'], echo: ['message'], error: ['message'],
-        unstable: ['message'],
+        unstable: ['message'], input: ['message', 'id', 'ok', 'submitter', 'submitterParameter'],
         stash: ['name', 'includes', 'excludes', 'allowEmpty'], unstash: ['name'],
         archiveArtifacts: ['artifacts', 'fingerprint', 'allowEmptyArchive'],
         junit: ['testResults', 'allowEmptyResults'],
@@ -395,8 +407,8 @@ class Engine {
         build: ['job', 'parameters', 'propagate', 'wait', 'quietPeriod'], script: ['body'], writeFile: ['file', 'text'],
         checkout: ['scm', 'changelog', 'poll'], scmGit: ['branches', 'extensions', 'userRemoteConfigs'],
         node: ['label', 'body'], retry: ['count', 'conditions', 'body'], agent: [], nonresumable: [],
-        timeout: ['time', 'unit', 'body'], input: ['message', 'id', 'ok', 'submitter'], parallel: ['branches'],
-        withCredentials: ['bindings', 'body'], file: ['credentialsId', 'variable'],
+        timeout: ['time', 'unit', 'body'], parallel: ['branches'],
+        withEnv: ['overrides', 'body'], withCredentials: ['bindings', 'body'], file: ['credentialsId', 'variable'],
         string: ['credentialsId', 'variable', 'name', 'value'],
         catchError: ['message', 'buildResult', 'stageResult', 'body'], flake8: ['pattern', 'id', 'name'],
         jobDsl: ['scriptText', 'removedJobAction', 'additionalParameters'],
@@ -404,7 +416,7 @@ class Engine {
     ]
     static final List<String> ANYWHERE = ['echo', 'error', 'script', 'build', 'string', 'file', 'scmGit', 'node', 'retry',
                                           'agent', 'nonresumable', 'timeout', 'input', 'parallel', 'flake8', 'catchError',
-                                          'unstable']
+                                          'unstable', 'withEnv']
     static final List<String> RESULTS = ['SUCCESS', 'UNSTABLE', 'FAILURE', 'ABORTED']
 
     Map settings
@@ -822,11 +834,21 @@ class Engine {
         }
     }
 
+    Object step_withEnv(Map given, Context context) {
+        Context inner = context.inner([:])
+        given.overrides.each { text ->
+            List<String> parts = text.split('=', 2) as List
+            inner.environment[parts[0]] = parts[1]
+        }
+        return inner.around(given.body)
+    }
+
     Object step_input(Map given, Context context) {
         report.asked.add([message: given.message as String, submitter: given.submitter as String, agent: context.agent])
         if (settings.unanswered) {
-            throw new InterruptedException('Timeout has been exceeded')
+            throw new Interrupted([[shortDescription: 'Timeout has been exceeded']])
         }
+        return given.submitterParameter ? 'developer' : null
     }
 
     Object step_parallel(Map given, Context context) {

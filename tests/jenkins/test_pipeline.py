@@ -280,6 +280,12 @@ def test_the_nightly_job_builds_every_project(small: Jenkins) -> None:
     assert "small: FAILURE" in one_fails.console
     assert one_fails.report["builds"] == jobs, "the others are built"
 
+    one_away = small.build("jenkins/nightly.Jenkinsfile", disabled="/models/small")
+    assert one_away.report["result"] == "FAILURE"
+    assert one_away.report["builds"] == [job for job in jobs if not job.endswith("small")]
+    told = "small: could not be started: is its job disabled, or not made yet?<br>"
+    assert told in one_away.report["description"]
+
 
 @pytest.mark.parametrize(
     ("looks", "result", "builds"),
@@ -311,6 +317,20 @@ def test_a_job_that_cannot_be_started_hinders_no_other_project(quick: Jenkins) -
     assert build.report["result"] == "FAILURE"
     assert "iris: Failed to trigger build of models/iris" in build.console
     assert "titanic: broken feed: Age" in build.console
+
+
+def test_what_followed_an_earlier_look_is_not_started_once_more(quick: Jenkins) -> None:
+    (quick.root / "looks").write_text("small\ttrain\tconcept: a row costs 0.7\n")
+    environment = {"LOOKS": str(quick.root / "looks")}
+    looked = quick.build("jenkins/monitor.Jenkinsfile", environment=environment)
+    again = quick.build(
+        "jenkins/monitor.Jenkinsfile",
+        work=str(looked.folder),
+        restart_from="what follows",
+        environment=environment,
+    )
+    assert again.report["result"] == "FAILURE" and again.report["builds"] == []
+    assert "restart from `look`" in again.console
 
 
 def test_the_job_monitor_looks_at_what_is_in_service(unlinted: Jenkins) -> None:
@@ -404,7 +424,7 @@ def test_an_approval_is_asked_for_without_an_agent(quick: Jenkins) -> None:
     [question] = asked.report["asked"]
     assert question["submitter"] == "admin" and question.get("agent") is None
     assert "Model_20report" in question["message"] and "admin" in question["message"]
-    assert "approved<br>" in asked.report["description"]
+    assert "deploy: approved by developer<br>" in asked.report["description"]
     again = quick.build(
         work=str(asked.folder), restart_from="deploy", environment={"APPROVALS": str(quick.root / "approval")}
     )
@@ -415,7 +435,7 @@ def test_an_approval_is_asked_for_without_an_agent(quick: Jenkins) -> None:
 
     late = quick.build(environment={"APPROVALS": str(quick.root / "approval")}, unanswered=True)
     assert late.report["result"] == "ABORTED"
-    assert "deploy: not approved<br>" in late.report["description"]
+    assert "deploy: not approved: Timeout has been exceeded<br>" in late.report["description"]
     assert "deploy" not in {step["stage"] for step in late.report["sh"]}
 
 

@@ -70,7 +70,21 @@ def test_a_cause_is_told_once_and_a_broken_feed_to_the_owner_of_the_data_too(
     assert told == ["team: small: drift", "team: small: broken feed", "owner: small: broken feed"]
     monkeypatch.setattr(notify, "WELL_AGAIN_SECONDS", 0.0)
     notify.tell_look(project, look("nothing"), [])
-    assert told[3:] == ["team: small: production is well again"]
+    assert told[3:] == [f"{who}: small: production is well again" for who in ("team", "owner")]
+    notify.tell_look(project, look("drift"), [])
+    notify.tell_look(project, look("nothing"), [])
+    assert told[5:] == ["team: small: drift", "team: small: production is well again"]
+
+
+def test_a_build_that_waits_for_an_approval_is_told_of(
+    site: Site, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.edit("project.toml", "production = 8000", "production = { port = 8000, approval = true }")
+    assert site.ml("approval") == 0 and told == [], "without Jenkins nobody waits"
+    for number in (7, 7, 8):
+        monkeypatch.setenv("BUILD_TAG", f"jenkins-small-{number}")
+        assert site.ml("approval") == 0
+    assert told == ["team: small: deploy waits for an approval"] * 2
 
 
 def test_a_build_that_died_is_told_once(told: list[str]) -> None:

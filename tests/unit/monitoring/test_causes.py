@@ -6,7 +6,7 @@ import pytest
 
 from ml.monitoring.checks import Quality, Seen
 from ml.monitoring.columns import ColumnLook, is_time, look, onset, seen_elsewhere
-from ml.monitoring.diagnosis import diagnose
+from ml.monitoring.diagnosis import diagnose, not_sure
 from ml.monitoring.losses import Mean
 from ml.monitoring_settings import Monitoring
 from tests.world import INJECTED, look_at, produce
@@ -95,3 +95,10 @@ def test_that_quality_holds_is_said_only_where_it_does(now: float, told: str) ->
     quality = Quality("", Mean(0.5, 0.01, 1000), Mean(now, 0.06, 400), False)
     found = diagnose(Seen(columns=(moved,), quality=(quality,)))
     assert found.cause == "drift" and told in found.why[1]
+
+
+@pytest.mark.parametrize(("now", "error", "told"), [(0.51, 0.001, 0), (0.7, 0.06, 1), (0.7, 0.2, 0)])
+def test_what_seems_to_be_lost_and_is_not_sure_is_told(now: float, error: float, told: int) -> None:
+    quality = Quality("", Mean(0.5, 0.01, 1000), Mean(now, error, 400), False)
+    doubts = not_sure(Seen(quality=(quality,)), 0.1)
+    assert len(doubts) == told and all("not sure yet with 400 labels" in one for one in doubts)

@@ -43,7 +43,7 @@ def test_an_altered_version_is_refused(registry: Registry, tmp_path: Path) -> No
 
 
 def test_an_unknown_version_is_refused(registry: Registry) -> None:
-    with pytest.raises(MlError, match="no version 7 of p .* there are none"):
+    with pytest.raises(MlError, match="no version 7 of p .* it has none"):
         registry.folder(7)
 
 
