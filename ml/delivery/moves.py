@@ -186,8 +186,8 @@ def switch(
         now = registry.channel(channel)
         if tried and now.candidate != tried:
             raise GateRefused(f"version {version} was taken back while it was tried")
-        if not tried and now.version != before.version:
-            raise MlError(f"{channel} was moved to version {now.version} meanwhile: deploy again")
+        if not tried:
+            still_at(registry, before)
         try:
             if before.version != version:
                 registry.move(channel, version, "deploy", why)
@@ -200,6 +200,13 @@ def switch(
                 raise
             kept = f"version {before.version}" if before.version is not None else "no version"
             raise MlError(f"deploying version {version} failed: {error}; {channel} has {kept}") from error
+
+
+def still_at(registry: Registry, before: Channel) -> None:
+    """Raise ``MlError`` if a channel has another version by now than it had."""
+    now = registry.channel(before.name).version
+    if now != before.version:
+        raise MlError(f"{before.name} was moved to version {now} meanwhile: deploy again")
 
 
 def _prove(running: Service, registry: Registry, version: int) -> None:

@@ -156,9 +156,12 @@ class Registry:
         file = self.channel_file(name)
         if not file.exists():
             return Channel(name, None)
-        content = read_json(file)
-        signature = content.pop("signature", None)
         again = f"`python -m ml rollback --project {self.project} --channel {name} --to N` writes it anew"
+        try:
+            content = read_json(file)
+        except MlError as error:
+            raise MlError(f"{error}: {again}") from error
+        signature = content.pop("signature", None)
         try:
             pointer = Pointer.model_validate_json(json.dumps(content))
         except ValidationError as error:
@@ -214,7 +217,7 @@ class Registry:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say(f"{self.project}: waits for another deploy or rollback of {name}, which is under way")
+                say(f"{self.project}: waits for another deploy or rollback, which holds {name}")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ml.console import say
-from ml.delivery.moves import switch
+from ml.delivery.moves import still_at, switch
 from ml.delivery.targets import open_target
 from ml.delivery.targets.interface import Target
 from ml.errors import GateRefused, MlError
@@ -88,18 +88,22 @@ def _bring(
     project, canary = context.project, context.canary or context.project.canary
     registry = Registry(project.name, target.moved)
     with ExitStack() as watching:
-        with registry.lock(context.channel):
-            before = registry.channel(context.channel)
-            if before.candidate or (before.version is not None and canary.mode != "none"):
-                watching.enter_context(registry.watch(context.channel))
-            before = _on_no_trial(registry, before)
-            version = _register(registry, context, before, identity, judged)
+        # For this one another deploy waits, and no rollback: images may be built, packages installed.
+        with registry.lock(f"{context.channel}.services"):
+            with registry.lock(context.channel):
+                before = registry.channel(context.channel)
+                if before.candidate or (before.version is not None and canary.mode != "none"):
+                    watching.enter_context(registry.watch(context.channel))
+                before = _on_no_trial(registry, before)
+                version = _register(registry, context, before, identity, judged)
             serving = target.prepare()
             candidate = None
             if before.version not in (None, version) and canary.mode != "none":
                 from ml.delivery import trial  # with the statistics that judge it
 
-                candidate = trial.begin(registry, version, before, canary)
+                with registry.lock(context.channel):
+                    still_at(registry, before)
+                    candidate = trial.begin(registry, version, before, canary)
         found: dict[str, Any] = {"outcome": "deployed", "why": []}
         if candidate:
             rows = trial.rows_to_replay(context.workspace, project, registry, before)

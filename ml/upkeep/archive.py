@@ -1,5 +1,6 @@
 """Archives whose every file can be proved whole: a tar with the sha256 of each member in its last one."""
 
+import errno
 import hashlib
 import io
 import json
@@ -18,6 +19,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 LEVEL = 1  # of gzip: models shrink to a third, and more costs more time than it saves
 BLOCK_BYTES = 1_000_000
+NOT_OURS = "{}: holds '{}', which no backup writes"
+# A name twice, a file where a folder is, or the other way round, one that no file system takes
+NO_SUCH_NAME = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 class _Hashed(io.RawIOBase):
@@ -89,10 +93,15 @@ def unpack(file: Path, folder: Path, kind: str) -> dict[str, Any]:
             for member in tar:
                 path = PurePosixPath(member.name)
                 if not member.isreg() or path.is_absolute() or ".." in path.parts:
-                    raise MlError(f"{file}: holds '{member.name}', which no backup writes")
+                    raise MlError(NOT_OURS.format(file, member.name))
                 stream = tar.extractfile(member)
                 assert stream
-                found[member.name] = _write(stream, folder / path, member.mode & 0o777)
+                try:
+                    found[member.name] = _write(stream, folder / path, member.mode & 0o777)
+                except OSError as error:
+                    if error.errno in NO_SUCH_NAME:
+                        raise MlError(NOT_OURS.format(file, member.name[:100])) from error
+                    raise
     except FileNotFoundError as error:
         raise MlError(f"{file} is missing: name the file of a backup") from error
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
@@ -103,8 +112,7 @@ def unpack(file: Path, folder: Path, kind: str) -> dict[str, Any]:
     found.pop(MANIFEST, None)
     if manifest.get("kind") != kind:
         raise MlError(f"{file} is a backup of {manifest.get('kind')}, not of {kind}")
-    if found != manifest.get("files"):
-        told = manifest.get("files", {})
+    if found != (told := manifest["files"]):
         altered = sorted(name for name in {*found, *told} if found.get(name) != told.get(name))
         raise MlError(f"{file} is damaged: {altered[0]} is not what was backed up: take another backup")
     return manifest
@@ -114,8 +122,13 @@ def _manifest(file: Path, folder: Path) -> dict[str, Any]:
     content: Any = None
     with suppress(OSError, ValueError):
         content = json.loads((folder / MANIFEST).read_bytes())
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or not isinstance(content.get("files"), dict):
         raise MlError(f"{file} is no whole backup: its last part is missing: take another backup")
+    if content.get("format") != FORMAT:
+        raise MlError(
+            f"{file} is of format {content.get('format')}, this code reads format {FORMAT}: "
+            "restore it with the code that wrote it"
+        )
     return content
 
 

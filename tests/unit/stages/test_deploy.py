@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ml import expectations, locations
 from ml.records import ModelManifest
 from ml.registry.versions import Registry
+from ml.stages import deploy
 from ml.stages.deploy import identity_of
 from ml.training import pipeline
 from tests.conftest import Site
@@ -79,6 +82,29 @@ def test_registering_runs_nothing_of_the_project(
     assert built.ml("deploy") == 1
     assert "127.0.0.1:9 does not answer" in error_of(), "it came as far as to the service"
     assert Registry("small").versions() == [1]
+
+
+def test_a_rollback_waits_for_no_services_that_are_made_ready(
+    built: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf
+) -> None:
+    for identity in "ab":
+        Registry("small").move("production", register(built, identity), "deploy")
+
+    class Slow:
+        """A target that installs packages, while a person goes back."""
+
+        def prepare(self) -> list[Any]:
+            with Registry("small").lock("production"):
+                Registry("small").move("production", 1, "rollback")
+            return []
+
+        def moved(self) -> None:
+            pass
+
+    monkeypatch.setattr(deploy, "open_target", lambda *given: nullcontext(Slow()))
+    assert built.ml("deploy") == 1
+    assert "production was moved to version 1 meanwhile: deploy again" in error_of()
+    assert Registry("small").channel("production").version == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Backups: what is in them, what is refused, and that nothing is changed then."""
 
+import io
 import os
 import shutil
 import sqlite3
@@ -106,6 +107,48 @@ def test_a_file_that_leads_elsewhere_is_refused(
     assert kept.ml("restore", str(file)) == 1
     assert "no backup writes" in error_of()
     assert contents(home) == {} and not list(kept.root.glob("**/outside"))
+
+
+@pytest.mark.parametrize(
+    ("names", "odd"),
+    [
+        (["registry/a", "registry/a"], "registry/a"),
+        (["registry/a", "registry/a/b"], "registry/a/b"),
+        (["registry/a/b", "registry/a"], "registry/a"),
+        ([f"registry/{'n' * 300}"], "registry/nnn"),
+    ],
+)
+def test_names_that_do_not_fit_together_are_refused(
+    kept: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf, names: list[str], odd: str
+) -> None:
+    file = kept.root / "b.tar.gz"
+    with tarfile.open(file, "w:gz") as tar:
+        for name in names:
+            tar.addfile(tarfile.TarInfo(name))
+    empty_host(kept, monkeypatch)
+    assert kept.ml("restore", str(file)) == 1
+    told = error_of()
+    assert f"{file}: holds '{odd}" in told and "no backup writes" in told
+
+
+@pytest.mark.parametrize(
+    ("manifest", "told"),
+    [
+        ('{"format": 1, "kind": "registry and stores", "files": null}', "is no whole backup"),
+        ('{"format": 2, "files": {}}', "is of format 2, this code reads format 1"),
+    ],
+)
+def test_a_manifest_that_is_none_or_of_other_code_is_told(
+    kept: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf, manifest: str, told: str
+) -> None:
+    file = kept.root / "b.tar.gz"
+    with tarfile.open(file, "w:gz") as tar:
+        about = tarfile.TarInfo("manifest.json")
+        about.size = len(manifest)
+        tar.addfile(about, io.BytesIO(manifest.encode()))
+    empty_host(kept, monkeypatch)
+    assert kept.ml("restore", str(file)) == 1
+    assert told in error_of()
 
 
 def test_a_link_is_refused(kept: Site, monkeypatch: pytest.MonkeyPatch, error_of: ErrorOf) -> None:
