@@ -114,22 +114,14 @@ def start(project: str, channel: str, port: int, workers: int = 1) -> Service:
     """
     state = _state_file(project, channel)
     log_file, code = state.with_suffix(".log"), state.with_suffix("")
+    # One that a killed deploy began does not listen yet, and holds the port soon.
+    lock = state.with_suffix(".lock")
+    if _locked(lock) and (begun := wait_until(lambda: find(project, channel), START_SECONDS)):
+        return begun
     _copy_code(code)
     _bind("127.0.0.1", port).close()
-    command = [
-        sys.executable,
-        "-m",
-        "ml",
-        "serve",
-        "--project",
-        project,
-        "--channel",
-        channel,
-        "--port",
-        str(port),
-        "--workers",
-        str(workers),
-    ]
+    what = ["--project", project, "--channel", channel, "--port", str(port), "--workers", str(workers)]
+    command = [sys.executable, "-m", "ml", "serve", *what]
     with open(log_file, "w", encoding="utf-8") as log:
         started = subprocess.run(
             [sys.executable, "-I", "-S", "-c", APART, *command],

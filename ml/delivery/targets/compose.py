@@ -44,11 +44,12 @@ class Compose:
         if keys is None or not keys.exists():
             raise MlError("containers listen on a network: name a file of API keys in ML_API_KEYS first")
         locations.registry().mkdir(parents=True, exist_ok=True)
-        say("deploy: building images, which takes minutes the first time")
         for name in (COMPOSE_INSTANCES[0], "front"):  # one after the other: they share most of their layers
+            say(f"deploy: building the image of {name}, which takes minutes the first time")
             self._call("build", name)
         serving = []
         for name in COMPOSE_INSTANCES:
+            say(f"deploy: bringing up {name}")
             before = self._known(name)
             self._call("up", "--detach", "--no-deps", name)
             serving.append(self._wait_for(name))

@@ -65,6 +65,20 @@ def test_a_service_starts_while_somebody_looks_whether_it_runs(
     assert kept == ["small"]
 
 
+def test_a_service_that_begins_already_is_waited_for_and_no_second_one_is_started(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = locations.home() / "services" / "small-production.json"
+    state.parent.mkdir(parents=True)
+    begins = threading.Timer(0.3, lambda: state.write_text('{"pid": 1, "url": "http://127.0.0.1:7"}'))
+    monkeypatch.setattr(service, "_bind", lambda *given: pytest.fail("a second one is started"))
+    with open(state.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        begins.start()
+        assert service.start("small", "production", 7) == Service("http://127.0.0.1:7", 1)
+    begins.join()
+
+
 def test_a_process_runs_from_its_first_moment_until_it_has_ended() -> None:
     for _ in range(5):
         with subprocess.Popen(["sleep", "60"]) as process:
