@@ -1,5 +1,7 @@
 """Waiting until a service has taken what a pointer says."""
 
+import contextlib
+
 from ml.errors import MlError
 from ml.serving.client import Service, wait_until
 
@@ -9,12 +11,15 @@ def wait_for_version(service: Service, version: int | None, seconds: float = 30.
     _wait_for_workers(service, version, "version", seconds)
 
 
-def follows(service: Service, version: int | None) -> bool:
-    """Tell whether all workers of a service report a version; one that does not answer does not."""
-    try:
-        return all(worker["version"] == version for worker in service.health()["workers"])
-    except MlError:
-        return False
+def follows(service: Service, version: int | None, seconds: float = 5.0) -> bool:
+    """Tell whether all workers of a service report a version; a tunnel to it may take a moment to open."""
+
+    def reached() -> bool | None:
+        with contextlib.suppress(MlError):
+            return all(worker["version"] == version for worker in service.health()["workers"])
+        return None
+
+    return bool(wait_until(reached, seconds))
 
 
 def wait_for_candidate(service: Service, version: int | None, seconds: float = 30.0) -> None:

@@ -192,10 +192,11 @@ def test_another_host_gets_versions_environment_unit_and_service_and_follows_the
         "ssh://me@h/a;b",
         "ssh://me@h,local",
         "ssh://me@h,",
+        "ssh://me@h,ssh://me@h",
     ],
 )
 def test_what_is_no_target_is_a_usage_error(site: Site, text: str) -> None:
-    with pytest.raises(UsageError, match="target|root"):
+    with pytest.raises(UsageError, match="target|root|twice"):
         with open_target(text, find_project("small"), "production", None, ()):
             pass
 

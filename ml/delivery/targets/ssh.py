@@ -191,6 +191,8 @@ def open_ssh(
     """Yield the host that ``ssh://user@host[:port][/folder]`` names, or several, separated by commas."""
     port = port or project.channels[channel].port
     named = [parse_host(one) for one in text.split(",")]
+    if len(set(named)) < len(named):
+        raise UsageError(f"'{text}' names a host twice")
     with ExitStack() as tunnels:
         yield Fleet(
             tuple(
