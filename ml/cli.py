@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except MemoryError:
         return _fail("out of memory: use fewer rows or a machine with more memory", 1)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # while Python ends, nobody tells of it in a line
     return 0
 
 

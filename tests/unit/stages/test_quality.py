@@ -332,3 +332,18 @@ def test_a_class_that_is_never_said_is_told() -> None:
     test_score.test_every_class_is_said(warn, project, recorded, target)
     [(about, message)] = told
     assert about == "classes that are never said" and message.startswith("fraud (8 of 30 test rows): look at")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("project.toml", "seed = 42", "seed = 43", "seed in project.toml was changed"),
+        ("grid.json", "[1000]", "[1001]", "grid.json was changed"),
+    ],
+)
+def test_a_project_that_was_changed_since_the_training_is_told(
+    built: Site, error_of: ErrorOf, file: str, old: str, new: str, told: str
+) -> None:
+    built.edit(file, old, new)
+    assert built.ml("quality", "--force") == 1
+    assert f"{told} since the model was trained: run `python -m ml train --project small` first" in error_of()
