@@ -186,15 +186,16 @@ def switch(
         now = registry.channel(channel)
         if tried and now.candidate != tried:
             raise GateRefused(f"version {version} was taken back while it was tried")
-        if not tried:
+        is_there = now.version == version  # by another deploy of the same, or by this one before
+        if not tried and not is_there:
             still_at(registry, before)
         try:
-            if before.version != version:
+            if not is_there:
                 registry.move(channel, version, "deploy", why)
             for running in serving:
                 _prove(running, registry, version)
         except BaseException as error:
-            if before.version != version:
+            if not is_there:
                 _move_back(registry, serving, before)
             if not isinstance(error, MlError):
                 raise

@@ -81,6 +81,17 @@ def test_a_host_that_missed_a_move_is_brought_along_by_the_same_command(
     assert host.brought > 0, "a version that a host lacks comes before the pointer"
 
 
+def test_what_another_deploy_of_the_same_brought_in_meanwhile_is_no_trouble(built: Site) -> None:
+    registry = Registry("small")
+    version, other = (register(built, identity) for identity in "ab")
+    before = registry.channel("production")
+    registry.move("production", version, "deploy")
+    switch(registry, [], version, before, "production", None, "")
+    with pytest.raises(MlError, match="was moved to version 1 meanwhile"):
+        switch(registry, [], other, before, "production", None, "")
+    assert len(registry.channel("production").history) == 1
+
+
 @pytest.mark.parametrize("size", [1e9, 1e-9])
 @pytest.mark.parametrize(("off", "fails"), [(1e-15, False), (1e-3, True)])
 def test_a_service_is_proved_by_answers_that_are_equal_but_for_rounding(
