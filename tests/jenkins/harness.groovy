@@ -41,18 +41,6 @@ class StepFailed extends RuntimeException {
 
 }
 
-/** As FlowInterruptedException: why a build, or a step of it, was ended. */
-class Interrupted extends InterruptedException {
-
-    final List causes
-
-    Interrupted(List causes) {
-        super(causes*.shortDescription.join(', '))
-        this.causes = causes
-    }
-
-}
-
 class AgentLost extends RuntimeException {
 
     AgentLost(String message) { super(message) }
@@ -846,7 +834,7 @@ class Engine {
     Object step_input(Map given, Context context) {
         report.asked.add([message: given.message as String, submitter: given.submitter as String, agent: context.agent])
         if (settings.unanswered) {
-            throw new Interrupted([[shortDescription: 'Timeout has been exceeded']])
+            throw new InterruptedException('Timeout has been exceeded')
         }
         return given.submitterParameter ? 'developer' : null
     }

@@ -283,8 +283,8 @@ def test_the_nightly_job_builds_every_project(small: Jenkins) -> None:
     one_away = small.build("jenkins/nightly.Jenkinsfile", disabled="/models/small")
     assert one_away.report["result"] == "FAILURE"
     assert one_away.report["builds"] == [job for job in jobs if not job.endswith("small")]
-    told = "small: could not be started: is its job disabled, or not made yet?<br>"
-    assert told in one_away.report["description"]
+    told = "small: could not be started (disabled, or not made yet?): Failed to trigger build of models/small"
+    assert f"{told}<br>" in one_away.report["description"]
 
 
 @pytest.mark.parametrize(
