@@ -65,8 +65,8 @@ def _refusal(asked: Asked) -> Callable[[Row], str]:
     """Return what takes columns off a row that the contract has no more, and tells why it refuses the row."""
     if (contract := asked.contract) is None:
         return lambda row: ""
-    kept = [name for name in contract.columns if name not in asked.personal]
-    judge = request_model(contract.select_columns(kept)).model_validate
+    kept = set(contract.columns) - set(asked.personal)
+    judge = request_model(contract.select_columns(list(kept))).model_validate
 
     def refusal(row: Row) -> str:
         for name in row.keys() - contract.columns.keys():
