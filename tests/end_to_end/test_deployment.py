@@ -109,7 +109,8 @@ def test_a_version_that_the_service_refuses_is_taken_back(
     resign(served.build / "model")
 
     assert served.ml("deploy") == 1
-    assert "deploying version 2 failed: the service refuses version 2" in (error := error_of())
+    assert "deploying version 2 failed: the service at http://127.0.0.1:" in (error := error_of())
+    assert "refuses version 2: " in error
     assert "production has version 1" in error
     assert Registry("small").channel("production").version == 1
     assert answering_version() == 1
