@@ -172,13 +172,13 @@ def test_another_host_gets_versions_environment_unit_and_service_and_follows_the
     (place / "ml" / "environment").write_text("ML_STORE=off\n")
     assert served.ml("deploy", "--target", host, "--port", str(free_port), "--force") == 0
     pid = wait_for(lambda: there.get("/health").get("pid"))
-    assert b"ML_STORE=off" in Path(f"/proc/{pid}/environ").read_bytes(), (
-        "a service takes it as soon as it is there"
-    )
+    assert b"ML_STORE=off" in Path(f"/proc/{pid}/environ").read_bytes()
 
-    shutil.rmtree(place / "ml" / "registry" / "small" / "versions" / "2")
-    assert served.ml("rollback", "--to", "2", "--target", host, "--port", str(free_port)) == 0
-    assert there.predict([PASSENGER])["version"] == 2, "what a host lacks is brought there first"
+    lacking = place / "ml" / "registry" / "small" / "versions" / "1"
+    shutil.rmtree(lacking)
+    assert served.ml("rollback", "--to", "1", "--target", host, "--port", str(free_port)) == 0
+    assert there.predict([PASSENGER])["version"] == 1
+    assert (lacking / "version.json").exists(), "what a host lacks is brought there first"
 
 
 @pytest.mark.parametrize(
