@@ -188,7 +188,7 @@ def switch(
             raise GateRefused(f"version {version} was taken back while it was tried")
         is_there = now.version == version  # by another deploy of the same, or by this one before
         if not tried and not is_there:
-            still_at(registry, before)
+            still_at(now, before)
         try:
             if not is_there:
                 registry.move(channel, version, "deploy", why)
@@ -203,11 +203,10 @@ def switch(
             raise MlError(f"deploying version {version} failed: {error}; {channel} has {kept}") from error
 
 
-def still_at(registry: Registry, before: Channel) -> None:
+def still_at(now: Channel, before: Channel) -> None:
     """Raise ``MlError`` if a channel has another version by now than it had."""
-    now = registry.channel(before.name).version
-    if now != before.version:
-        raise MlError(f"{before.name} was moved to version {now} meanwhile: deploy again")
+    if now.version != before.version:
+        raise MlError(f"{now.name} was moved to version {now.version} meanwhile: deploy again")
 
 
 def _prove(running: Service, registry: Registry, version: int) -> None:

@@ -37,7 +37,7 @@ class Service:
         """Return what each worker serves; what is no service, or not of that channel, raises ``MlError``."""
         answer = self.get("/health")
         if "workers" not in answer:
-            raise MlError(f"what answers at {self.place} is no service of a model: which program is that?")
+            raise self._stranger()
         found = answer.get("project"), answer.get("channel")
         if project and found != (project, channel):
             raise MlError(
@@ -71,6 +71,9 @@ class Service:
             raise MlError(f"the service at {self.place} does not tell its metrics: {error}") from error
         return response.text
 
+    def _stranger(self) -> MlError:
+        return MlError(f"what answers at {self.place} is no service of a model: which program is that?")
+
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         import httpx2
 
@@ -83,7 +86,7 @@ class Service:
         if method == "POST" and response.status_code != 200:
             raise MlError(f"the service at {self.place} answers {path} with {response.status_code}: {answer}")
         if not isinstance(answer, dict):
-            raise MlError(f"what answers at {self.place} is no service of a model: which program is that?")
+            raise self._stranger()
         return answer
 
 

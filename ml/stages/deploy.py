@@ -102,7 +102,7 @@ def _bring(
                 from ml.delivery import trial  # with the statistics that judge it
 
                 with registry.lock(context.channel):
-                    still_at(registry, before)
+                    still_at(registry.channel(context.channel), before)
                     candidate = trial.begin(registry, version, before, canary)
         found: dict[str, Any] = {"outcome": "deployed", "why": []}
         if candidate:

@@ -49,9 +49,11 @@ AMOUNT_WITH_A_SIGN = re.compile(
 )
 OBJECTS = (list, tuple, dict, set, np.ndarray)
 BYTES = (bytes, bytearray, memoryview)
+MONTH, DAY_OF_MONTH = r"(0[1-9]|1[0-2])", r"(0[1-9]|[12]\d|3[01])"
+HOUR_AND_MINUTE = r"([01]\d|2[0-3]):[0-5]\d"
 # Of ISO 8601 what pandas and Python read alike: no 24:00, no week, no fraction beyond nanoseconds
-ISO_TIME = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[-+][01]\d:?[0-5]\d)?"
-ISO_SHAPE = rf"\d{{4}}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])([T ]{ISO_TIME})?"
+ISO_TIME = rf"{HOUR_AND_MINUTE}(:[0-5]\d(\.\d{{1,9}})?)?(Z|[-+][01]\d:?[0-5]\d)?"
+ISO_SHAPE = rf"\d{{4}}-{MONTH}-{DAY_OF_MONTH}([T ]{ISO_TIME})?"
 
 
 class Found(NamedTuple):

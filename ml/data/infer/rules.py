@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ml.data.infer.draft import Kind
-from ml.data.infer.kinds import date_shape
+from ml.data.infer.kinds import DAY_OF_MONTH, HOUR_AND_MINUTE, MONTH, date_shape
 
 LEAST_SPAN = 1e-300  # below it the step of a range would be 0
 SLACK = 2.0  # a range ends so many times as far from the median as the values seen
@@ -28,9 +28,9 @@ MAX_PARTS = 12  # of a regular expression
 Rules = tuple[dict[str, Any], tuple[str, ...]]
 # In the pattern of dates: what lets a thirteenth month or a 25th hour pass, and what does not
 POSSIBLE = (
-    (r"\d{4}-\d{2}-\d{2}", r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"),
-    (r"\d{4}/\d{2}/\d{2}", r"\d{4}/(0[1-9]|1[0-2])/(0[1-9]|[12]\d|3[01])"),
-    (r"\d{2}:\d{2}", r"([01]\d|2[0-3]):[0-5]\d"),
+    (r"\d{4}-\d{2}-\d{2}", rf"\d{{4}}-{MONTH}-{DAY_OF_MONTH}"),
+    (r"\d{4}/\d{2}/\d{2}", rf"\d{{4}}/{MONTH}/{DAY_OF_MONTH}"),
+    (r"\d{2}:\d{2}", HOUR_AND_MINUTE),
 )
 # From strict to loose: which characters count as the same
 ALPHABETS = (

@@ -122,7 +122,7 @@ class Remote:
         try:
             self._copy_versions()
         except MlError as error:
-            say(f"{error}")
+            say(str(error))
 
     def known(self) -> list[Service]:
         """Return the service there, running or not."""
